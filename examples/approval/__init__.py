@@ -1,0 +1,1 @@
+"""An expense that waits for a person: signals, timeouts and timers."""

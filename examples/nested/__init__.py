@@ -1,0 +1,1 @@
+"""A holiday of sub-workflows, three deep, that is paid for last."""

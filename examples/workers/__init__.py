@@ -1,0 +1,1 @@
+"""Workflows on ordinary Dramatiq workers, with Redis and Postgres."""

@@ -1,0 +1,153 @@
+"""Durable workflows with compensation for Dramatiq.
+
+Names by intent: what a workflow is written with, what runs it, what looks at it, and what can go wrong. Each is loaded
+from its home when it is first asked for, so that `import qwit_durable` costs next to nothing and imports no client of
+a broker or a database.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from qwit_durable.app import Durable
+    from qwit_durable.client import Handle, Run
+    from qwit_durable.core import Retry, Status
+    from qwit_durable.errors import (
+        AmbiguousDurable,
+        AttemptLost,
+        AttemptTimedOut,
+        ChildFailed,
+        DeadlineExceeded,
+        DefinitionError,
+        DurableError,
+        EncodingError,
+        Failure,
+        GiveUp,
+        MisuseError,
+        NotRunningError,
+        OperationRefused,
+        RunAlreadyExists,
+        RunFailed,
+        RunNotFound,
+        RunStuck,
+        SchemaMismatch,
+        SignalTimeout,
+        StepFailed,
+        StoreError,
+        StoreUnavailable,
+        UnknownName,
+        WorkflowCancelled,
+        WorkflowFailed,
+        WorkflowTerminated,
+    )
+    from qwit_durable.language.context import current
+    from qwit_durable.language.step import step
+    from qwit_durable.language.verbs import (
+        compensate,
+        gather,
+        new_uuid,
+        now,
+        random_float,
+        record,
+        sleep,
+        sleep_until,
+        wait_signal,
+    )
+    from qwit_durable.language.workflow import Workflow, workflow
+    from qwit_durable.observers import Observer
+
+__all__ = [
+    # write
+    "workflow",
+    "Workflow",
+    "step",
+    "Retry",
+    "GiveUp",
+    "gather",
+    "sleep",
+    "sleep_until",
+    "wait_signal",
+    "compensate",
+    "now",
+    "new_uuid",
+    "random_float",
+    "record",
+    "current",
+    # run
+    "Durable",
+    "Handle",
+    # inspect
+    "Run",
+    "Status",
+    "Failure",
+    "Observer",
+    # errors at import, and of use in the wrong place
+    "DurableError",
+    "DefinitionError",
+    "MisuseError",
+    "UnknownName",
+    "AmbiguousDurable",
+    "NotRunningError",
+    "EncodingError",
+    # errors in bodies and steps
+    "StepFailed",
+    "ChildFailed",
+    "SignalTimeout",
+    "DeadlineExceeded",
+    "AttemptTimedOut",
+    "AttemptLost",
+    # errors that callers see
+    "RunFailed",
+    "WorkflowFailed",
+    "WorkflowCancelled",
+    "WorkflowTerminated",
+    "RunStuck",
+    "RunNotFound",
+    "RunAlreadyExists",
+    "OperationRefused",
+    # errors of the store
+    "StoreError",
+    "StoreUnavailable",
+    "SchemaMismatch",
+]
+
+_NAMES = {
+    "app": ("Durable",),
+    "client": ("Handle", "Run"),
+    "core": ("Retry", "Status"),
+    "language": (
+        "workflow",
+        "Workflow",
+        "step",
+        "gather",
+        "sleep",
+        "sleep_until",
+        "wait_signal",
+        "compensate",
+        "now",
+        "new_uuid",
+        "random_float",
+        "record",
+        "current",
+    ),
+    "observers": ("Observer",),
+}
+#: The module of each name; those not listed are in `errors`.
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
+
+
+if not TYPE_CHECKING:  # a type checker reads the imports above, and so still refuses unknown names
+
+    def __getattr__(name: str) -> Any:
+        """Load a public name from its home, once."""
+        if name not in __all__:
+            msg = f"module {__name__!r} has no attribute {name!r}"
+            raise AttributeError(msg)
+        value = getattr(import_module(f"{__name__}.{_HOMES.get(name, 'errors')}"), name)
+        globals()[name] = value
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

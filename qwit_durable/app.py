@@ -1,0 +1,346 @@
+"""`Durable`: the one place where the parts are wired together.
+
+Neither construction nor import does any I/O. The store is opened by the first thing that needs it, in each process anew.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+
+from qwit_durable.broker.embedded import embedded_worker, global_broker_with
+from qwit_durable.broker.middleware import DurableMiddleware
+from qwit_durable.broker.runtime import Runtime
+from qwit_durable.client.access import Endings
+from qwit_durable.client.handle import Handle
+from qwit_durable.client.runs import Run, list_runs
+from qwit_durable.client.starting import start_run
+from qwit_durable.clock import Clock, SystemClock
+from qwit_durable.core import Status
+from qwit_durable.engine.ports import Settings
+from qwit_durable.errors import DefinitionError, RunNotFound
+from qwit_durable.language.current import enter, install, leave
+from qwit_durable.language.options import StartOptions
+from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
+from qwit_durable.observers.base import AttemptInfo, Observer
+from qwit_durable.registry import Registry, default_registry
+from qwit_durable.stores import open_store
+from qwit_durable.stores.protocol import Reader, RunQuery, Store
+from qwit_durable.stores.rows import Ring
+from qwit_durable.stores.writes import Answer, Write
+
+if TYPE_CHECKING:
+    from dramatiq import Broker, Worker
+
+__all__ = ["Durable"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+_DEFAULT_STORE = "sqlite:///qwit.db"
+
+
+class Durable(DurableMiddleware):
+    """Durable workflows on a Dramatiq broker, or embedded in this process.
+
+    Add it to a broker as a middleware and run `dramatiq your.module`; or enter `embedded()` and need no server.
+
+    Args:
+        store: A URL (`sqlite:///orders.db`, `postgresql://…`, `memory://`) or a store object; else the environment's
+            `QWIT_STORE_URL`, else `sqlite:///qwit.db`.
+        namespace: Runs of different namespaces don't see each other.
+        observers: Told of committed facts.
+        guards: Not supported yet.
+        codec: Not supported yet.
+        queues: Brokers for named queues; all other queues belong to the broker it is installed on.
+        around_step: Context managers, made by `factory(attempt_info)` and entered around every attempt.
+        migrate: Bring a Postgres schema up to date at boot instead of refusing an older one.
+        clock: The time, for tests; stores on a server go by the server's unless given one.
+        lease: How long a worker counts as alive after its last beat.
+        beat: How often it beats; at most a third of the lease.
+        sweep: How late a timer may be when nobody nearer knows of it.
+        time_slice: How long a run may stay in one thread while others wait.
+        cached_runs: How many runs' generators are kept alive between turns.
+        limit_bytes: The largest value, encoded: 1 MiB.
+
+    Raises:
+        DefinitionError: An option is unknown, or not supported yet.
+
+    >>> with Durable("memory://").embedded() as durable:
+    ...     checkout.start(order).result()
+    'shipped'
+    """
+
+    def __init__(  # noqa: PLR0913 - the options of the product
+        self,
+        store: str | Store | None = None,
+        *,
+        namespace: str = "default",
+        observers: Sequence[Observer] = (),
+        guards: Sequence[object] = (),
+        codec: object = None,
+        queues: Mapping[str, Broker] | None = None,
+        around_step: Sequence[Callable[[AttemptInfo], AbstractContextManager[Any]]] = (),
+        migrate: bool = False,
+        registry: Registry | None = None,
+        clock: Clock | None = None,
+        lease: timedelta = Settings().lease,
+        beat: timedelta = Settings().beat,
+        sweep: timedelta = Settings().sweep,
+        time_slice: timedelta = Settings().time_slice,
+        cached_runs: int = Settings().cached_runs,
+        limit_bytes: int = Settings().limit_bytes,
+    ) -> None:
+        if guards or codec is not None:
+            msg = "Durable: guards and codec are not supported yet\n  way out: leave them out"
+            raise DefinitionError(msg)
+        if not namespace:
+            msg = "Durable: namespace is a non-empty text"
+            raise DefinitionError(msg)
+        if beat * 3 > lease:
+            msg = f"Durable: beat is at most a third of the lease, got beat={beat} and lease={lease}"
+            raise DefinitionError(msg)
+        self.namespace = namespace
+        self.registry = registry or default_registry
+        self.clock: Clock = clock or SystemClock()
+        self.endings = Endings()
+        self.settings = Settings(
+            lease=lease,
+            beat=beat,
+            sweep=sweep,
+            time_slice=time_slice,
+            cached_runs=cached_runs,
+            limit_bytes=limit_bytes,
+        )
+        self.observers = tuple(observers)
+        self.around_step = tuple(around_step)
+        self._given_store = store
+        self._given_clock = clock
+        self._migrate = migrate
+        self._lock = threading.RLock()
+        self._runtimes: dict[int, Runtime] = {}
+        self._stores: dict[int, Store] = {}
+        self._home: Broker | None = None
+        self._is_installed = False
+        self._others = dict(queues or {})
+        for broker in {id(b): b for b in self._others.values()}.values():
+            broker.add_middleware(self)
+
+    def __repr__(self) -> str:
+        return f"<Durable namespace={self.namespace!r}>"
+
+    # -- starting and finding runs -----------------------------------------------------------------------------
+
+    def start(
+        self, workflow: WorkflowDefinition[P, R] | BoundWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[R]:
+        """Start a run here and return its handle: the run is stored before this returns.
+
+        Args:
+            workflow: The workflow, or what its `options(...)` gave.
+
+        Raises:
+            EncodingError: An argument can't be stored; the message names it. Nothing was stored.
+            RunAlreadyExists: A run of this id has another input, or `on_conflict` says so.
+            StoreUnavailable: The store can't be reached.
+        """
+        if isinstance(workflow, BoundWorkflow):
+            return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
+        return self.start_run(workflow, args, kwargs, StartOptions())
+
+    def start_run(
+        self,
+        definition: WorkflowDefinition[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: StartOptions,
+    ) -> Handle[Any]:
+        """Start a run with options; `workflow.options(...).start(...)` is the pleasant form."""
+        return start_run(
+            self,
+            definition,
+            args,
+            kwargs,
+            options,
+            limit_bytes=self.settings.limit_bytes,
+            observers=self.observers,
+        )
+
+    def get(self, run_id: str) -> Handle[Any]:
+        """The handle of the run that stands under an id.
+
+        Raises:
+            RunNotFound: There is none in this namespace.
+        """
+        view = self.reader.find(self.namespace, run_id)
+        if view is None:
+            msg = f"no run {run_id!r} in namespace {self.namespace!r} of {self.store.url}"
+            raise RunNotFound(msg)
+        return Handle(self, view.run.id, view.run.key)
+
+    def runs(
+        self,
+        *,
+        status: Status | str | Sequence[Status | str] | None = None,
+        workflow: str | None = None,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+        roots_only: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Run]:
+        """List runs, newest first, reading them page by page.
+
+        Args:
+            status: One status or several.
+            workflow: Only runs of this workflow.
+            attributes: Only runs that have all of these.
+            roots_only: Leave sub-workflows out.
+            limit: At most so many.
+
+        Raises:
+            ValueError: There is no such status.
+        """
+        wanted = () if status is None else (status,) if isinstance(status, str) else tuple(status)
+        query = RunQuery(
+            namespace=self.namespace,
+            statuses=tuple(Status(one) for one in wanted),
+            workflow=workflow,
+            attributes=dict(attributes or {}),
+            roots_only=roots_only,
+        )
+        return list_runs(self, query, limit)
+
+    def counts(self) -> dict[Status, int]:
+        """How many runs stand in each status."""
+        return self.reader.counts(self.namespace)
+
+    # -- a client's access -------------------------------------------------------------------------------------
+
+    @property
+    def store(self) -> Store:
+        """The store, opened in this process."""
+        return self.runtime.store
+
+    @property
+    def reader(self) -> Reader:
+        """The same, for reading."""
+        return self.runtime.store
+
+    @property
+    def runtime(self) -> Runtime:
+        """What this process has of it; made at first use, anew after a fork."""
+        pid = os.getpid()
+        with self._lock:
+            found = self._runtimes.get(pid)
+            if found is None:
+                store = self._store_of(pid)
+                if self._migrate:
+                    store.migrate()
+                store.open()
+                found = self._runtimes[pid] = Runtime(
+                    store=store,
+                    registry=self.registry,
+                    clock=self.clock,
+                    namespace=self.namespace,
+                    settings=self.settings,
+                    observers=self.observers,
+                    around_step=self.around_step,
+                    starter=self,
+                    home=self.home_broker,
+                    others=self._others,
+                    run_ended=self.endings.ended,
+                )
+            return found
+
+    def _store_of(self, pid: int) -> Store:
+        """This process's store; one in memory outlives `close`."""
+        if pid not in self._stores:
+            given = self._given_store
+            if given is None or isinstance(given, str):
+                url = given or os.environ.get("QWIT_STORE_URL") or _DEFAULT_STORE
+                given = open_store(url, clock=self._given_clock)
+            self._stores[pid] = given
+        return self._stores[pid]
+
+    @property
+    def can_ring(self) -> bool:
+        """Whether this process knows a broker."""
+        return self.home_broker() is not None
+
+    def write(self, write: Write) -> Answer:
+        """Carry out one write."""
+        return self.runtime.committer.write(write)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Ring bells; never raises. One that was never put on a broker has none: workers find the rows by sweeping."""
+        if self._is_installed or self.can_ring:
+            self.runtime.bells.ring(rings)
+
+    # -- on a broker -------------------------------------------------------------------------------------------
+
+    def home_broker(self) -> Broker | None:
+        """The broker it is installed on, once that is known."""
+        if self._home is None:
+            self._home = global_broker_with(self)
+        return self._home
+
+    def on_installed(self) -> None:
+        self._is_installed = True
+        install(self)
+
+    def on_broker(self, broker: Broker) -> None:
+        if all(broker is not other for other in self._others.values()):
+            self._home = broker
+
+    def on_worker_starting(self, broker: Broker, worker: Worker) -> None:
+        self.on_broker(broker)
+        self.runtime.start_worker(broker, worker)
+
+    def on_worker_draining(self) -> None:
+        self.runtime.drain()
+
+    def on_worker_stopped(self, broker: Broker, worker: Worker) -> None:
+        _ = broker
+        self.runtime.stop_worker(worker)
+
+    # -- embedded ----------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def embedded(self, *, threads: int = 8) -> Iterator[Durable]:
+        """Work in this process, without a server: workers in threads, until the block ends.
+
+        Kill the process at any moment and run it again: what was under way goes on.
+
+        Args:
+            threads: How many runs and steps are worked on at once.
+
+        Raises:
+            StoreUnavailable: The store can't be reached.
+            DefinitionError: It is installed on a broker already.
+        """
+        if self._home is not None:
+            msg = f"{self!r} is installed on a broker already: make another Durable for embedded()"
+            raise DefinitionError(msg)
+        try:
+            with embedded_worker(self, threads):
+                enter(self)
+                try:
+                    yield self
+                finally:
+                    leave(self)
+        finally:
+            self._home = None
+            self.close()
+
+    def close(self) -> None:
+        """Let go of this process's connections; the next use opens them anew."""
+        with self._lock:
+            runtime = self._runtimes.pop(os.getpid(), None)
+        if runtime is not None:
+            runtime.close()
+
+

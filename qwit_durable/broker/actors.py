@@ -1,0 +1,61 @@
+"""The actors that bells are for: one that takes turns, and one for each step, under the step's name.
+
+They never raise: what goes wrong is recorded in the store, and Dramatiq's Retries would lose it. Their time limit is
+infinite: a step's `timeout` is kept by our own watchdog.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
+
+from dramatiq import Actor
+
+from qwit_durable.broker.bells import TURN_ACTOR
+from qwit_durable.errors import DefinitionError
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+
+    from qwit_durable.registry import StepLike
+
+__all__ = ["declare_step", "declare_turn"]
+
+_OPTIONS: dict[str, Any] = {"max_retries": 0, "time_limit": float("inf"), "store_results": False}
+
+
+def declare_turn(broker: Broker, queue: str, take_turn: Callable[[UUID], None]) -> None:
+    """Declare the actor that takes turns; twice changes nothing."""
+    if TURN_ACTOR in broker.actors:
+        return
+
+    def turn(run_id: str) -> None:
+        take_turn(UUID(hex=run_id))
+
+    Actor(turn, broker=broker, actor_name=TURN_ACTOR, queue_name=queue, priority=0, options=dict(_OPTIONS))
+
+
+def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUID, str, str], None]) -> None:
+    """Declare a step's actor under the step's name; twice changes nothing.
+
+    Raises:
+        DefinitionError: An actor that is not ours has this name already.
+    """
+    name = step.name
+    known = broker.actors.get(name)
+    if known is not None:
+        if getattr(known.fn, "is_qwit_step", False) or getattr(step, "actor", None) is known:
+            return
+        msg = (
+            f"step {name!r} can't have an actor on {broker!r}: one of that name is declared there already\n"
+            f'  way out: @step(name="another name")'
+        )
+        raise DefinitionError(msg)
+
+    def attempt(run_id: str, position: str) -> None:
+        make(UUID(hex=run_id), position, name)
+
+    attempt.is_qwit_step = True  # type: ignore[attr-defined]
+    priority = getattr(step.settings, "priority", None) or 0
+    Actor(attempt, broker=broker, actor_name=name, queue_name=queue, priority=priority, options=dict(_OPTIONS))

@@ -1,0 +1,99 @@
+"""Bells over Dramatiq brokers: which broker a queue belongs to, and messages that carry ids and no truth."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import dramatiq
+
+from qwit_durable.stores.rows import TURN, Ring
+
+if TYPE_CHECKING:
+    from dramatiq import Broker, Worker
+
+__all__ = ["TURN_ACTOR", "BrokerBells"]
+
+_logger = logging.getLogger("qwit_durable.bells")
+
+#: The actor that takes a turn of any run. One name for all, so that an old worker never meets an unknown actor.
+TURN_ACTOR = "qwit.turn"
+
+
+class BrokerBells:
+    """`engine.ports.Bells` over one home broker and further ones for named queues.
+
+    Args:
+        home: Answers the broker of all queues that are not named, or None while it is not known.
+        others: Queue name to broker.
+    """
+
+    def __init__(self, home: Callable[[], Broker | None], others: Mapping[str, Broker]) -> None:
+        self._home = home
+        self._others = dict(others)
+        self._workers: list[tuple[Broker, Worker]] = []
+        self._has_warned = False
+
+    def broker_of(self, queue: str) -> Broker | None:
+        """The broker a queue belongs to."""
+        return self._others.get(queue) or self._home()
+
+    @property
+    def queues(self) -> tuple[str, ...]:
+        """The queues that are mapped to a broker of their own."""
+        return tuple(self._others)
+
+    def attach(self, broker: Broker, worker: Worker) -> None:
+        """A worker starts in this process."""
+        self._workers.append((broker, worker))
+
+    def detach(self, worker: Worker) -> None:
+        """A worker has ended."""
+        self._workers = [(b, w) for b, w in self._workers if w is not worker]
+
+    def consumes(self, queue: str) -> bool:
+        """Whether a worker of this process works on a queue."""
+        broker = self.broker_of(queue)
+        return any(
+            b is broker and (not w.consumer_whitelist or queue in w.consumer_whitelist) for b, w in self._workers
+        )
+
+    def is_busy(self) -> bool:
+        """Whether messages wait in this process for a thread."""
+        return any(w.work_queue.qsize() > 0 for _, w in self._workers)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Enqueue a message for each; an error is logged and left to the sweeper."""
+        for ring in rings:
+            broker = self.broker_of(ring.queue)
+            if broker is None:
+                self._warn_once()
+                continue
+            try:
+                broker.declare_queue(ring.queue)
+                broker.enqueue(_message(ring))
+            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+                _logger.warning("no bell for run %s on queue %r, the sweeper will ring: %s", ring.run_id, ring.queue, error)
+
+    def _warn_once(self) -> None:
+        if not self._has_warned:
+            self._has_warned = True
+            _logger.warning(
+                "this Durable does not know its broker, so workers learn of new runs from the sweep only; "
+                "call dramatiq.set_broker(broker) after broker.add_middleware(durable)"
+            )
+
+
+def _message(ring: Ring) -> dramatiq.Message[None]:
+    if ring.position == TURN:
+        return dramatiq.Message(
+            queue_name=ring.queue, actor_name=TURN_ACTOR, args=(ring.run_id.hex,), kwargs={}, options={}
+        )
+    return dramatiq.Message(
+        queue_name=ring.queue,
+        actor_name=ring.name,
+        args=(ring.run_id.hex, ring.position),
+        kwargs={},
+        options={},
+    )

@@ -1,0 +1,90 @@
+"""Records as JSON for programs: the same names as the fields, times as ISO 8601 in UTC, errors as objects."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+from typing import Any
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.errors import Failure
+
+__all__ = ["LARGE_BYTES", "Large", "decoded", "plain", "shortened"]
+
+#: Above this, a value is named by its size and not shown.
+LARGE_BYTES = 2_048
+_KIB = 1_024
+
+
+@attrs.frozen
+class Large:
+    """Stands for a value that is too large to be shown."""
+
+    size_bytes: int
+
+    def __str__(self) -> str:
+        return f"({self.size_bytes / _KIB:,.1f} KiB)"
+
+
+def decoded(data: bytes | None) -> Any:
+    """A stored value as plain JSON data, or how large it is; None for none."""
+    if data is None:
+        return None
+    if len(data) > LARGE_BYTES:
+        return Large(len(data))
+    try:
+        return json.loads(data)
+    except ValueError:
+        return data.decode("utf-8", "replace")
+
+
+def shortened(value: Any, limit_chars: int) -> str:
+    """A value on one line: JSON, cut at a limit."""
+    if isinstance(value, Large):
+        return str(value)
+    text = json.dumps(plain(value), ensure_ascii=False)
+    return text if len(text) <= limit_chars else f"{text[: limit_chars - 1]}…"
+
+
+def plain(value: Any) -> Any:
+    """A record, or anything made of records, as what `json.dumps` takes."""
+    match value:
+        case None | bool() | int() | float():
+            return value
+        case Enum():
+            return value.value
+        case str():
+            return value
+        case datetime():
+            return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+        case timedelta():
+            return value.total_seconds()
+        case UUID():
+            return str(value)
+        case Large(size_bytes=size):
+            return {"size_bytes": size}
+        case Failure():
+            return _failure(value)
+        case Mapping():
+            return {str(name): plain(item) for name, item in value.items()}
+        case Sequence() | AbstractSet():
+            return [plain(item) for item in value]
+        case _ if attrs.has(type(value)):
+            return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+        case _:
+            return str(value)
+
+
+def _failure(failure: Failure) -> dict[str, Any]:
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "outcome_unknown": failure.outcome_unknown,
+        "traceback": failure.traceback,
+        "cause": None if failure.cause is None else _failure(failure.cause),
+    }

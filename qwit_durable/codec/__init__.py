@@ -1,0 +1,10 @@
+"""Typed canonical JSON: how values get into the store and back.
+
+Values are written by annotation, never pickled, and no class is ever loaded by a stored name. The same value has the
+same bytes in every process, because commands are compared by them.
+"""
+
+from qwit_durable.codec.signature import ResultCodec, SignatureCodec
+from qwit_durable.codec.values import check_size, decode, encode
+
+__all__ = ["ResultCodec", "SignatureCodec", "check_size", "decode", "encode"]

@@ -1,0 +1,102 @@
+"""Canonical JSON text, and what is said about a value that has none.
+
+One value has one text: sorted keys, no spaces, UTF-8, no NaN. Two commands are the same when their texts are, so
+nothing here may depend on the order of a set or on the process. `Unfit` is internal: it carries the path to the wrong
+place outwards until `codec.values` or `codec.signature` turn it into an `EncodingError`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from qwit_durable.errors import DefinitionError, describe
+
+__all__ = ["Unfit", "cause_of", "kind_of", "label", "parse", "read", "under", "unlike", "write"]
+
+# Circles are found by Python's recursion limit: the check of the json module costs more than all the rest.
+_dumps = json.JSONEncoder(
+    ensure_ascii=False,
+    check_circular=False,
+    allow_nan=False,
+    sort_keys=True,
+    separators=(",", ":"),
+).encode
+
+
+def write(plain: Any) -> bytes:
+    """The one text of a JSON value."""
+    return _dumps(plain).encode()
+
+
+def parse(data: bytes) -> Any:
+    """The JSON value that a text spells."""
+    return json.loads(data.decode())
+
+
+class Unfit(Exception):
+    """A value and a type don't go together, at `path` below the value that was given."""
+
+    def __init__(self, reason: str, path: str = "") -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.path = path
+
+
+def label(annotation: Any) -> str:
+    """An annotation as a person would write it: `dict[str, Order]`."""
+    arguments = getattr(annotation, "__args__", None)
+    origin = getattr(annotation, "__origin__", None)
+    if isinstance(origin, type) and arguments:
+        return f"{origin.__name__}[{', '.join(map(label, arguments))}]"
+    if annotation is type(None):
+        return "None"
+    if annotation is ...:
+        return "..."
+    if isinstance(annotation, type) or hasattr(annotation, "__supertype__"):
+        return str(annotation.__name__)
+    if arguments and type(annotation).__name__ in {"Union", "UnionType", "_UnionGenericAlias"}:
+        return " | ".join(map(label, arguments))
+    return str(annotation).replace("typing.", "")
+
+
+def kind_of(value: Any) -> str:
+    """A value and its type, for messages; a `__repr__` that raises does no harm."""
+    name = type(value).__name__
+    try:
+        return f"{describe(value)} of type {name}"
+    except Exception:  # noqa: BLE001 - a user's __repr__ may do anything
+        return f"a value of type {name}"
+
+
+def unlike(value: Any, wanted: str) -> Unfit:
+    """The value is not what its annotation asks for."""
+    return Unfit(f"is {kind_of(value)}, and its annotation asks for {wanted}")
+
+
+def read(error: Exception) -> tuple[str, str]:
+    """Where and why an encoder or a decoder failed."""
+    match error:
+        case Unfit():
+            return error.path, error.reason
+        case DefinitionError():
+            raise error
+        case RecursionError():
+            return "", "is nested too deeply, or contains itself"
+        case UnicodeEncodeError():
+            return "", "holds text that is no valid Unicode (a lone surrogate)"
+        case _:
+            return "", f"is refused with {type(error).__name__}: {error}"
+
+
+def cause_of(error: BaseException | None) -> BaseException | None:
+    """The error of somebody else's code at the bottom of a failure, or None: the rest says no more than the message."""
+    while isinstance(error, Unfit):
+        error = error.__cause__
+    return error
+
+
+def under(step: str, error: Exception) -> Unfit:
+    """The same failure, seen from one level further out."""
+    path, reason = read(error)
+    return Unfit(reason, step + path)

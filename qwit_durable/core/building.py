@@ -1,0 +1,100 @@
+"""Where commands are being built: in a body, in a body that is being closed, in a step, or elsewhere.
+
+The interpreter resumes a generator inside `building_in(Sink())`; a command that is dropped unused reports itself to
+that sink, which is how a forgotten `yield` is found. While a generator is closed, building is inert: nothing reports.
+A step's attempt runs inside `running_step(name)`, where building a command is an error. A `ContextVar` keeps threads
+and coroutines apart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar, Token
+
+import attrs
+
+from qwit_durable.core.commands import Site
+
+__all__ = [
+    "Sink",
+    "building_in",
+    "current_sink",
+    "enter",
+    "in_body",
+    "leave",
+    "running_step",
+    "step_in_progress",
+]
+
+
+@attrs.define
+class Sink:
+    """Takes down the commands that were dropped unused while a body ran: their text and where they were built."""
+
+    dropped: list[tuple[str, Site | None]] = attrs.field(factory=list)
+    inert: bool = False
+
+    def report(self, text: str, site: Site | None) -> None:
+        """A command was dropped without having been yielded or handed to a verb."""
+        if not self.inert:
+            self.dropped.append((text, site))
+
+    def succeeded(self) -> Sink:
+        """The sink from now on, where a failure is raised in the body.
+
+        A failure ends plans: what was built before it and is dropped after it was not forgotten.
+        """
+        self.inert = True
+        return Sink(dropped=self.dropped)
+
+
+_sink: ContextVar[Sink | None] = ContextVar("qwit_sink", default=None)
+_step: ContextVar[str | None] = ContextVar("qwit_step", default=None)
+
+
+def current_sink() -> Sink | None:
+    """The sink of the body that is running in this context, or None."""
+    return _sink.get()
+
+
+def in_body() -> bool:
+    """True while a body runs in this context."""
+    return _sink.get() is not None
+
+
+def step_in_progress() -> str | None:
+    """The name of the step whose attempt runs in this context, or None."""
+    return _step.get()
+
+
+@contextmanager
+def building_in(sink: Sink) -> Iterator[None]:
+    """Let commands built in this block report to `sink`."""
+    before = enter(sink)
+    try:
+        yield
+    finally:
+        leave(before)
+
+
+def enter(sink: Sink) -> Token[Sink | None]:
+    """`building_in` without a block, for where each step of a replay counts."""
+    return _sink.set(sink)
+
+
+def leave(before: Token[Sink | None]) -> None:
+    """Take back `enter`."""
+    _sink.reset(before)
+
+
+@contextmanager
+def running_step(name: str) -> Iterator[None]:
+    """Mark this block as an attempt of the step `name`: building commands in it is an error."""
+    step = _step.set(name)
+    sink = _sink.set(None)
+    try:
+        yield
+    finally:
+        _sink.reset(sink)
+        _step.reset(step)

@@ -1,0 +1,208 @@
+"""What a body may yield: inert, frozen values.
+
+A command says what is asked for and carries its arguments as canonical JSON, so that two of them can be compared
+byte by byte with what history holds. The callables in it (how to decode the answer) are no part of its identity.
+Objects of the language layer convert themselves through `as_command()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any, Literal, Protocol, runtime_checkable
+
+import attrs
+
+from qwit_durable.core.retry import Retry
+
+__all__ = [
+    "Branch",
+    "CallStep",
+    "CallWorkflow",
+    "Command",
+    "Compensate",
+    "Dispatch",
+    "Gather",
+    "Kind",
+    "Leaf",
+    "Now",
+    "Record",
+    "Settings",
+    "Site",
+    "Sleep",
+    "Undo",
+    "UndoRun",
+    "WaitSignal",
+    "Yieldable",
+]
+
+Dispatch = Literal["inline", "queue"]
+When = Literal["completed", "attempted"]
+
+
+class Kind(StrEnum):
+    """What sort of command stands at a position. The word is the same in the store, the history and the docs."""
+
+    STEP = "step"
+    WORKFLOW = "workflow"
+    SLEEP = "sleep"
+    SIGNAL = "signal"
+    COMPENSATE = "compensate"
+    RECORD = "record"
+    GATHER = "gather"
+    UNDO = "undo"
+
+
+def _same(data: bytes) -> bytes:
+    return data
+
+
+def _no_value(data: bytes) -> Any:  # noqa: ARG001 - the signature of a decoder
+    return None
+
+
+@attrs.frozen
+class Site:
+    """Where in the user's source a command was built."""
+
+    file: str
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """How a step's attempts are carried out.
+
+    Attributes:
+        queue: The broker queue, or None for the workflow's.
+        dispatch: `inline`, `queue`, or None to let the engine choose.
+        timeout: Bound on one attempt.
+        deadline: Bound on all attempts together.
+        priority: Dramatiq's: lower runs first.
+    """
+
+    retry: Retry = Retry()
+    queue: str | None = None
+    priority: int | None = None
+    timeout: timedelta | None = None
+    deadline: timedelta | None = None
+    dispatch: Dispatch | None = None
+
+
+@attrs.frozen(kw_only=True)
+class _Leaf:
+    site: Site | None = attrs.field(default=None, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CallStep(_Leaf):
+    """Run a step and answer with its value. `undo_when` is None for a step without an undo."""
+
+    name: str
+    args: bytes
+    settings: Settings = attrs.field(default=Settings(), eq=False, repr=False)
+    undo_when: When | None = None
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+    normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class CallWorkflow(_Leaf):
+    """Run a sub-workflow and answer with its value."""
+
+    name: str
+    args: bytes
+    deadline: timedelta | None = attrs.field(default=None, eq=False)
+    attributes: dict[str, str | int | float | bool] | None = attrs.field(default=None, eq=False)
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+    normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Sleep(_Leaf):
+    """Wait for a duration, or until a moment: exactly one of the two is given."""
+
+    duration: timedelta | None = None
+    until: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class WaitSignal(_Leaf):
+    """Wait for the next signal of a name."""
+
+    name: str
+    timeout: timedelta | None = None
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Compensate(_Leaf):
+    """Owe a step as an undo from here on."""
+
+    call: CallStep
+
+
+@attrs.frozen(kw_only=True)
+class Now(_Leaf):
+    """Answer with the time at which this was first asked, by the store's clock."""
+
+    name: str = "now"
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Record(_Leaf):
+    """Answer with what `produce` gave when this was first asked; it returns canonical JSON."""
+
+    name: str
+    produce: Callable[[], bytes] = attrs.field(eq=False, repr=False)
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Undo(_Leaf):
+    """Run the undo of a step: its own arguments, its value if it completed, and why the run is unwound.
+
+    `attempt` is the step's last one: the one whose effect is undone.
+    """
+
+    name: str
+    args: bytes
+    result: bytes | None = None
+    attempt: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class UndoRun(_Leaf):
+    """Reopen the sub-workflow that completed at `position` and let it undo what it did."""
+
+    name: str
+    position: str
+
+
+Branch = Generator[Any, Any, Any]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Gather(_Leaf):
+    """Run members at once and answer with the tuple of their values, in order."""
+
+    members: tuple[Any, ...]
+    limit: int | None = None
+
+
+Leaf = CallStep | CallWorkflow | Sleep | WaitSignal | Compensate | Now | Record | Undo | UndoRun
+Command = Leaf | Gather
+
+
+@runtime_checkable
+class Yieldable(Protocol):
+    """An object of the language layer that stands for a command."""
+
+    def as_command(self) -> Command:
+        """The command, marked as used."""
+        ...

@@ -1,0 +1,53 @@
+"""The undos a body owes, oldest first, kept up to date as outcomes are recorded.
+
+A step's `completed` undo is owed once its success is recorded; an `attempted` one as soon as an attempt may have begun,
+and until the step is dropped without one. A completed sub-workflow is one debt. Members of a gather are owed in the
+order in which they completed.
+"""
+
+from __future__ import annotations
+
+from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf
+from qwit_durable.core.events import Debt, DebtKind, Resolved
+from qwit_durable.core.outcome import Dropped, Value
+
+__all__ = ["Debts"]
+
+
+class Debts:
+    """What one scope owes."""
+
+    def __init__(self) -> None:
+        self._owed: dict[str, Debt] = {}
+
+    def owe_step(
+        self, position: str, name: str, args: bytes, result: bytes | None = None, *, attempt: int = 1
+    ) -> None:
+        """Owe a step's undo, as the newest debt."""
+        self._owed.pop(position, None)
+        self._owed[position] = Debt(
+            position=position, kind=DebtKind.UNDO, name=name, args=args, result=result, attempt=attempt
+        )
+
+    def settle(self, command: Leaf, event: Resolved) -> None:
+        """Take a command's outcome into account."""
+        position = event.position
+        match command, event.outcome:
+            case CallStep(undo_when=None), _:
+                pass
+            case CallStep(), Value(data=data):
+                self.owe_step(position, event.name, event.args, data, attempt=event.attempt)
+            case CallStep(undo_when="attempted"), outcome if not (isinstance(outcome, Dropped) and not outcome.begun):
+                self.owe_step(position, event.name, event.args, attempt=event.attempt)
+            case CallStep(), _:
+                self._owed.pop(position, None)
+            case CallWorkflow(), Value() if event.owes:
+                self._owed[position] = Debt(position=position, kind=DebtKind.RUN, name=event.name, args=event.args)
+            case Compensate(), Value():
+                self._owed[position] = Debt(position=position, kind=DebtKind.CALL, name=event.name, args=event.args)
+            case _:
+                pass
+
+    def newest_first(self) -> tuple[Debt, ...]:
+        """The plan."""
+        return tuple(reversed(self._owed.values()))

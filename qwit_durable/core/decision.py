@@ -1,0 +1,112 @@
+"""What the core answers: what to do next, given everything that is recorded."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import attrs
+
+from qwit_durable.core.commands import Leaf
+from qwit_durable.core.events import Cause, Debt, Event
+from qwit_durable.core.status import Status
+from qwit_durable.errors import Failure
+
+__all__ = ["Advance", "Decision", "Finish", "Halt", "Mismatch", "Misuse", "Pending", "Unwind", "UndoGaveUp"]
+
+
+@attrs.frozen(kw_only=True)
+class Pending:
+    """A command without an outcome.
+
+    Attributes:
+        attempts: How many attempts of it have failed so far.
+        scheduled: Whether a `Scheduled` event stands for it.
+        queued: Whether a task was made for it.
+        retry_at: When its next attempt is due, if it waits for one.
+        began_at: When its first failed attempt began.
+    """
+
+    position: str
+    command: Leaf
+    attempts: int = 0
+    scheduled: bool = False
+    queued: bool = False
+    due: datetime | None = None
+    retry_at: datetime | None = None
+    began_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Advance:
+    """Begin these commands, wait for those, settle what nobody waits for any more.
+
+    Attributes:
+        begin: Commands to be carried out or handed over, in the order in which the body asked for them. A step that is
+            `scheduled` but not `queued` is to be carried out by whoever holds the run.
+        waiting: Commands handed over, without an outcome.
+        settle: Commands to be ended: part of neither `begin` nor `waiting`.
+        awaiting: After how many further successes the run can go on; any failure, signal or timer wakes it at once.
+        cause: Set while the run unwinds: why.
+    """
+
+    begin: tuple[Pending, ...] = ()
+    waiting: tuple[Pending, ...] = ()
+    settle: tuple[Pending, ...] = ()
+    awaiting: int = 1
+    cause: Cause | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Unwind:
+    """Write down this plan, newest first, then go on with it."""
+
+    cause: Cause
+    plan: tuple[Debt, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Finish:
+    """The run has ended. `owed` is what a completed sub-workflow may yet be asked to undo."""
+
+    status: Status
+    value: bytes | None = None
+    failure: Failure | None = None
+    undone: tuple[str, ...] = ()
+    owed: tuple[Debt, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Mismatch:
+    """The body no longer asks for what history holds at `position`."""
+
+    position: str
+    recorded: Event
+    found: Leaf | None
+    found_text: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Misuse:
+    """The body did something that can't be carried out durably."""
+
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class UndoGaveUp:
+    """Undos have used up their attempts."""
+
+    cause: Cause
+    failed: tuple[tuple[Debt, Failure], ...]
+    done: tuple[Debt, ...]
+    owed: tuple[Debt, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Halt:
+    """The run can't go on without a person or a fixed deploy; nothing is to be appended."""
+
+    reason: Mismatch | Misuse | UndoGaveUp
+
+
+Decision = Advance | Unwind | Finish | Halt

@@ -1,0 +1,188 @@
+"""What the history of a run holds: facts, in the order in which they were recorded.
+
+The n-th event of a run has the number n, from 1. A position is the path of a command: "3" is the body's fourth
+command, "3.1.0" the first command of the second branch of the gather at "3", and "~3" the undo of the command at "3".
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+import attrs
+
+from qwit_durable.core.commands import Kind
+from qwit_durable.core.outcome import Outcome
+from qwit_durable.core.status import Verb
+from qwit_durable.errors import Failure
+
+__all__ = [
+    "AttemptFailed",
+    "CancelRequested",
+    "Cause",
+    "Completed",
+    "Debt",
+    "DebtKind",
+    "DeadlinePassed",
+    "Event",
+    "OperatorActed",
+    "Reopened",
+    "Resolved",
+    "Scheduled",
+    "SignalReceived",
+    "TimerFired",
+    "UnwindStarted",
+]
+
+
+class DebtKind(StrEnum):
+    """What sort of undo is owed."""
+
+    UNDO = "undo"  # the undo of a step
+    CALL = "call"  # a call handed to compensate()
+    RUN = "run"  # a completed sub-workflow, to be reopened
+
+
+@attrs.frozen(kw_only=True)
+class Debt:
+    """One owed undo: all that is needed to pay it without asking the body again.
+
+    `attempt` is the number of the step's attempt whose effect is to be undone.
+    """
+
+    position: str
+    kind: DebtKind
+    name: str
+    args: bytes = b"null"
+    result: bytes | None = None
+    attempt: int = 1
+
+
+@attrs.frozen(kw_only=True)
+class Cause:
+    """Why a run is unwound. `cancelled` decides between ending cancelled and ending compensated."""
+
+    failure: Failure
+    cancelled: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Scheduled:
+    """A command was handed over: a task, a timer, a wait or a sub-workflow exists for it from now on.
+
+    For an inline step (not `queued`) with an `attempted` undo this is the debt's record, written before the first
+    attempt.
+    """
+
+    position: str
+    kind: Kind
+    name: str
+    args: bytes = b"null"
+    due: datetime | None = None
+    queued: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Resolved:
+    """A command has its outcome: the first one recorded at its position, for ever.
+
+    `owes` is set where a completed sub-workflow has something to undo.
+    """
+
+    position: str
+    kind: Kind
+    name: str
+    args: bytes = b"null"
+    outcome: Outcome
+    attempt: int = 1
+    owes: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class AttemptFailed:
+    """An attempt failed and another one is due at `retry_at`."""
+
+    position: str
+    name: str
+    attempt: int
+    failure: Failure
+    retry_at: datetime | None = None
+    began_at: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SignalReceived:
+    """A signal came from outside. Signals of one name are consumed in this order."""
+
+    name: str
+    value: bytes = b"null"
+    dedupe_id: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TimerFired:
+    """The timer of the command at `position` is due."""
+
+    position: str
+
+
+@attrs.frozen(kw_only=True)
+class CancelRequested:
+    """Somebody asked the run to stop."""
+
+    reason: str = ""
+    compensate: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class DeadlinePassed:
+    """The run's deadline has passed."""
+
+    deadline: timedelta | None = None
+
+
+@attrs.frozen(kw_only=True)
+class UnwindStarted:
+    """The plan of owed undos, newest first: written once, followed whatever becomes of the body."""
+
+    cause: Cause
+    plan: tuple[Debt, ...]
+
+
+@attrs.frozen(kw_only=True)
+class Completed:
+    """The body returned. `owed` is what a parent may yet ask this run to undo, newest first."""
+
+    value: bytes = b"null"
+    owed: tuple[Debt, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Reopened:
+    """The parent unwinds and asks this completed run to undo what it did."""
+
+    cause: Cause
+
+
+@attrs.frozen(kw_only=True)
+class OperatorActed:
+    """A person, or a program in a person's name, used a verb on the run."""
+
+    verb: Verb
+    reason: str = ""
+    value: bytes | None = None
+
+
+Event = (
+    Scheduled
+    | Resolved
+    | AttemptFailed
+    | SignalReceived
+    | TimerFired
+    | CancelRequested
+    | DeadlinePassed
+    | UnwindStarted
+    | Completed
+    | Reopened
+    | OperatorActed
+)

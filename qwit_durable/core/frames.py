@@ -1,0 +1,212 @@
+"""Resuming and closing one generator, and reading what it yields.
+
+Every way in which a body can be wrong at a `yield` is turned into a message here: a value that is no command, a bare
+generator where `yield from` was meant, a command that was built and dropped. The callers decide what becomes of it.
+What a body raises is a fact to record; interrupts of the thread (other kinds of `BaseException`) pass through.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from inspect import iscoroutine, isgenerator
+from typing import Any
+
+import attrs
+
+from qwit_durable.core.building import Sink, building_in, enter, leave
+from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Site, Yieldable
+from qwit_durable.errors import describe
+
+__all__ = ["Answer", "Raised", "Resumed", "Returned", "Wrong", "Yielded", "close", "resume", "stands_at"]
+
+_COMMANDS = (*Leaf.__args__, Gather)
+_PACKAGE = __file__.rsplit("core", 1)[0]
+_CLOSING_TRIES = 10
+
+#: What code of a body may raise as its own failure. Nobody interrupts a thread with the last two.
+_FAILURES = (Exception, GeneratorExit, SystemExit)
+
+
+@attrs.frozen
+class Answer:
+    """What a suspended generator is resumed with: a value, or an exception to be raised at its `yield`."""
+
+    value: Any = None
+    error: BaseException | None = None
+
+
+@attrs.frozen
+class Yielded:
+    """The generator asked for a command."""
+
+    command: Command
+
+
+@attrs.frozen
+class Returned:
+    """The generator has returned."""
+
+    value: Any
+
+
+@attrs.frozen
+class Raised:
+    """The generator has raised."""
+
+    error: BaseException
+
+
+@attrs.frozen
+class Wrong:
+    """The generator did something that can't be carried out durably."""
+
+    message: str
+
+
+Resumed = Yielded | Returned | Raised | Wrong
+
+
+def stands_at(generator: Branch) -> Site | None:
+    """The line of the user's source at which the generator is suspended, following `yield from` inwards."""
+    site = None
+    inner: Any = generator
+    while isgenerator(inner):
+        frame = inner.gi_frame
+        if frame is None:
+            break
+        if not frame.f_code.co_filename.startswith(_PACKAGE):
+            site = Site(frame.f_code.co_filename, frame.f_lineno)
+        inner = inner.gi_yieldfrom
+    return site
+
+
+def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
+    """Resume the generator with the answer and tell what it did next."""
+    before = enter(sink)
+    try:
+        yielded = generator.send(answer.value) if answer.error is None else generator.throw(answer.error)
+    except StopIteration as stop:
+        return _checked(Returned(stop.value), sink)
+    except _FAILURES as error:
+        return _checked(Raised(error), sink)
+    finally:
+        leave(before)
+    command = yielded.as_command() if isinstance(yielded, Yieldable) else yielded
+    if not isinstance(command, _COMMANDS):
+        return Wrong(_not_a_command(yielded, stands_at(generator)))
+    if not _is_answerable(generator):
+        return Wrong(_from_a_list(stands_at(generator)))
+    return _checked(Yielded(command), sink)
+
+
+def _is_answerable(generator: Branch) -> bool:
+    """Whether what yields can take an answer: an iterator that stands behind a `yield from` can't."""
+    inner: Any = generator
+    while isgenerator(inner):
+        inner = inner.gi_yieldfrom
+    return inner is None or hasattr(inner, "send")
+
+
+def _checked(resumed: Resumed, sink: Sink) -> Resumed:
+    if not sink.dropped:
+        return resumed
+    text, site = sink.dropped[0]
+    sink.dropped.clear()
+    then = ""
+    if isinstance(resumed, Raised):
+        said = str(resumed.error).partition("\n")[0]
+        then = f"\n  then the body raised {type(resumed.error).__name__}: {said}"
+    return Wrong(
+        f"{site or 'the body'} built {text} and dropped it: it was never run.\n"
+        f"  likely cause: a forgotten `yield from`\n"
+        f"  wrong:  {_call(text)}\n"
+        f"  right:  value = yield from {_call(text)}{then}"
+    )
+
+
+def _call(text: str) -> str:
+    """`step 'charge'` as a line of code."""
+    name = text.split("'")[1] if "'" in text else text
+    return f"{name}(...)"
+
+
+def _not_a_command(value: object, site: Site | None) -> str:
+    where = site or "the body"
+    if isinstance(value, Generator):
+        name = getattr(value, "__name__", "branch")
+        return (
+            f"{where} yields the bare generator {name!r}: its commands would never run.\n"
+            f"  likely cause: `yield` where `yield from` was meant\n"
+            f"  wrong:  yield {name}(...)\n"
+            f"  right:  value = yield from {name}(...)"
+        )
+    if hasattr(value, "__await__"):
+        shown = describe(value)
+        if iscoroutine(value):
+            value.close()
+        return (
+            f"{where} yields {shown}, a coroutine: a body can't await.\n"
+            f"  likely cause: an async function called as if it were a step\n"
+            f"  right:  decorate it with @step and write `value = yield from name(...)`"
+        )
+    if hasattr(value, "fn") and hasattr(value, "site"):
+        name = getattr(value, "name", "step")
+        return (
+            f"{where} yields {describe(value)} itself, which is no command.\n"
+            f"  likely cause: it is not called\n"
+            f"  wrong:  yield {name}\n"
+            f"  right:  value = yield from {name}(...)"
+        )
+    if isinstance(value, (list, tuple, set)) and any(isinstance(one, Yieldable) for one in value):
+        return (
+            f"{where} yields a {type(value).__name__} of calls, which is no command.\n"
+            f"  likely cause: all of them are meant to run at once\n"
+            f"  wrong:  yield [call, ...]\n"
+            f"  right:  values = yield from gather(*calls)"
+        )
+    return (
+        f"{where} yields {describe(value)}, which is no command.\n"
+        f"  likely cause: a plain function was called where a step was meant\n"
+        f"  wrong:  yield function(...)\n"
+        f"  right:  decorate the function with @step and write `value = yield from function(...)`"
+    )
+
+
+def _from_a_list(site: Site | None) -> str:
+    return (
+        f"{site or 'the body'} yields from a list or another plain iterable: it can't take the values of its calls.\n"
+        f"  likely cause: all of them are meant to run at once, or one after the other\n"
+        f"  wrong:  yield from [call, ...]\n"
+        f"  right:  values = yield from gather(*calls)\n"
+        f"  or:     for call in calls: value = yield from call"
+    )
+
+
+def close(generator: Branch) -> str | None:
+    """Close the generator where it stands, with building inert; tell how it refused, if it did.
+
+    One that yields while it is closed is closed again where it yielded, so that its cleanup is over when this returns
+    and nothing of it is left to the garbage collector.
+    """
+    site = stands_at(generator)
+    refusal = None
+    with building_in(Sink(inert=True)):
+        for _ in range(_CLOSING_TRIES):
+            try:
+                generator.close()
+            except _FAILURES as error:
+                refusal = refusal or _refusal(site, stands_at(generator), error)
+                if generator.gi_frame is None:
+                    break
+            else:
+                break
+    return refusal
+
+
+def _refusal(site: Site | None, again: Site | None, error: BaseException) -> str:
+    how = f"it yields again at {again}" if again is not None else f"{type(error).__name__}: {error}"
+    return (
+        f"a body that was suspended at {site} did not close: {how}.\n"
+        f"  likely cause: a `yield` or an error inside `finally` or a `with` block's exit\n"
+        f"  way out: move the cleanup into an undo (@step.undo or compensate())"
+    )

@@ -1,0 +1,26 @@
+"""How a command ended: with a value, with a failure, or dropped before it could."""
+
+from __future__ import annotations
+
+import attrs
+
+from qwit_durable.errors import Failure
+
+__all__ = ["Dropped", "Outcome", "Value"]
+
+
+@attrs.frozen
+class Value:
+    """The command's value as canonical JSON."""
+
+    data: bytes = b"null"
+
+
+@attrs.frozen
+class Dropped:
+    """The command was settled because nobody waits for it any more. `begun` tells whether an attempt had begun."""
+
+    begun: bool = False
+
+
+Outcome = Value | Failure | Dropped

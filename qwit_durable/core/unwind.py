@@ -1,0 +1,167 @@
+"""Paying what is owed: the plan of undos, newest first, one at a time.
+
+Driven by recorded facts alone, like the interpreter whose place it takes once `UnwindStarted` is recorded: the body is
+not asked any more, so that unwinding survives a deploy that changes it. The undo of the command at `3` stands at `~3`.
+
+An undo that has used up its attempts halts the run (`stop`), or is set aside while the older ones run (`continue`);
+either way a person decides: `retry` tries the failed ones again, `skip` takes them as done. First cause wins: no later
+cancel or error changes the cause or the order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from qwit_durable.core.commands import CallStep, Leaf, Undo, UndoRun
+from qwit_durable.core.decision import Advance, Decision, Finish, Halt, Pending, UndoGaveUp
+from qwit_durable.core.events import (
+    AttemptFailed,
+    Cause,
+    Debt,
+    DebtKind,
+    Event,
+    OperatorActed,
+    Resolved,
+    Scheduled,
+)
+from qwit_durable.core.outcome import Value
+from qwit_durable.core.status import Status, Verb
+from qwit_durable.errors import Failure
+
+__all__ = ["OnUndoFailure", "Unwinding", "undo_command", "undo_position"]
+
+OnUndoFailure = Literal["stop", "continue"]
+
+
+def undo_position(position: str) -> str:
+    """Where the undo of the command at `position` stands."""
+    return f"~{position}"
+
+
+def undo_command(debt: Debt) -> Leaf:
+    """The command that pays a debt."""
+    match debt.kind:
+        case DebtKind.UNDO:
+            return Undo(name=debt.name, args=debt.args, result=debt.result, attempt=debt.attempt)
+        case DebtKind.CALL:
+            return CallStep(name=debt.name, args=debt.args)
+        case DebtKind.RUN:
+            return UndoRun(name=debt.name, position=debt.position)
+
+
+@attrs.define
+class _Try:
+    """How far the current undo has come."""
+
+    attempts: int = 0
+    scheduled: bool = False
+    queued: bool = False
+    retry_at: datetime | None = None
+    began_at: datetime | None = None
+
+
+class Unwinding:
+    """Follows a plan of undos through the events recorded about them."""
+
+    def __init__(self, cause: Cause, plan: tuple[Debt, ...], on_undo_failure: OnUndoFailure) -> None:
+        self.cause = cause
+        self._on_undo_failure = on_undo_failure
+        self._owed = deque(plan)
+        self._done: list[Debt] = []
+        self._failed: list[tuple[Debt, Failure]] = []
+        self._halted = False
+        self._try = _Try()
+
+    def apply(self, event: Event) -> None:
+        """Take one recorded fact into account; facts about anything but the current undo change nothing."""
+        match event:
+            case OperatorActed(verb=Verb.RETRY):
+                self._reopen_failed()
+            case OperatorActed(verb=Verb.SKIP):
+                self._skip_failed()
+            case Scheduled() | AttemptFailed() | Resolved() if self._owed and not self._halted:
+                if event.position == undo_position(self._owed[0].position):
+                    self._apply_to_current(event)
+            case _:
+                pass
+
+    def resume(self) -> None:
+        """The parent asks again, after the run was terminated half-way: what is undone stays undone."""
+        self._reopen_failed()
+
+    def _apply_to_current(self, event: Scheduled | AttemptFailed | Resolved) -> None:
+        match event:
+            case Scheduled(queued=queued):
+                self._try.scheduled, self._try.queued = True, queued
+            case AttemptFailed(attempt=attempt, retry_at=retry_at, began_at=began_at):
+                self._try.attempts, self._try.retry_at = attempt, retry_at
+                self._try.began_at = self._try.began_at or began_at
+            case Resolved(outcome=Failure() as failure):
+                self._failed.append((self._owed[0], failure))
+                if self._on_undo_failure == "stop":
+                    self._halted = True
+                else:
+                    self._next()
+            case Resolved(outcome=Value()):
+                self._done.append(self._owed[0])
+                self._next()
+            case Resolved():
+                pass
+
+    def _next(self) -> None:
+        self._owed.popleft()
+        self._try = _Try()
+
+    @property
+    def _gave_up(self) -> bool:
+        return self._halted or bool(self._failed and not self._owed)
+
+    def _reopen_failed(self) -> None:
+        if not self._gave_up:
+            return
+        if not self._halted:
+            self._owed.extend(debt for debt, _ in self._failed)
+        self._failed.clear()
+        self._halted = False
+        self._try = _Try()
+
+    def _skip_failed(self) -> None:
+        if not self._gave_up:
+            return
+        if self._halted:
+            self._next()
+        self._failed.clear()
+        self._halted = False
+
+    def decide(self) -> Decision:
+        """What to do next."""
+        if self._gave_up:
+            failed = tuple(self._failed)
+            owed = tuple(self._owed)[1 if self._halted else 0 :]
+            return Halt(reason=UndoGaveUp(cause=self.cause, failed=failed, done=tuple(self._done), owed=owed))
+        if self._owed:
+            debt, now = self._owed[0], self._try
+            pending = Pending(
+                position=undo_position(debt.position),
+                command=undo_command(debt),
+                attempts=now.attempts,
+                scheduled=now.scheduled,
+                queued=now.queued,
+                retry_at=now.retry_at,
+                began_at=now.began_at,
+            )
+            handed_over = now.queued or (now.scheduled and debt.kind is DebtKind.RUN)
+            return Advance(
+                begin=() if handed_over else (pending,),
+                waiting=(pending,) if handed_over else (),
+                cause=self.cause,
+            )
+        return Finish(
+            status=Status.CANCELLED if self.cause.cancelled else Status.COMPENSATED,
+            failure=self.cause.failure,
+            undone=tuple(debt.name for debt in self._done),
+        )

@@ -1,0 +1,186 @@
+"""One attempt: the user's code, run with everything around it, and how it ended as data.
+
+Shared by inline and queued attempts. Nothing is written here. An attempt ends as `Value` or `Failure`; what interrupts
+a thread from outside (a time limit, a shutdown) ends it as a failure whose outcome is unknown.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack
+from datetime import datetime, timedelta
+from typing import Any
+
+import attrs
+
+from qwit_durable.codec import check_size
+from qwit_durable.core import CallStep, Retry, Settings, Undo, Value
+from qwit_durable.core.building import running_step
+from qwit_durable.engine.ports import Services
+from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
+from qwit_durable.errors import AttemptTimedOut, EncodingError, Failure, MisuseError
+from qwit_durable.language.context import StepContext, entered
+from qwit_durable.language.current import using
+from qwit_durable.observers.base import AttemptInfo
+from qwit_durable.registry import StepLike
+from qwit_durable.stores.rows import TaskSpec
+
+__all__ = ["Attempts", "Work", "retry_delay"]
+
+_logger = logging.getLogger("qwit_durable.attempts")
+
+
+@attrs.frozen(kw_only=True)
+class Work:
+    """What an attempt runs: the step's function or its undo, and under which settings."""
+
+    step: StepLike
+    call: Callable[[], Any]
+    settings: Settings
+    is_undo: bool = False
+
+    @classmethod
+    def of_command(cls, step: StepLike, command: CallStep | Undo, cause: Failure | None) -> Work:
+        """The work of an inline command. `cause` is why the run is unwound, for an undo."""
+        if isinstance(command, Undo):
+            return cls._undo(step, command.args, command.result, cause)
+        settings = step.settings if command.settings == Settings() else command.settings
+        return cls(step=step, call=lambda: step.bind(command.args)(), settings=settings)
+
+    @classmethod
+    def of_task(cls, step: StepLike, spec: TaskSpec) -> Work:
+        """The work of a queued task: what the task says, where it says something, else what the step says."""
+        if spec.failure is not None:
+            return cls._undo(step, spec.args, spec.result, spec.failure)
+        settings = step.settings
+        if spec.retry is not None:
+            settings = attrs.evolve(settings, retry=_retry_of(spec.retry, settings.retry))
+        settings = attrs.evolve(settings, timeout=spec.timeout, deadline=spec.deadline)
+        return cls(step=step, call=lambda: step.bind(spec.args)(), settings=settings)
+
+    @classmethod
+    def _undo(cls, step: StepLike, args: bytes, result: bytes | None, cause: Failure | None) -> Work:
+        definition = step.undo_definition
+        if definition is None:
+            message = f"step {step.name!r} owes an undo and today's code has none\n  way out: deploy the undo, then retry; or skip"
+            raise MisuseError(message)
+        failure = cause or Failure(type="Unwound", message="the run is unwound")
+        return cls(
+            step=step,
+            call=lambda: step.bind_undo(args, result, failure)(),
+            settings=definition.settings,
+            is_undo=True,
+        )
+
+
+def _retry_of(
+    recorded: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]], known: Retry
+) -> Retry:
+    """The per-call Retry that travelled with a task; classes are looked up among those the step itself names."""
+    max_attempts, first, factor, cap, _give_up_on, _retry_on = recorded
+    return attrs.evolve(known, max_attempts=max_attempts, first=first, factor=factor, cap=cap)
+
+
+def retry_delay(work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime) -> timedelta | None:
+    """The wait before the next attempt, or None if there is none: used up, given up, or past the step's deadline."""
+    if failure.is_a(EncodingError):
+        return None
+    delay = work.settings.retry.wait_after(attempt, failure)
+    deadline = work.settings.deadline
+    if delay is not None and deadline is not None and now + delay >= began_at + deadline:
+        return None
+    return delay
+
+
+class Attempts:
+    """Runs attempts in the calling thread."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._watchdog = Watchdog()
+
+    def stop(self) -> None:
+        """End the watchdog."""
+        self._watchdog.stop()
+
+    def run(
+        self,
+        work: Work,
+        info: AttemptInfo,
+        context: StepContext,
+        *,
+        began_at: datetime,
+        on_abandon: Callable[[Failure], None],
+    ) -> Value | Failure:
+        """Run one attempt to its end.
+
+        Raises:
+            Abandoned: The attempt took too long in code that can't be interrupted and was recorded by `on_abandon`.
+        """
+        timeout = self._timeout(work, info, began_at)
+        if timeout is not None and timeout <= timedelta(0):
+            return _timed_out(work, "its deadline had passed before the attempt began")
+        attempt = None
+        if timeout is not None:
+            late = _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
+            attempt = Attempt(lambda: on_abandon(late))
+            self._watchdog.watch(attempt, timeout)
+        outcome: Value | Failure
+        try:
+            try:
+                outcome = self._call(work, info, context)
+            finally:
+                if attempt is not None:
+                    attempt.finish()
+        except Interrupted:
+            outcome = _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
+        if attempt is not None and attempt.abandoned:
+            raise Abandoned
+        if attempt is not None and attempt.timed_out:
+            return _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
+        return outcome
+
+    def _timeout(self, work: Work, info: AttemptInfo, began_at: datetime) -> timedelta | None:
+        bounds = [] if work.settings.timeout is None else [work.settings.timeout]
+        if work.settings.deadline is not None:
+            bounds.append(began_at + work.settings.deadline - info.started_at)
+        return min(bounds, default=None)
+
+    def _call(self, work: Work, info: AttemptInfo, context: StepContext) -> Value | Failure:
+        services = self._services
+        try:
+            with ExitStack() as stack:
+                stack.enter_context(running_step(work.step.name))
+                stack.enter_context(entered(context))
+                if services.starter is not None:
+                    stack.enter_context(using(services.starter))
+                stack.enter_context(services.observers.around(info))
+                for factory in services.around_step:
+                    stack.enter_context(factory(info))
+                value = work.call()
+                if inspect.iscoroutine(value):
+                    if services.run_coroutine is None:
+                        message = f"step {work.step.name!r} is async and this process runs no event loop"
+                        raise MisuseError(message)
+                    value = services.run_coroutine(value)
+        except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
+            return Failure.of(error)
+        except (Interrupted, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # noqa: BLE001 - an interrupt from outside, such as Dramatiq's
+            _logger.warning("attempt %d of step %r was interrupted: %r", info.attempt, work.step.name, error)
+            return Failure.of(error, outcome_unknown=True)
+        if work.is_undo:
+            return Value()
+        try:
+            data = work.step.encode_result(value)
+            check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
+        except EncodingError as error:
+            return Failure.of(error, outcome_unknown=True)
+        return Value(data)
+
+
+def _timed_out(work: Work, text: str) -> Failure:
+    return Failure.of(AttemptTimedOut(f"step {work.step.name!r}: {text}"))

@@ -1,0 +1,122 @@
+"""The engine of one process: turns, attempts, and the two threads that keep them going."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from uuid import UUID
+
+from qwit_durable.engine.attempts import Attempts
+from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.drain import DrainableBells
+from qwit_durable.engine.ports import Services
+from qwit_durable.engine.queued import QueuedAttempts
+from qwit_durable.engine.sweep import Heart, Sweeper
+from qwit_durable.engine.turns import Turns
+from qwit_durable.errors import StoreError
+from qwit_durable.stores.processes import process_started
+from qwit_durable.stores.rows import WorkerRow
+from qwit_durable.stores.writes import Disown, Retire, Rings
+
+__all__ = ["Engine"]
+
+_logger = logging.getLogger("qwit_durable.engine")
+
+
+class Engine:
+    """Carries runs on in this process, between `start` and `stop`.
+
+    `take_turn` and `make_attempt` are what bells ask for; they may be called without `start`, by tests that ring
+    themselves.
+    """
+
+    def __init__(self, services: Services, *, queues: tuple[str, ...] = (), rings_locally: bool = False) -> None:
+        self._bells = DrainableBells(services.bells, services.draining)
+        services.bells = self._bells
+        self.services = services
+        self._attempts = Attempts(services)
+        self._cache = InterpreterCache(services.settings.cached_runs)
+        self.turns = Turns(services, self._attempts, self._cache)
+        self.queued = QueuedAttempts(services, self._attempts, self.turns)
+        self.heart = Heart(services, _worker_row(services, queues))
+        self.sweeper = Sweeper(services, rings_locally=rings_locally, held=self._held)
+        services.timer_set = self.sweeper.timer_set
+
+    def start(self) -> None:
+        """Beat and sweep from now on.
+
+        Raises:
+            StoreError: The store can't be reached.
+        """
+        self.services.draining.clear()
+        self.heart.start()
+        self.services.may_take_over = self.heart.may_take_over
+        self.sweeper.first()
+        self.sweeper.start()
+
+    def drain(self) -> None:
+        """Let go of each run at its next checkpoint; begin nothing new."""
+        self.services.draining.set()
+
+    def stop(self) -> None:
+        """End the threads and give back what this process still holds."""
+        self.drain()
+        self.sweeper.stop()
+        self.heart.stop()
+        self._attempts.stop()
+        self._cache.clear()
+        try:
+            answer = self.services.committer.write(Retire(worker=self.services.worker))
+        except StoreError as error:
+            _logger.warning("this worker could not give back what it holds; its lease will lapse: %s", error)
+            answer = None
+        self._bells.ring_owed(answer.rings if isinstance(answer, Rings) else ())
+
+    def take_turn(self, run_id: UUID) -> None:
+        """A bell: look at a run. Never raises; the row and the sweeper bring back what goes wrong here.
+
+        A draining process begins nothing: the run's turn stays owed, and others are rung for.
+        """
+        if self.services.draining.is_set():
+            return
+        try:
+            self.turns.drive(run_id)
+        except StoreError as error:
+            _logger.warning("run %s: no turn: %s", run_id, error)
+        except Exception:
+            _logger.exception("run %s: the turn broke off", run_id)
+
+    def make_attempt(self, run_id: UUID, position: str, name: str) -> None:
+        """A bell: make an attempt of a queued step. Never raises."""
+        if self.services.draining.is_set():
+            return
+        try:
+            self.queued.make(run_id, position, name)
+        except StoreError as error:
+            _logger.warning("run %s: step %r at %s: no attempt: %s", run_id, name, position, error)
+        except Exception:
+            _logger.exception("run %s: step %r at %s: the attempt broke off", run_id, name, position)
+
+    def _held(self) -> Disown:
+        return Disown(
+            worker=self.services.worker,
+            runs=self.turns.holding,
+            tasks=self.queued.making,
+            older_than=self.services.settings.beat,
+        )
+
+
+def _worker_row(services: Services, queues: tuple[str, ...]) -> WorkerRow:
+    now = services.clock.now()
+    pid = os.getpid()
+    return WorkerRow(
+        id=services.worker,
+        host=socket.gethostname(),
+        pid=pid,
+        process_started=process_started(pid) or 0.0,
+        started_at=now,
+        beat_at=now,
+        expires_at=now,
+        queues=queues,
+    )

@@ -1,0 +1,162 @@
+"""Handing a command over: the task, timer, sub-workflow or wait that stands for it, and the event that says so."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from qwit_durable.core import (
+    CallStep,
+    CallWorkflow,
+    Cause,
+    Compensate,
+    Kind,
+    Now,
+    Pending,
+    Record,
+    Resolved,
+    Scheduled,
+    Sleep,
+    Undo,
+    UndoRun,
+    Value,
+    WaitSignal,
+)
+from qwit_durable.core.identity import identity
+from qwit_durable.core.outcome import Dropped, Outcome
+from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.ports import Services
+from qwit_durable.errors import EncodingError, Failure, UnknownName
+from qwit_durable.ids import child_id
+from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
+from qwit_durable.stores.writes import NewTask, Reopen
+
+__all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling"]
+
+
+def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
+    """The event that records a command's outcome."""
+    kind, name, args = identity(pending.command)
+    return Resolved(position=pending.position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt)
+
+
+def settling(pending: Pending, *, lost: bool) -> Resolved:
+    """The event that records a command as dropped, if the store finds that it can be.
+
+    `lost`: a holder of the run died, perhaps in an attempt of this command that is recorded nowhere.
+    """
+    begun = pending.attempts > 0 or (lost and isinstance(pending.command, CallStep) and not pending.queued)
+    return resolved(pending, Dropped(begun=begun), max(pending.attempts, 1))
+
+
+def resolve_local(hold: Hold, pending: Pending) -> Resolved | None:
+    """The outcome of a command that needs nobody else: a recorded value, or a registered compensation."""
+    match pending.command:
+        case Now():
+            return resolved(pending, Value(_json_time(hold.now())))
+        case Record(produce=produce):
+            try:
+                return resolved(pending, Value(produce()))
+            except EncodingError as error:
+                return resolved(pending, Failure.of(error))
+            except Exception as error:  # noqa: BLE001 - what the recorded function raises is its outcome
+                return resolved(pending, Failure.of(error))
+        case Compensate():
+            return resolved(pending, Value())
+        case _:
+            return None
+
+
+def _json_time(moment: datetime) -> bytes:
+    return f'"{moment.isoformat()}"'.encode()
+
+
+def queue_of(services: Services, run: RunRow, command: CallStep | Undo) -> str:
+    """The broker queue of a step or an undo: the call's, else the step's, else the workflow's."""
+    named = command.settings.queue if isinstance(command, CallStep) else None
+    if named is None:
+        try:
+            step = services.registry.step(command.name)
+        except UnknownName:
+            return run.queue
+        definition = step.undo_definition if isinstance(command, Undo) else None
+        named = (definition.settings.queue if definition else None) or step.settings.queue
+    return named or run.queue
+
+
+def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | None) -> None:
+    """Add to the transition what carries the command out from now on."""
+    kind, name, args = identity(pending.command)
+    due: datetime | None = None
+    queued = False
+    match pending.command:
+        case Sleep(duration=duration, until=until):
+            due = until if until is not None else hold.now() + duration if duration is not None else hold.now()
+        case WaitSignal(timeout=timeout):
+            due = hold.now() + timeout if timeout is not None else None
+        case CallWorkflow() as call:
+            child = _child(services, hold, pending.position, call)
+            hold.add(start=child)
+            hold.after_commit(lambda: services.observers.tell("run_started", child))
+        case UndoRun(position=position):
+            assert cause is not None
+            hold.add(reopen=Reopen(run_id=child_id(hold.run.id, hold.run.generation, position), cause=cause))
+        case CallStep() | Undo() as command:
+            hold.add(task=_task(services, hold, pending, command, cause))
+            queued = True
+        case Now() | Record() | Compensate():
+            return
+    if due is not None:
+        hold.add(timer=TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due))
+    hold.record(Scheduled(position=pending.position, kind=kind, name=name, args=args, due=due, queued=queued))
+
+
+def _task(
+    services: Services, hold: Hold, pending: Pending, command: CallStep | Undo, cause: Cause | None
+) -> NewTask:
+    settings = command.settings if isinstance(command, CallStep) else None
+    retry = settings.retry if settings is not None else None
+    spec = TaskSpec(
+        kind=Kind.UNDO if isinstance(command, Undo) else Kind.STEP,
+        name=command.name,
+        undoes=command.attempt if isinstance(command, Undo) else None,
+        args=command.args,
+        result=command.result if isinstance(command, Undo) else None,
+        failure=cause.failure if isinstance(command, Undo) and cause is not None else None,
+        timeout=settings.timeout if settings is not None else None,
+        deadline=settings.deadline if settings is not None else None,
+        retry=None if retry is None else (retry.max_attempts, retry.first, retry.factor, retry.cap, (), ()),
+    )
+    return NewTask(
+        position=pending.position,
+        queue=queue_of(services, hold.run, command),
+        spec=spec,
+        priority=settings.priority if settings is not None else None,
+    )
+
+
+def _child(services: Services, hold: Hold, position: str, call: CallWorkflow) -> RunRow:
+    parent = hold.run
+    try:
+        definition = services.registry.workflow(call.name)
+        queue, version = definition.queue, definition.version
+        deadline = call.deadline or definition.deadline
+    except UnknownName:
+        queue, version, deadline = parent.queue, None, call.deadline
+    now = hold.now()
+    run_id = child_id(parent.id, parent.generation, position)
+    return RunRow(
+        id=run_id,
+        namespace=parent.namespace,
+        key=str(run_id),
+        workflow=call.name,
+        version=version,
+        queue=queue,
+        root_id=parent.root_id,
+        args=call.args,
+        created_at=now,
+        parent_id=parent.id,
+        parent_position=position,
+        attributes=dict(call.attributes or {}),
+        deadline_at=now + deadline if deadline is not None else None,
+        trace=parent.trace,
+    )

@@ -1,0 +1,213 @@
+"""A held run: its interpreter, what is about to be committed, and the commit itself.
+
+What a body has seen and what it asks for gathers here as one transition and is committed before the next effect. Facts
+(how an attempt went) are told apart from what was derived from them: when the history has grown by somebody else's
+event, the facts are recorded all the same and everything derived is thrown away with the interpreter.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+
+from qwit_durable.core import Decision, Event, Interpreter, Resolved, Status
+from qwit_durable.engine.ports import Services
+from qwit_durable.stores.reasons import Reason
+from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
+from qwit_durable.stores.writes import (
+    Acquired,
+    Commit,
+    Committed,
+    Conflict,
+    NewTask,
+    Release,
+    Reopen,
+    Report,
+)
+
+__all__ = ["Hold", "LostHold", "Superseded"]
+
+
+class LostHold(Exception):  # noqa: N818 - control flow within the engine
+    """Another process has the run: drop everything quietly."""
+
+
+class Superseded(Exception):  # noqa: N818 - control flow within the engine
+    """The history has grown meanwhile. Facts are recorded and the run is free again: acquire it anew."""
+
+    def __init__(self, rings: Sequence[Ring]) -> None:
+        self.rings = rings
+        super().__init__()
+
+
+class Hold:
+    """One run between its acquisition and its release, used by one thread.
+
+    `give_back` is called when the run is no longer this thread's although the thread is still at it.
+    """
+
+    def __init__(
+        self, services: Services, acquired: Acquired, interpreter: Interpreter, give_back: Callable[[], None]
+    ) -> None:
+        self._services = services
+        self.give_back = give_back
+        self.run: RunRow = acquired.run
+        self.live = acquired.live
+        self.lost = acquired.live.lost
+        self.status: Status = acquired.live.status
+        self.interpreter = interpreter
+        self.head = acquired.live.head
+        self.decision: Decision = interpreter.feed(acquired.events)
+        self.rings: list[Ring] = []
+        self.settled: set[str] = set()
+        self._sync(acquired.now)
+        self._clear()
+
+    def _sync(self, store_now: datetime) -> None:
+        self._offset = store_now - self._services.clock.now()
+
+    def _clear(self) -> None:
+        self._events: list[Event] = []
+        self._facts: list[Event] = []
+        self._tasks: list[NewTask] = []
+        self._timers: list[TimerRow] = []
+        self._fact_timers: list[TimerRow] = []
+        self._drop_timers: list[str] = []
+        self._starts: list[RunRow] = []
+        self._reopens: list[Reopen] = []
+        self._new_status: Status | None = None
+        self._after: list[Callable[[], None]] = []
+        self._after_facts: list[Callable[[], None]] = []
+
+    # -- gathering ---------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        """The store's time."""
+        return self._services.clock.now() + self._offset
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether everything the body has seen is recorded."""
+        return not self._events
+
+    def record(self, *events: Event) -> None:
+        """Take events into the transition and into the interpreter."""
+        self._events.extend(events)
+        self.decision = self.interpreter.feed(events)
+
+    def record_fact(self, event: Event, *, timer: TimerRow | None, then: Callable[[], None]) -> None:
+        """Take in how an attempt went: recorded whatever else happens, and `then` told."""
+        self._facts.append(event)
+        self._after_facts.append(then)
+        if timer is not None:
+            self._fact_timers.append(timer)
+        self.record(event)
+
+    def after_commit(self, call: Callable[[], None]) -> None:
+        """Do this once the transition is durable: observers are told so."""
+        self._after.append(call)
+
+    def add(
+        self,
+        *,
+        task: NewTask | None = None,
+        timer: TimerRow | None = None,
+        start: RunRow | None = None,
+        reopen: Reopen | None = None,
+    ) -> None:
+        """Add rows to the transition."""
+        if task is not None:
+            self._tasks.append(task)
+        if timer is not None:
+            self._timers.append(timer)
+        if start is not None:
+            self._starts.append(start)
+        if reopen is not None:
+            self._reopens.append(reopen)
+
+    def move_to(self, status: Status) -> None:
+        """Change the status with the next commit."""
+        self._new_status = status
+
+    # -- committing --------------------------------------------------------------------------------------------
+
+    def commit(
+        self,
+        *,
+        release: Release | None = None,
+        settle: tuple[Resolved, ...] = (),
+        outcome: OutcomeRow | None = None,
+        report: Report | None = None,
+        reason: Reason | None = None,
+    ) -> None:
+        """Make the transition durable, tell observers, and take in what settling recorded.
+
+        Raises:
+            LostHold: The run is somebody else's now.
+            Superseded: Somebody else's event came first.
+        """
+        stuck = Status.STUCK if reason is not None else None
+        timers = (*self._timers, *self._fact_timers)
+        answer = self._services.committer.write(
+            Commit(
+                run_id=self.run.id,
+                worker=self._services.worker,
+                epoch=self.live.epoch,
+                head=self.head,
+                events=tuple(self._events),
+                settle=settle,
+                tasks=tuple(self._tasks),
+                timers=timers,
+                drop_timers=tuple(self._drop_timers),
+                starts=tuple(self._starts),
+                reopens=tuple(self._reopens),
+                status=stuck or self._new_status,
+                reason=reason.encode() if reason is not None else None,
+                outcome=outcome,
+                report=report,
+                release=release,
+            )
+        )
+        match answer:
+            case Committed():
+                self._committed(answer, timers)
+            case Conflict():
+                self._retreat()
+            case _:
+                raise LostHold
+
+    def _committed(self, answer: Committed, timers: tuple[TimerRow, ...]) -> None:
+        self._sync(answer.now)
+        self.head = answer.head
+        self.rings.extend(answer.rings)
+        if self._events:
+            self.lost = 0
+        if self._new_status is not None:
+            self.status = self._new_status
+        after = [*self._after_facts, *self._after]
+        self._clear()
+        for timer in timers:
+            self._services.timer_set(timer.fire_at - self._offset)
+        for call in after:
+            call()
+        if answer.settled:
+            self.decision = self.interpreter.feed(answer.settled)
+
+    def _retreat(self) -> None:
+        """Record the facts alone, let go of the run and ask for another look."""
+        answer = self._services.committer.write(
+            Commit(
+                run_id=self.run.id,
+                worker=self._services.worker,
+                epoch=self.live.epoch,
+                head=None,
+                events=tuple(self._facts),
+                timers=tuple(self._fact_timers),
+                release=Release(wake_at=self.now(), keep_lost=not self._facts),
+            )
+        )
+        if not isinstance(answer, Committed):
+            raise LostHold
+        for call in self._after_facts:
+            call()
+        raise Superseded(answer.rings)

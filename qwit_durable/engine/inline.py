@@ -1,0 +1,160 @@
+"""An inline attempt: run in the thread that holds the run, recorded with the run's next transition."""
+
+from __future__ import annotations
+
+import attrs
+
+from qwit_durable.core import AttemptFailed, CallStep, Cause, Kind, Pending, Resolved, Scheduled, Undo, Value
+from qwit_durable.core.identity import identity
+from qwit_durable.engine.attempts import Attempts, Work, retry_delay
+from qwit_durable.engine.handover import queue_of, resolved
+from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.ports import Services
+from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
+from qwit_durable.ids import idempotency_key
+from qwit_durable.language.context import StepContext
+from qwit_durable.observers.base import AttemptInfo
+from qwit_durable.stores.rows import TimerRow
+from qwit_durable.stores.writes import Commit, Committed, Release
+
+__all__ = ["InlineAttempt"]
+
+
+class InlineAttempt:
+    """The next attempt of the one command that a held run has to carry out."""
+
+    def __init__(
+        self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, cause: Cause | None
+    ) -> None:
+        assert isinstance(pending.command, CallStep | Undo)
+        self._services = services
+        self._attempts = attempts
+        self._hold = hold
+        self._pending = pending
+        self._command = pending.command
+        self._cause = cause
+        self.unknown: str | None = None
+
+    def run(self) -> bool:
+        """Make everything durable that the attempt rests on, run it, and take its outcome into the transition.
+
+        False if today's code can't: `unknown` says why, and nothing was run.
+        """
+        hold, pending, command = self._hold, self._pending, self._command
+        try:
+            step = self._services.registry.step(command.name)
+            work = Work.of_command(step, command, self._cause.failure if self._cause else None)
+        except (UnknownName, MisuseError) as error:
+            self.unknown = str(error)
+            return False
+        if hold.lost and hold.is_clean:
+            self._count_lost(work)
+            return True
+        if isinstance(command, CallStep) and command.undo_when == "attempted" and not pending.scheduled:
+            hold.record(Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args))
+        if not hold.is_clean:
+            hold.commit()
+        self._attempt(work, pending.attempts + 1)
+        return True
+
+    def _count_lost(self, work: Work) -> None:
+        """Record the attempts whose workers died, and fail the step if they were its last."""
+        hold, pending = self._hold, self._pending
+        attempt = pending.attempts + hold.lost
+        lost = Failure.of(AttemptLost(f"the worker that made attempt {attempt} of {self._command.name!r} died in it"))
+        now = hold.now()
+        delay = retry_delay(work, attempt, lost, now=now, began_at=pending.began_at or now)
+        hold.lost = 0
+        if delay is None:
+            hold.record(resolved(pending, lost, attempt))
+        else:
+            name = identity(self._command)[1]
+            hold.record(
+                AttemptFailed(
+                    position=pending.position,
+                    name=name,
+                    attempt=attempt,
+                    failure=lost,
+                    retry_at=now,
+                    began_at=pending.began_at or now,
+                )
+            )
+
+    def _attempt(self, work: Work, number: int) -> None:
+        hold, pending, services = self._hold, self._pending, self._services
+        run = hold.run
+        info = AttemptInfo(
+            run=run,
+            step=self._command.name,
+            position=pending.position,
+            attempt=number,
+            queue=queue_of(services, run, self._command),
+            inline=True,
+            started_at=hold.now(),
+            undoes=self._command.attempt if isinstance(self._command, Undo) else None,
+        )
+        context = StepContext(
+            run_id=run.key,
+            step=self._command.name,
+            attempt=number,
+            idempotency_key=idempotency_key(run.id, run.generation, pending.position),
+            asked_to_stop=lambda: services.store.cancel_asked(run.id, pending.position),
+        )
+        began_at = pending.began_at or info.started_at
+        services.observers.attempt_starting(info)
+        outcome = self._attempts.run(
+            work,
+            info,
+            context,
+            began_at=began_at,
+            on_abandon=lambda failure: self._record_without_thread(work, info, failure),
+        )
+        event, ended, timer = self._fact(work, info, outcome)
+        hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(ended))
+
+    def _fact(
+        self, work: Work, info: AttemptInfo, outcome: Value | Failure
+    ) -> tuple[Resolved | AttemptFailed, AttemptInfo, TimerRow | None]:
+        """The event that records an attempt, what observers are told, and the timer of the next attempt."""
+        pending, hold = self._pending, self._hold
+        now = hold.now()
+        ended = attrs.evolve(info, ended_at=now)
+        if isinstance(outcome, Value):
+            return resolved(pending, outcome, info.attempt), ended, None
+        began_at = pending.began_at or info.started_at
+        delay = retry_delay(work, info.attempt, outcome, now=now, began_at=began_at)
+        if delay is None:
+            return resolved(pending, outcome, info.attempt), attrs.evolve(ended, failure=outcome), None
+        due = now + delay
+        event = AttemptFailed(
+            position=pending.position,
+            name=info.step,
+            attempt=info.attempt,
+            failure=outcome,
+            retry_at=due,
+            began_at=began_at,
+        )
+        timer = TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due, kind="wake") if delay else None
+        return event, attrs.evolve(ended, failure=outcome, retry_at=due), timer
+
+    def _record_without_thread(self, work: Work, info: AttemptInfo, failure: Failure) -> None:
+        """From the watchdog: record the timeout of an attempt that does not come back, and free the run."""
+        hold, services = self._hold, self._services
+        event, ended, timer = self._fact(work, info, failure)
+        answer = services.committer.write(
+            Commit(
+                run_id=hold.run.id,
+                worker=services.worker,
+                epoch=hold.live.epoch,
+                head=None,
+                events=(event,),
+                timers=(timer,) if timer is not None else (),
+                release=Release(wake_at=hold.now()),
+            )
+        )
+        hold.give_back()
+        if isinstance(answer, Committed):
+            services.observers.attempt_finished(ended)
+            services.bells.ring(answer.rings)
+            if timer is not None:
+                services.timer_set(timer.fire_at)

@@ -1,0 +1,83 @@
+"""What the engine needs from outside, and the bundle in which it gets it.
+
+The engine knows protocols, not products: no broker library, no database. `app` wires the real things together.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import AbstractContextManager
+from datetime import datetime, timedelta
+from typing import Any, Protocol
+
+import attrs
+
+from qwit_durable.clock import Clock
+from qwit_durable.language.current import Starter
+from qwit_durable.observers.base import AttemptInfo, Observers
+from qwit_durable.registry import Registry
+from qwit_durable.stores.committer import Committer
+from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.rows import Ring
+
+__all__ = ["Bells", "Services", "Settings"]
+
+
+class Bells(Protocol):
+    """Rings: tells some worker to look at a run or a task. A bell that is lost is rung again by the sweeper."""
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Ring, at best; never raises."""
+        ...
+
+    def consumes(self, queue: str) -> bool:
+        """Whether this process works on a queue."""
+        ...
+
+    def is_busy(self) -> bool:
+        """Whether other work waits in this process."""
+        ...
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Times and bounds of one process; all have defaults that suit production.
+
+    Attributes:
+        lease: How long a worker counts as alive after its last beat.
+        beat: How often it beats; at most a third of the lease.
+        sweep: How late a timer may be when nobody nearer knows of it.
+        time_slice: How long a run may stay in one thread while others wait.
+        cached_runs: How many runs' generators are kept alive between turns.
+        limit_bytes: The largest value, encoded.
+    """
+
+    lease: timedelta = timedelta(seconds=10)
+    beat: timedelta = timedelta(seconds=3)
+    sweep: timedelta = timedelta(seconds=1)
+    time_slice: timedelta = timedelta(seconds=1)
+    cached_runs: int = 1000
+    limit_bytes: int = 1024 * 1024
+
+
+@attrs.define(kw_only=True)
+class Services:
+    """Everything a turn or an attempt works with, in one process."""
+
+    store: Store
+    committer: Committer
+    registry: Registry
+    clock: Clock
+    observers: Observers
+    bells: Bells
+    worker: int
+    namespace: str
+    settings: Settings = Settings()
+    around_step: tuple[Callable[[AttemptInfo], AbstractContextManager[Any]], ...] = ()
+    starter: Starter | None = None
+    run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+    draining: threading.Event = attrs.field(factory=threading.Event)
+    may_take_over: Callable[[], bool] = lambda: True
+    timer_set: Callable[[datetime], None] = lambda _: None
+    run_ended: Callable[[Any], None] = lambda _: None

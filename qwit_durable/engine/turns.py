@@ -1,0 +1,337 @@
+"""Turns: a run is acquired, its body fed, and one transition after another committed, until it waits, ends or yields.
+
+The order is fixed: commit first, then the next effect, then the ringing. Everything the body has seen is durable before
+an attempt begins; a run of n inline steps costs one commit a step.
+
+- A step runs inline when it is the only thing the run has to do, its queue is consumed here and it does not ask for a
+  queue; everything else is handed over.
+- Holders that died without recording anything are counted: as lost attempts of the step that replay reaches, or, five
+  in a row where there is no step, as a crash that a person has to look at.
+- The thread that ends a sub-workflow goes on with the parent, and the one that starts it with the child, if it consumes
+  the queue: no hop.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+from uuid import UUID
+
+from qwit_durable.clock import monotonic
+from qwit_durable.core import (
+    Advance,
+    CallStep,
+    Completed,
+    Finish,
+    Halt,
+    Interpreter,
+    Kind,
+    Pending,
+    Program,
+    Resolved,
+    Status,
+    Undo,
+    Unwind,
+    UnwindStarted,
+    Value,
+)
+from qwit_durable.engine.attempts import Attempts
+from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
+from qwit_durable.engine.hold import Hold, LostHold, Superseded
+from qwit_durable.engine.holding import Holding
+from qwit_durable.engine.inline import InlineAttempt
+from qwit_durable.engine.ports import Services
+from qwit_durable.engine.stuck import reason_for
+from qwit_durable.engine.watchdog import Abandoned
+from qwit_durable.errors import Failure, StoreUnavailable, UnknownName
+from qwit_durable.observers.base import EndInfo
+from qwit_durable.stores.reasons import Reason
+from qwit_durable.stores.rows import TURN, OutcomeRow, Ring
+from qwit_durable.stores.writes import Acquire, Acquired, Commit, Release, Report
+
+__all__ = ["Turns"]
+
+_logger = logging.getLogger("qwit_durable.turns")
+_CRASHES = 5
+_UNKNOWN_LATER = timedelta(seconds=5)
+
+
+class Turns:
+    """Drives runs in the calling thread."""
+
+    def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache) -> None:
+        self._services = services
+        self._attempts = attempts
+        self._cache = cache
+        self._holding: Holding[UUID] = Holding()
+
+    @property
+    def holding(self) -> frozenset[UUID]:
+        """The runs that threads of this process hold, or are about to."""
+        return self._holding.keys()
+
+    def drive(self, run_id: UUID) -> None:
+        """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
+        due: deque[UUID] = deque([run_id])
+        while due:
+            for ring in self._turn(due.popleft()):
+                mine = ring.position == TURN and not due and not self._services.draining.is_set()
+                if mine and self._services.bells.consumes(ring.queue):
+                    due.append(ring.run_id)
+                else:
+                    self._services.bells.ring([ring])
+
+    def _turn(self, run_id: UUID) -> Sequence[Ring]:
+        token = self._holding.take(run_id)
+        if token is None:
+            return ()
+        try:
+            return self._acquire(run_id, lambda: self._holding.give_back(run_id, token))
+        finally:
+            self._holding.give_back(run_id, token)
+
+    def _acquire(self, run_id: UUID, give_back: Callable[[], None]) -> Sequence[Ring]:
+        cached = self._cache.take(run_id)
+        acquired = self._services.committer.write(
+            Acquire(
+                run_id=run_id,
+                worker=self._services.worker,
+                after=cached.head if cached is not None else 0,
+                may_take_over=self._services.may_take_over(),
+            )
+        )
+        if not isinstance(acquired, Acquired):
+            if cached is not None:
+                self._cache.put(run_id, cached)
+            return ()
+        if acquired.live.lost >= _CRASHES:
+            return self._stop_crashing(acquired)
+        interpreter = cached
+        try:
+            interpreter = cached or self._interpreter(acquired)
+            hold = Hold(self._services, acquired, interpreter, give_back)
+            if interpreter.head != acquired.live.head:
+                message = f"run {run_id}: the history has {acquired.live.head} events, {interpreter.head} were read"
+                raise RuntimeError(message)
+            keep = self._advance(hold)
+        except UnknownName as error:
+            return self._leave_to_others(acquired, str(error))
+        except Superseded as superseded:
+            _close(interpreter)
+            return superseded.rings
+        except LostHold:
+            _close(interpreter)
+            return ()
+        except Abandoned:
+            _close(interpreter)
+            return ()
+        except StoreUnavailable:
+            _close(interpreter)
+            raise
+        except BaseException:
+            _close(interpreter)
+            self._let_go(acquired)
+            raise
+        if keep:
+            self._cache.put(run_id, interpreter)
+        else:
+            _close(interpreter)
+        return hold.rings
+
+    def _interpreter(self, acquired: Acquired) -> Interpreter:
+        run = acquired.run
+        definition = self._services.registry.workflow(run.workflow)
+        return Interpreter(
+            Program(
+                name=run.workflow,
+                body=lambda: definition.body(run.args)(),
+                encode=definition.encode_result,
+                is_child=run.parent_id is not None,
+                on_undo_failure=definition.on_undo_failure,
+            )
+        )
+
+    def _stop_crashing(self, acquired: Acquired) -> Sequence[Ring]:
+        live = acquired.live
+        text = (
+            f"{live.lost} workers in a row died while they held run {acquired.run.key}, before anything new was "
+            f"recorded\n  way out: find what kills them, then `qwit retry {acquired.run.key}`"
+        )
+        reason = Reason(kind="crash", text=text, was=live.status)
+        self._release(acquired, Release(), reason)
+        return ()
+
+    def _leave_to_others(self, acquired: Acquired, why: str) -> Sequence[Ring]:
+        _logger.warning("run %s is left to other workers: %s", acquired.run.key, why)
+        self._release(acquired, Release(awaiting=1, keep_lost=True, wake_at=acquired.now + _UNKNOWN_LATER, note=why))
+        return ()
+
+    def _let_go(self, acquired: Acquired) -> None:
+        """After an error of our own: the run is free again at once, and the sweeper brings it back."""
+        try:
+            wake_at = acquired.now + _UNKNOWN_LATER
+            self._release(acquired, Release(keep_lost=True, wake_at=wake_at, note="the last turn broke off"))
+        except Exception:
+            _logger.exception("run %s could not be released; its lease will lapse", acquired.run.key)
+
+    def _release(self, acquired: Acquired, release: Release, reason: Reason | None = None) -> None:
+        live = acquired.live
+        commit = Commit(
+            run_id=live.run_id,
+            worker=self._services.worker,
+            epoch=live.epoch,
+            head=None,
+            status=Status.STUCK if reason is not None else None,
+            reason=reason.encode() if reason is not None else None,
+            release=release,
+        )
+        self._services.committer.write(commit)
+
+    # -- one decision after another ----------------------------------------------------------------------------
+
+    def _advance(self, hold: Hold) -> bool:
+        """Carry out decisions until the run is let go of; tell whether its interpreter is worth keeping."""
+        until = monotonic() + self._services.settings.time_slice.total_seconds()
+        rested = True
+        while True:
+            for refusal in hold.interpreter.refusals:
+                _logger.warning("run %s: %s", hold.run.key, refusal)
+            hold.interpreter.refusals.clear()
+            decision = hold.decision
+            match decision:
+                case Advance():
+                    if self._do_here(hold, decision):
+                        continue
+                    attempt = self._inline(hold, decision)
+                    if attempt is None:
+                        return self._wait(hold, decision)
+                    if not rested and self._must_yield(until):
+                        return self._rest(hold)
+                    rested = False
+                    if not attempt.run():
+                        return self._leave_inline(hold, attempt)
+                case Unwind(cause=cause, plan=plan):
+                    names = [debt.name for debt in plan]
+                    hold.record(UnwindStarted(cause=cause, plan=plan))
+                    hold.move_to(Status.COMPENSATING)
+                    observers, run = self._services.observers, hold.run
+                    hold.after_commit(lambda: observers.tell("unwinding", run, cause, names))  # noqa: B023
+                case Finish():
+                    self._finish(hold, decision)
+                    return False
+                case Halt():
+                    hold.commit(reason=reason_for(hold.run, decision, hold.status), release=Release())
+                    return False
+
+    def _do_here(self, hold: Hold, decision: Advance) -> bool:
+        """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
+        local = [event for pending in decision.begin if (event := resolve_local(hold, pending)) is not None]
+        if local:
+            hold.record(*local)
+            return True
+        fresh = [pending for pending in decision.settle if pending.position not in hold.settled]
+        if fresh:
+            hold.settled.update(pending.position for pending in fresh)
+            hold.commit(settle=tuple(settling(pending, lost=hold.lost > 0) for pending in fresh))
+            return True
+        return False
+
+    def _inline(self, hold: Hold, decision: Advance) -> InlineAttempt | None:
+        """Hand over what is not to be run here; the attempt to be made now, if there is one."""
+        now = hold.now()
+        chosen: Pending | None = None
+        alone = len(decision.begin) == 1 and not decision.waiting and not decision.settle
+        for pending in decision.begin:
+            if pending.retry_at is not None and pending.retry_at > now and not pending.queued:
+                continue
+            command = pending.command
+            if chosen is None and isinstance(command, CallStep | Undo) and self._runs_here(hold, command, alone=alone):
+                chosen = pending
+                continue
+            hand_over(self._services, hold, pending, decision.cause)
+        if chosen is None:
+            return None
+        return InlineAttempt(self._services, self._attempts, hold, chosen, decision.cause)
+
+    def _runs_here(self, hold: Hold, command: CallStep | Undo, *, alone: bool) -> bool:
+        dispatch = command.settings.dispatch if isinstance(command, CallStep) else None
+        if dispatch is not None:
+            return dispatch == "inline"
+        return alone and self._services.bells.consumes(queue_of(self._services, hold.run, command))
+
+    def _must_yield(self, until: float) -> bool:
+        services = self._services
+        return services.draining.is_set() or (monotonic() > until and services.bells.is_busy())
+
+    def _rest(self, hold: Hold) -> bool:
+        """Let others go first: the bell goes to the end of the queue, not back to this thread."""
+        hold.commit(release=Release(wake_at=hold.now(), keep_lost=True))
+        self._services.bells.ring(hold.rings)
+        hold.rings.clear()
+        return True
+
+    def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> bool:
+        hold.commit(release=Release(wake_at=hold.now() + _UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
+        return True
+
+    def _wait(self, hold: Hold, decision: Advance) -> bool:
+        current = hold.decision
+        awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
+        hold.commit(release=Release(awaiting=awaiting))
+        return True
+
+    # -- the end -----------------------------------------------------------------------------------------------
+
+    def _finish(self, hold: Hold, finish: Finish) -> None:
+        run = hold.run
+        if finish.status is Status.COMPLETED and run.parent_id is not None and finish.owed:
+            hold.record(Completed(value=finish.value or b"null", owed=finish.owed))
+        report = None
+        if run.parent_id is not None:
+            report = Report(run_id=run.parent_id, event=_told_to_parent(hold, finish))
+        now = hold.now()
+        end = EndInfo(
+            run=run,
+            status=finish.status,
+            ended_at=now,
+            failure=finish.failure,
+            undone=finish.undone,
+            reopened=hold.interpreter.was_reopened,
+        )
+        services = self._services
+        hold.after_commit(lambda: services.observers.tell("run_finished", end))
+        hold.commit(
+            outcome=OutcomeRow(
+                run_id=run.id,
+                status=finish.status,
+                ended_at=now,
+                value=finish.value,
+                failure=finish.failure,
+                undone=finish.undone,
+            ),
+            report=report,
+        )
+        services.run_ended(run.id)
+
+
+def _told_to_parent(hold: Hold, finish: Finish) -> Resolved:
+    run = hold.run
+    position = run.parent_position or ""
+    if hold.interpreter.was_reopened:
+        return Resolved(position=f"~{position}", kind=Kind.UNDO, name=run.workflow, outcome=Value())
+    if finish.status is Status.COMPLETED:
+        value = Value(finish.value or b"null")
+        owes = bool(finish.owed)
+        return Resolved(
+            position=position, kind=Kind.WORKFLOW, name=run.workflow, args=run.args, outcome=value, owes=owes
+        )
+    failure = finish.failure or Failure(type="WorkflowFailed", message=finish.status.value)
+    return Resolved(position=position, kind=Kind.WORKFLOW, name=run.workflow, args=run.args, outcome=failure)
+
+
+def _close(interpreter: Interpreter | None) -> None:
+    if interpreter is not None:
+        interpreter.close()

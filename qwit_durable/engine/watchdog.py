@@ -1,0 +1,122 @@
+"""Timeouts: one thread per process that ends attempts which take too long.
+
+At the timeout the attempt's thread is interrupted by an asynchronous exception, which ends Python code at its next
+instruction. Code that sits in a system call can't be ended: after a short grace the attempt is *abandoned*, that is,
+its timeout is recorded without it, and whatever it returns later is refused.
+
+An `Attempt` is decided once, under its lock: it either finishes or is abandoned.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import heapq
+import itertools
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from qwit_durable.clock import monotonic
+
+__all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog"]
+
+_GRACE_SECONDS = 0.2
+
+
+class Interrupted(BaseException):
+    """Raised inside an attempt's thread at its timeout. User code must not catch it; it never leaves the engine."""
+
+
+class Abandoned(BaseException):
+    """Raised by the engine, in an attempt's own thread, when the attempt was recorded without it."""
+
+
+class Attempt:
+    """One attempt under a timeout, run by the thread that makes this object."""
+
+    def __init__(self, on_abandon: Callable[[], None]) -> None:
+        self._thread_id = threading.get_ident()
+        self._on_abandon = on_abandon
+        self._lock = threading.Lock()
+        self._done = False
+        self.timed_out = False
+        self.abandoned = False
+
+    def interrupt(self) -> bool:
+        """Called by the watchdog at the timeout; tells whether the attempt was still under way."""
+        with self._lock:
+            if self._done:
+                return False
+            self.timed_out = True
+            _raise_in(self._thread_id, Interrupted)
+            return True
+
+    def abandon(self) -> None:
+        """Called by the watchdog after the grace: record the timeout without the attempt."""
+        with self._lock:
+            if self._done:
+                return
+            self.abandoned = True
+            self._done = True
+        self._on_abandon()
+
+    def finish(self) -> None:
+        """Called by the attempt's thread when the user's code has ended, however it did; absorbs a late interrupt."""
+        while True:
+            try:
+                with self._lock:
+                    self._done = True
+                    if self.timed_out:
+                        _raise_in(self._thread_id, None)
+                return
+            except Interrupted:
+                continue
+
+
+def _raise_in(thread_id: int, exception: type[BaseException] | None) -> None:
+    target = ctypes.py_object(exception) if exception is not None else None
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), target)
+
+
+class Watchdog:
+    """Ends attempts at their timeouts. Its thread starts with the first one."""
+
+    def __init__(self) -> None:
+        self._condition = threading.Condition()
+        self._due: list[tuple[float, int, Attempt, bool]] = []
+        self._counter = itertools.count()
+        self._thread: threading.Thread | None = None
+        self._stopped = False
+
+    def watch(self, attempt: Attempt, timeout: timedelta) -> None:
+        """Interrupt the attempt after `timeout`, unless it has finished."""
+        with self._condition:
+            self._push(monotonic() + timeout.total_seconds(), attempt, interrupted=False)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name="qwit-watchdog", daemon=True)
+                self._thread.start()
+            self._condition.notify()
+
+    def stop(self) -> None:
+        """End the thread."""
+        with self._condition:
+            self._stopped = True
+            self._condition.notify()
+
+    def _push(self, due: float, attempt: Attempt, *, interrupted: bool) -> None:
+        heapq.heappush(self._due, (due, next(self._counter), attempt, interrupted))
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not self._stopped and (not self._due or self._due[0][0] > monotonic()):
+                    wait = self._due[0][0] - monotonic() if self._due else None
+                    self._condition.wait(wait)
+                if self._stopped:
+                    return
+                _, _, attempt, interrupted = heapq.heappop(self._due)
+            if interrupted:
+                attempt.abandon()
+            elif attempt.interrupt():
+                with self._condition:
+                    self._push(monotonic() + _GRACE_SECONDS, attempt, interrupted=True)

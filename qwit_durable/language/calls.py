@@ -1,0 +1,126 @@
+"""What calling a step, a workflow or a verb gives: an inert call, run when a body yields it.
+
+`payment = yield from charge(...)` is typed, because iterating a call yields the call itself and returns the answer.
+A call that was built in a body and dropped without being yielded or handed to a verb reports itself to the `Sink` of
+that body; a call that is used as if it were its value is refused with the right line. This module knows commands,
+not steps.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
+
+from qwit_durable.core.building import current_sink, step_in_progress
+from qwit_durable.core.commands import CallStep, Command, Site
+from qwit_durable.errors import MisuseError
+
+__all__ = ["Call", "call_site", "refuse_in_step"]
+
+R_co = TypeVar("R_co", covariant=True)
+
+_PACKAGE = __file__.rsplit("language", 1)[0]
+
+
+def call_site() -> Site:
+    """The nearest line outside this package: what a user reads in a message."""
+    frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack() reads source files, at each call
+    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+        frame = frame.f_back
+    return Site(frame.f_code.co_filename, frame.f_lineno)
+
+
+def refuse_in_step(what: str, remedy: str) -> None:
+    """Refuse to build a call where a step's attempt runs: nobody would yield it."""
+    running = step_in_progress()
+    if running is not None:
+        msg = (
+            f"{what} was called inside the step {running!r}, at {call_site()}: it would never run\n"
+            f"  likely cause: what belongs in the workflow's body was written in a step\n"
+            f"  way out: {remedy}"
+        )
+        raise MisuseError(msg)
+
+
+class Call(Generic[R_co]):
+    """An inert call. It runs when a workflow's body yields it, and may be built long before.
+
+    >>> payment = yield from charge(order.id, order.cents)
+
+    Attributes:
+        command: What is asked for, as the core knows it.
+    """
+
+    __slots__ = ("_sink", "_taken", "_text", "_used", "command")
+
+    def __init__(self, command: Command, text: str) -> None:
+        self.command = command
+        self._text = text
+        self._used = False
+        self._taken = False
+        self._sink = current_sink()
+
+    def as_command(self) -> Command:
+        """The command; from now on the call counts as used."""
+        self._used = self._taken = True
+        return self.command
+
+    def __iter__(self) -> Generator[Any, Any, R_co]:
+        self._used = True
+        answer = yield self
+        if answer is None and not self._taken and self._sink is not None:
+            raise TypeError(self._misused("was iterated", "for value in {}", "for value in (yield from {})"))
+        return answer  # type: ignore[no-any-return]
+
+    def __bool__(self) -> NoReturn:
+        raise TypeError(self._misused("was used as a condition", "if {}:", "if (yield from {}):"))
+
+    def __repr__(self) -> str:
+        return f"<call of {self._text}>"
+
+    if not TYPE_CHECKING:  # a type checker refuses these by itself
+
+        def __await__(self) -> NoReturn:
+            raise TypeError(
+                self._misused(
+                    "was awaited, but workflows are generators", "await {}", "value = yield from {}"
+                )
+            )
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_"):
+                raise AttributeError(name)
+            what = f"was asked for its value's attribute {name!r}"
+            raise AttributeError(self._misused(what, "{}." + name, "(yield from {})." + name))
+
+    def misused_as_argument(self) -> str:
+        """Tell that this call was passed on as if it were its value."""
+        return self._misused("was passed as an argument", "other({})", "other((yield from {}))")
+
+    def _misused(self, how: str, wrong: str, right: str) -> str:
+        quoted = self._text.partition("'")[2].rstrip("'")
+        name = f"{quoted or self._text}(...)"
+        self._used = True
+        if self._sink is not None:
+            self._sink.report(self._text, self.command.site)
+        outside = self._sink is None and isinstance(self.command, CallStep)
+        plain = (
+            f"\n  outside a body: {name.replace('(', '.fn(', 1)} runs the plain function" if outside else ""
+        )
+        return (
+            f"the call of {self._text}, built at {self.command.site}, {how}\n"
+            f"  likely cause: a forgotten `yield from`: a call has no value until a body yields it\n"
+            f"  wrong:  {wrong.format(name)}\n"
+            f"  right:  {right.format(name)}{plain}"
+        )
+
+    def __del__(self) -> None:
+        try:
+            if self._used or self._sink is None:
+                return
+            here = current_sink()
+            if here is None or not here.inert:
+                self._sink.report(self._text, self.command.site)
+        except Exception:  # noqa: BLE001, S110 - collected at any moment, even while Python shuts down
+            pass

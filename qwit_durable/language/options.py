@@ -1,0 +1,210 @@
+"""Every option that users may give, and the checks that are common to them.
+
+An option that is not known is refused where it is written, with the most similar known one. Durations are `timedelta`;
+a bare number is refused with the right form, because its unit can't be seen.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from datetime import datetime, timedelta
+from typing import Any, Literal, TypedDict, cast
+
+import attrs
+
+from qwit_durable.core.commands import Dispatch, When
+from qwit_durable.core.retry import Retry
+from qwit_durable.errors import DefinitionError, Failure, describe
+
+__all__ = [
+    "CallOptions",
+    "OnConflict",
+    "StartOptions",
+    "StepCallOptions",
+    "StepOptions",
+    "UndoOptions",
+    "WorkflowOptions",
+    "check_duration",
+    "check_moment",
+    "refuse_unbuilt",
+    "refuse_unknown",
+]
+
+OnConflict = Literal["attach", "fail", "replace"]
+Attribute = str | int | float | bool
+
+_MAX_ID_CHARS = 255
+
+
+class UndoOptions(TypedDict, total=False):
+    """Options of `@step.undo(...)`."""
+
+    when: When
+    retry: Retry | Callable[[int, Failure], timedelta]
+    timeout: timedelta | None
+
+
+class StepCallOptions(TypedDict, total=False):
+    """Options of `step.options(...)`: all of a step's but its name."""
+
+    queue: str | None
+    priority: int | None
+    retry: Retry | Callable[[int, Failure], timedelta]
+    timeout: timedelta | None
+    deadline: timedelta | None
+    heartbeat: timedelta | None
+    dispatch: Dispatch | None
+    transactional: bool
+
+
+class StepOptions(StepCallOptions, total=False):
+    """Options of `@step(...)`."""
+
+    name: str | None
+
+
+class WorkflowOptions(TypedDict, total=False):
+    """Options of `@workflow(...)`."""
+
+    name: str | None
+    version: str | None
+    queue: str | None
+    deadline: timedelta | None
+    on_undo_failure: Literal["stop", "continue"]
+    park_on_failure: bool
+
+
+class CallOptions(TypedDict, total=False):
+    """Options of `workflow.options(...)`."""
+
+    id: str | None
+    lane: str | None
+    delay: timedelta | None
+    at: datetime | None
+    attributes: Mapping[str, Attribute] | None
+    connection: object
+    on_conflict: OnConflict
+    deadline: timedelta | None
+
+
+def refuse_unknown(given: Mapping[str, object], known: type, where: str) -> None:
+    """Refuse an option that the TypedDict `known` does not have, naming the most similar one it has."""
+    names = list(known.__annotations__)
+    for name in given:
+        if name not in names:
+            close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}? " if close else ""
+            msg = f"{where}: there is no option {name!r}; {hint}Known: {', '.join(sorted(names))}"
+            raise DefinitionError(msg)
+
+
+def refuse_unbuilt(given: Mapping[str, object], names: tuple[str, ...], where: str) -> None:
+    """Refuse an option that is planned and not built yet; its off position is fine."""
+    for name in names:
+        if given.get(name) not in (None, False):
+            msg = f"{where}: {name}= is not supported yet"
+            raise DefinitionError(msg)
+
+
+def check_duration(value: object, name: str, where: str, *, may_be_zero: bool = True) -> None:
+    """Refuse what is no `timedelta`, or is too short. Callers whose option may be left out ask for None first.
+
+    Raises:
+        TypeError: It is a number or something else; the message shows the right form.
+        ValueError: It is negative, or zero where it may not be.
+    """
+    if not isinstance(value, timedelta):
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        form = f"timedelta(seconds={value})" if is_number else "timedelta(seconds=...)"
+        msg = f"{where}: {name} is a timedelta, got {describe(value)}\n  right:  {name}={form}"
+        raise TypeError(msg)
+    if value < timedelta(0) or not (value or may_be_zero):
+        msg = f"{where}: {name} is {'not negative' if may_be_zero else 'more than zero'}, got {value!r}"
+        raise ValueError(msg)
+
+
+def check_moment(value: object, name: str, where: str) -> None:
+    """Refuse what is no aware `datetime`.
+
+    Raises:
+        TypeError: It is something else, or says nothing about its time zone; the message shows the right form.
+    """
+    if not isinstance(value, datetime):
+        msg = f"{where}: {name} is a datetime, got {describe(value)}"
+        raise TypeError(msg)
+    if value.utcoffset() is None:
+        msg = (
+            f"{where}: {name} has no time zone: {value!r}\n"
+            f"  likely cause: a naive datetime, which means another moment on each machine\n"
+            f"  right:  datetime(..., tzinfo=UTC), or datetime.now(UTC) + timedelta(...)"
+        )
+        raise TypeError(msg)
+
+
+def _check_id(_: object, __: object, value: Any) -> None:
+    if value is None:
+        return
+    if not isinstance(value, str):
+        msg = f"options(): id is a str, got {describe(value)}"
+        raise TypeError(msg)
+    if not 0 < len(value) <= _MAX_ID_CHARS:
+        msg = f"options(): id has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
+        raise ValueError(msg)
+
+
+def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:
+    for name, item in value.items():
+        if not isinstance(name, str) or not isinstance(item, (str, int, float, bool)):
+            msg = (
+                f"options(): attributes are flat, from str to str, int, float or bool; "
+                f"{describe(name)} is {describe(item)} of type {type(item).__name__}"
+            )
+            raise TypeError(msg)
+
+
+def _attributes(value: Any) -> dict[str, Attribute]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping):
+        msg = f"options(): attributes is a dict, got {describe(value)}"
+        raise TypeError(msg)
+    return dict(cast("Mapping[str, Attribute]", value))
+
+
+@attrs.frozen(kw_only=True)
+class StartOptions:
+    """How one run is started.
+
+    Attributes:
+        id: The run's id from outside, 1 to 255 characters, or None for a new one.
+        delay: How long the run waits before it begins.
+        at: When the run begins; aware. Not together with `delay`.
+        attributes: Flat facts by which runs can be found.
+        on_conflict: What happens where a run of this id exists: `attach` to it if its input is the same, `fail`, or
+            `replace` it once it has ended.
+        deadline: How long the run may take in all, instead of the workflow's own.
+    """
+
+    id: str | None = attrs.field(default=None, validator=_check_id)
+    delay: timedelta | None = None
+    at: datetime | None = None
+    attributes: dict[str, Attribute] = attrs.field(
+        default=None, converter=_attributes, validator=_check_attributes
+    )
+    on_conflict: OnConflict = "attach"
+    deadline: timedelta | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.delay is not None:
+            check_duration(self.delay, "delay", "options()")
+        if self.deadline is not None:
+            check_duration(self.deadline, "deadline", "options()", may_be_zero=False)
+        if self.at is not None:
+            check_moment(self.at, "at", "options()")
+        if self.delay is not None and self.at is not None:
+            msg = "options(): delay and at say the same thing in two ways: give one of them"
+            raise TypeError(msg)
+        if self.on_conflict not in ("attach", "fail", "replace"):
+            msg = f"options(): on_conflict is 'attach', 'fail' or 'replace', got {describe(self.on_conflict)}"
+            raise ValueError(msg)

@@ -1,0 +1,78 @@
+"""Where the truth is kept. `open_store(url)` picks the store that a URL names, without connecting."""
+
+from __future__ import annotations
+
+from urllib.parse import parse_qsl, quote, urlencode, urlsplit, urlunsplit
+
+from qwit_durable.clock import Clock
+from qwit_durable.errors import DefinitionError
+from qwit_durable.stores.encoding import PayloadCodec
+from qwit_durable.stores.protocol import Store
+
+__all__ = ["open_store", "redacted"]
+
+_KNOWN = "sqlite:///orders.db (relative), sqlite:////var/lib/orders.db (absolute), postgresql://user@host/db, memory://"
+_SECRET = "***"  # noqa: S105 - what stands for one
+
+
+def open_store(
+    url: str,
+    *,
+    clock: Clock | None = None,
+    migrate: bool = False,
+    payload_codec: PayloadCodec | None = None,
+) -> Store:
+    """Make the store that a URL names. Nothing is connected to before `Store.open`.
+
+    Args:
+        url: `sqlite:///relative.db`, `sqlite:////absolute.db`, `postgresql://…` or `memory://`.
+        clock: Tells the time; by default the machine's, or the server's where there is one.
+        migrate: Whether opening brings the schema of a server up to date. Memory and SQLite always do so.
+        payload_codec: Compresses or encrypts what users' values are stored as.
+
+    Raises:
+        DefinitionError: The URL names no known kind of store. The message lists them.
+
+    >>> open_store("memory://").url
+    'memory://'
+    """
+    scheme, separator, rest = url.partition("://")
+    match scheme:
+        case "memory" if separator:
+            from qwit_durable.stores.memory import MemoryStore
+
+            return MemoryStore(clock)
+        case "sqlite" if rest.startswith("/") and rest.strip("/") not in ("", ":memory:"):
+            from qwit_durable.stores.sqlite import SqliteStore
+
+            return SqliteStore(url, clock=clock, payload_codec=payload_codec)
+        case "postgresql" | "postgres" if separator:
+            from qwit_durable.stores.postgres import PostgresStore
+
+            return PostgresStore(url, clock=clock, migrate=migrate, payload_codec=payload_codec)
+        case _:
+            msg = f"{redacted(url)!r} names no store. Known are: {_KNOWN}"
+            raise DefinitionError(msg)
+
+
+def redacted(url: str) -> str:
+    """The URL without its password, for messages and logs.
+
+    >>> redacted("postgresql://ann:secret@db/shop")
+    'postgresql://ann:***@db/shop'
+    """
+    try:
+        parts = urlsplit(url)
+        query = parse_qsl(parts.query, keep_blank_values=True)
+    except ValueError:
+        return f"{url.partition('://')[0]}://{_SECRET}"
+    place, host = parts.netloc.rpartition("@")[::2]
+    if ":" in place:
+        place = f"{place.partition(':')[0]}:{_SECRET}"
+    hidden = [(name, _SECRET if "password" in name.lower() else value) for name, value in query]
+    shown = parts.query if hidden == query else urlencode(hidden, safe="*/", quote_via=quote)
+    return (
+        urlunsplit(parts._replace(netloc=f"{place}@{host}" if place else host, query=shown))
+        if parts.netloc
+        else url
+    )

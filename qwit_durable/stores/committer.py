@@ -1,0 +1,114 @@
+"""Group commit: all writes of a process go through one `Committer`.
+
+Idle, a write is carried out at once by the thread that brings it: no hand-off, one round trip. While a flush is in
+flight, further writes gather; whoever finishes a flush hands the lead to one of those waiting, and it takes them all in
+one transaction. So batches grow with the load and there is no artificial delay. A caller goes on only when its write is
+durable. If a batch fails, it is cut in halves until the write that can't be stored stands alone: neighbours are safe.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import cast
+
+from qwit_durable.errors import StoreUnavailable
+from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.writes import Answer, Write
+
+__all__ = ["Committer"]
+
+_LIMIT_WRITES = 256
+
+
+class _Ticket:
+    """One write on its way, and how it went."""
+
+    __slots__ = ("answer", "done", "error", "lead", "turn", "write")
+
+    def __init__(self, write: Write) -> None:
+        self.write = write
+        self.turn = threading.Event()
+        self.lead = False
+        self.done = False
+        self.answer: Answer | None = None
+        self.error: BaseException | None = None
+
+
+class Committer:
+    """Carries out writes in batches. Safe to use from any number of threads."""
+
+    def __init__(self, store: Store, *, limit_writes: int = _LIMIT_WRITES) -> None:
+        self._store = store
+        self._limit = limit_writes
+        self._mutex = threading.Lock()
+        self._waiting: list[_Ticket] = []
+        self._flushing = False
+        self.flushes = 0
+        self.writes = 0
+
+    def write(self, write: Write) -> Answer:
+        """Carry out one write; return its answer once it is durable.
+
+        Raises:
+            StoreUnavailable: The connection was lost; the write may or may not have happened. Repeating is safe.
+        """
+        ticket = _Ticket(write)
+        with self._mutex:
+            if self._flushing:
+                self._waiting.append(ticket)
+                batch = None
+            else:
+                self._flushing = True
+                batch = [ticket]
+        if batch is None:
+            ticket.turn.wait()
+            if ticket.lead:
+                batch = self._take(ticket)
+        if batch is not None:
+            self._lead(batch)
+        if ticket.error is not None:
+            raise ticket.error
+        return cast("Answer", ticket.answer)
+
+    def _take(self, own: _Ticket) -> list[_Ticket]:
+        with self._mutex:
+            batch = [own, *self._waiting[: self._limit - 1]]
+            del self._waiting[: self._limit - 1]
+        return batch
+
+    def _lead(self, batch: list[_Ticket]) -> None:
+        try:
+            self._flush(batch)
+        finally:
+            for ticket in batch:
+                if not ticket.done:
+                    ticket.error = ticket.error or StoreUnavailable("the write was interrupted before it was answered")
+            with self._mutex:
+                heir = self._waiting.pop(0) if self._waiting else None
+                if heir is None:
+                    self._flushing = False
+            if heir is not None:
+                heir.lead = True
+                heir.turn.set()
+            for ticket in batch:
+                ticket.turn.set()
+
+    def _flush(self, tickets: Sequence[_Ticket]) -> None:
+        try:
+            answers = self._store.apply([ticket.write for ticket in tickets])
+        except StoreUnavailable as error:
+            for ticket in tickets:
+                ticket.error, ticket.done = error, True
+        except Exception as error:  # noqa: BLE001 - told to the one whose write it is
+            if len(tickets) == 1:
+                tickets[0].error, tickets[0].done = error, True
+                return
+            middle = len(tickets) // 2
+            self._flush(tickets[:middle])
+            self._flush(tickets[middle:])
+        else:
+            self.flushes += 1
+            self.writes += len(tickets)
+            for ticket, answer in zip(tickets, answers, strict=True):
+                ticket.answer, ticket.done = answer, True

@@ -1,0 +1,107 @@
+"""What the writes mean, row by row: written once, for every store.
+
+`perform(session, write)` reads and writes rows through a `Session`, inside the store's transaction. It does no I/O of
+its own, knows no SQL, and asks no clock but the session's.
+
+Rules of the folder:
+
+- A run's events are numbered under the lock of its live row, by whoever appends: the holder, a queued step's worker, a
+  timer, a signal. The holder names the head it knows; if somebody else appended meanwhile, its transition is refused
+  and it looks again. So no wake-up can be lost: what arrives while a run is held is seen before it is let go.
+- A free run that has something to do has a turn task. Whoever appends to a free run puts one there.
+- An attempt belongs to (worker, number). Whoever has lost it is answered `Fenced`, and nothing is written.
+"""
+
+from __future__ import annotations
+
+from typing import assert_never
+from uuid import UUID
+
+from qwit_durable.stores.kernel.outside import deliver
+from qwit_durable.stores.kernel.queued import claim, fail_task, resolve_task
+from qwit_durable.stores.kernel.starting import start
+from qwit_durable.stores.kernel.sweeping import fire_timers, ring_due
+from qwit_durable.stores.kernel.turns import acquire, commit
+from qwit_durable.stores.kernel.workers import beat, disown, lead, reap, retire, wake_stuck
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import (
+    Accepted,
+    Acquire,
+    Acquired,
+    Answer,
+    Beat,
+    Claim,
+    Claimed,
+    Commit,
+    Committed,
+    Conflict,
+    Deliver,
+    Disown,
+    FailTask,
+    Fenced,
+    FireTimers,
+    Lead,
+    Reap,
+    Refused,
+    ResolveTask,
+    Retire,
+    RingDue,
+    Rings,
+    Start,
+    Started,
+    WakeStuck,
+    Write,
+)
+
+__all__ = ["perform", "touched"]
+
+
+def perform(session: Session, write: Write) -> Answer:
+    """Carry out one write in the session's transaction."""
+    match write:
+        case Start():
+            return start(session, write)
+        case Acquire():
+            return acquire(session, write)
+        case Commit():
+            return commit(session, write)
+        case Claim():
+            return claim(session, write)
+        case ResolveTask():
+            return resolve_task(session, write)
+        case FailTask():
+            return fail_task(session, write)
+        case Deliver():
+            return deliver(session, write)
+        case FireTimers():
+            return fire_timers(session, write)
+        case RingDue():
+            return ring_due(session, write)
+        case Beat():
+            return beat(session, write)
+        case Retire():
+            return retire(session, write)
+        case Disown():
+            return disown(session, write)
+        case Reap():
+            return reap(session, write)
+        case Lead():
+            return lead(session, write)
+        case WakeStuck():
+            return wake_stuck(session, write)
+        case _:
+            assert_never(write)
+
+
+def touched(write: Write) -> tuple[UUID, ...]:
+    """The runs whose live rows a write is known to need: a store may lock them beforehand, in the order of their ids."""
+    match write:
+        case Commit(run_id=run_id, report=report, reopens=reopens):
+            others = tuple(r.run_id for r in reopens)
+            return (run_id, *others) if report is None else (run_id, report.run_id, *others)
+        case Acquire(run_id=run_id) | Claim(run_id=run_id) | Deliver(run_id=run_id):
+            return (run_id,)
+        case ResolveTask(run_id=run_id) | FailTask(run_id=run_id):
+            return (run_id,)
+        case _:
+            return ()

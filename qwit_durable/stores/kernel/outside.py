@@ -1,0 +1,132 @@
+"""What comes from outside: signals, cancels and operators' verbs, each allowed by the table `core.status.VERBS`."""
+
+from __future__ import annotations
+
+import attrs
+
+from qwit_durable.core import VERBS, CancelRequested, Kind, OperatorActed, Resolved, SignalReceived, Status, Verb
+from qwit_durable.errors import Failure, WorkflowTerminated
+from qwit_durable.stores.kernel.turns import cancel_run, report_to
+from qwit_durable.stores.kernel.waking import append
+from qwit_durable.stores.reasons import Reason, status_before
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import Accepted, Deliver, Refused
+
+__all__ = ["deliver"]
+
+
+def deliver(session: Session, write: Deliver) -> Accepted | Refused:
+    """Record what was asked, or refuse it by the run's status."""
+    live = session.live(write.run_id)
+    verb = _verb(write)
+    if live is None:
+        return _refuse_ended(session, write, verb)
+    if live.status not in VERBS[verb]:
+        return Refused(reason="status", status=live.status)
+    match write.event:
+        case SignalReceived(dedupe_id=dedupe_id):
+            if dedupe_id is not None and not session.is_new_signal(write.run_id, dedupe_id):
+                return Accepted(repeated=True)
+            _, ring = append(session, live, [write.event], wake=True)
+            return Accepted(rings=(ring,) if ring is not None else ())
+        case CancelRequested():
+            rings = cancel_run(session, write.run_id, write.event)
+            return Accepted(rings=tuple(rings), repeated=live.cancel_asked)
+        case OperatorActed():
+            return _operate(session, live, write.event)
+
+
+def _verb(write: Deliver) -> Verb:
+    match write.event:
+        case SignalReceived():
+            return Verb.SIGNAL
+        case CancelRequested():
+            return Verb.CANCEL
+        case OperatorActed(verb=verb):
+            return verb
+
+
+def _refuse_ended(session: Session, write: Deliver, verb: Verb) -> Accepted | Refused:
+    outcome = session.outcome(write.run_id)
+    if outcome is None:
+        return Refused(reason="missing")
+    repeated = (verb is Verb.CANCEL and outcome.status is Status.CANCELLED) or (
+        verb is Verb.TERMINATE and outcome.status is Status.TERMINATED
+    )
+    return Accepted(repeated=True) if repeated else Refused(reason="ended", status=outcome.status)
+
+
+def _operate(session: Session, live: LiveRow, event: OperatorActed) -> Accepted:
+    run = session.run(live.run_id)
+    assert run is not None
+    match event.verb:
+        case Verb.RETRY | Verb.SKIP:
+            resumed = status_before(live.reason)
+            live = attrs.evolve(live, status=resumed, reason=None, lost=0, owner=None, begun=False)
+            _, ring = append(session, live, [event], wake=True)
+            return Accepted(rings=(ring,) if ring is not None else ())
+        case Verb.PAUSE:
+            if live.status is Status.PAUSED:
+                return Accepted(repeated=True)
+            reason = Reason(kind="operator", text=event.reason or "paused by an operator", was=live.status)
+            live = attrs.evolve(live, status=Status.PAUSED, reason=reason.encode())
+            append(session, live, [event], wake=True)
+            return Accepted()
+        case Verb.RESUME:
+            if live.status is not Status.PAUSED:
+                return Accepted(repeated=True)
+            live = attrs.evolve(live, status=_status_to_resume(session, run, live), reason=None)
+            live, ring = append(session, live, [event], wake=True)
+            return Accepted(rings=(ring,) if ring is not None else ())
+        case Verb.TERMINATE:
+            _terminate(session, run, live, event)
+            return Accepted(rings=tuple(_tell_parent(session, run, live, event)))
+        case Verb.ROLLBACK | Verb.SIGNAL | Verb.CANCEL:
+            return Accepted()
+
+
+def _status_to_resume(session: Session, run: RunRow, live: LiveRow) -> Status:
+    was = status_before(live.reason)
+    # What made a scheduled run begin while it was paused has left no other trace: its timer is gone.
+    is_due = run.start_at is None or run.start_at <= session.now or live.cancel_asked
+    return Status.RUNNING if was is Status.SCHEDULED and is_due else was
+
+
+def _terminate(session: Session, run: RunRow, live: LiveRow, event: OperatorActed) -> None:
+    """End a run and everything below it where it stands."""
+    for child in session.open_children(run.id):
+        child_run, child_live = session.run(child), session.live(child)
+        if child_run is not None and child_live is not None:
+            _terminate(session, child_run, child_live, event)
+    session.append(run.id, live.head + 1, [event])
+    outcome = OutcomeRow(
+        run_id=run.id,
+        status=Status.TERMINATED,
+        ended_at=session.now,
+        failure=_terminated(run, event),
+        epoch=live.epoch,
+        head=live.head + 1,
+    )
+    session.put_outcome(outcome)
+    session.drop_live(run.id)
+    session.drop_work(run.id)
+
+
+def _terminated(run: RunRow, event: OperatorActed) -> Failure:
+    failure = Failure.of(WorkflowTerminated(run.key, run.workflow, None))
+    return attrs.evolve(failure, message=event.reason or "terminated")
+
+
+def _tell_parent(session: Session, run: RunRow, live: LiveRow, event: OperatorActed) -> list[Ring]:
+    if run.parent_id is None or run.parent_position is None:
+        return []
+    undoing = live.status is Status.COMPENSATING
+    told = Resolved(
+        position=f"~{run.parent_position}" if undoing else run.parent_position,
+        kind=Kind.UNDO if undoing else Kind.WORKFLOW,
+        name=run.workflow,
+        args=b"null" if undoing else run.args,
+        outcome=_terminated(run, event),
+    )
+    return report_to(session, run.parent_id, told)

@@ -1,0 +1,60 @@
+"""Starting runs: roots under a user's id, and sub-workflows under an id derived from their parent's."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from qwit_durable.core import Status
+from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
+from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TimerRow
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import Start, Started
+
+__all__ = ["open_run", "start"]
+
+#: Positions of the timers that belong to the run itself and not to a command.
+START_TIMER = "start"
+DEADLINE_TIMER = "deadline"
+
+
+def start(session: Session, write: Start) -> Started:
+    """Start a run, or answer the one that stands under its key."""
+    row = write.run
+    existing_id = session.run_of_key(row.namespace, row.key)
+    if existing_id is not None:
+        existing = session.run(existing_id)
+        outcome = session.outcome(existing_id)
+        if existing is not None and not (write.on_conflict == "replace" and outcome is not None):
+            live = session.live(existing_id)
+            status = outcome.status if outcome is not None else live.status if live is not None else Status.RUNNING
+            return Started(run=existing, created=False, status=status)
+    now = session.now
+    row = attrs.evolve(
+        row,
+        created_at=now,
+        start_at=row.start_at if write.delay is None else now + write.delay,
+        deadline_at=row.deadline_at if write.deadline is None else now + write.deadline,
+    )
+    session.put_key(row.namespace, row.key, row.id)
+    ring = open_run(session, row, ring_after=write.ring_after)
+    status = Status.RUNNING if ring is not None else Status.SCHEDULED
+    return Started(run=row, created=True, status=status, ring=ring)
+
+
+def open_run(session: Session, row: RunRow, *, ring_after: timedelta = RING_GRACE) -> Ring | None:
+    """Insert a run's rows and answer the bell for its first turn, or None if it is not due yet."""
+    session.add_run(row)
+    if row.deadline_at is not None:
+        session.put_timer(
+            TimerRow(run_id=row.id, position=DEADLINE_TIMER, fire_at=row.deadline_at, kind="deadline"),
+        )
+    is_due = row.start_at is None or row.start_at <= session.now
+    status = Status.RUNNING if is_due else Status.SCHEDULED
+    session.put_live(LiveRow(run_id=row.id, status=status, updated_at=session.now, awaiting=0))
+    if is_due:
+        return ask_for_turn(session, row, grace=ring_after)
+    assert row.start_at is not None
+    session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=row.start_at, kind="wake"))
+    return None

@@ -1,0 +1,70 @@
+"""Due timers, and bells that were lost."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import attrs
+
+from qwit_durable.core import DeadlinePassed, Status, TimerFired
+from qwit_durable.stores.kernel.turns import is_held
+from qwit_durable.stores.kernel.waking import append, ask_for_turn, may_move, ring_for
+from qwit_durable.stores.rows import TURN, Ring, TimerRow
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import FireTimers, RingDue, Rings
+
+__all__ = ["fire_timers", "ring_due"]
+
+_FIRST_RING = timedelta(seconds=2)
+_LAST_RING = timedelta(seconds=60)
+_STUCK_LATER = timedelta(seconds=30)
+
+
+def fire_timers(session: Session, write: FireTimers) -> Rings:
+    """Fire what is due. A timer is removed with its effect, so it fires once."""
+    if write.run_id is not None:
+        session.live(write.run_id)  # locked first: whoever fires a timer holds this lock, so it fires once
+        one = session.timer(write.run_id, write.position or "")
+        due = [one] if one is not None and one.fire_at <= session.now else []
+    else:
+        due = sorted(session.due_timers(write.limit), key=lambda timer: timer.run_id)
+    rings = [ring for timer in due if (ring := _fire(session, timer)) is not None]
+    return Rings(rings=tuple(rings), more=len(due) >= write.limit, next_timer_at=session.next_timer_at())
+
+
+def _fire(session: Session, timer: TimerRow) -> Ring | None:
+    live = session.live(timer.run_id)
+    session.drop_timer(timer.run_id, timer.position)
+    if live is None:
+        return None
+    match timer.kind:
+        case "fire":
+            return append(session, live, [TimerFired(position=timer.position)], wake=True)[1]
+        case "deadline":
+            if live.status is Status.COMPENSATING or live.cancel_asked:
+                return None
+            moved = Status.RUNNING if live.status is Status.SCHEDULED else live.status
+            return append(session, attrs.evolve(live, status=moved), [DeadlinePassed()], wake=True)[1]
+        case "wake":
+            if live.status is Status.SCHEDULED:
+                live = attrs.evolve(live, status=Status.RUNNING)
+            live = attrs.evolve(live, awaiting=0, updated_at=session.now)
+            session.put_live(live)
+            run = session.run(live.run_id)
+            if live.owner is not None or run is None or not may_move(live):
+                return None
+            return ask_for_turn(session, run)
+
+
+def ring_due(session: Session, write: RingDue) -> Rings:
+    """Name the tasks nobody has begun and put off their next ringing: 2 s, 4 s, … up to a minute."""
+    rings = []
+    due = session.due_tasks(write.limit, write.queues)
+    for task in due:
+        wait = min(_FIRST_RING * 2 ** min(task.rings, 10), _LAST_RING)
+        if task.position != TURN and is_held(session, task.owner, may_take_over=True):
+            session.put_task(attrs.evolve(task, ring_at=session.now + _STUCK_LATER))
+            continue
+        session.put_task(attrs.evolve(task, ring_at=session.now + wait, rings=task.rings + 1))
+        rings.append(ring_for(task))
+    return Rings(rings=tuple(rings), more=len(due) >= write.limit)

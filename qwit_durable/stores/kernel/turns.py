@@ -1,0 +1,205 @@
+"""Turns: acquiring a run and committing its transitions, with fencing, settling and joins."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Reopened, Resolved, Status
+from qwit_durable.errors import Failure
+from qwit_durable.ids import child_id
+from qwit_durable.stores.kernel.starting import open_run
+from qwit_durable.stores.kernel.waking import RING_GRACE, append, ask_for_turn, may_move, ring_for
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import Acquire, Acquired, Commit, Committed, Conflict, Fenced, Refused, Release, Reopen
+
+__all__ = ["acquire", "cancel_run", "commit", "is_held", "report_to"]
+
+
+def is_held(session: Session, owner: int | None, *, may_take_over: bool) -> bool:
+    """Whether a holder stands in the way: any at all, or a living one."""
+    if owner is None:
+        return False
+    if not may_take_over:
+        return True
+    row = session.worker(owner)
+    return row is not None and session.is_alive(row)
+
+
+def acquire(session: Session, write: Acquire) -> Acquired | Refused:
+    """Grant or refuse a turn."""
+    live = session.live(write.run_id)
+    if live is None:
+        session.drop_task(write.run_id, TURN)
+        return Refused(reason="ended" if session.run(write.run_id) else "missing")
+    if not may_move(live):
+        session.drop_task(write.run_id, TURN)
+        return Refused(reason="paused" if live.status is Status.PAUSED else "stuck", status=live.status)
+    if live.status is Status.SCHEDULED:
+        return Refused(reason="early", status=live.status)
+    if is_held(session, live.owner, may_take_over=write.may_take_over):
+        return Refused(reason="held", status=live.status)
+    turn = session.task(write.run_id, TURN)
+    if turn is not None and turn.ready_at > session.now:
+        return Refused(reason="early", status=live.status)
+    run = session.run(write.run_id)
+    assert run is not None
+    live = attrs.evolve(
+        live,
+        owner=write.worker,
+        epoch=live.epoch + 1,
+        lost=live.lost + int(live.begun),
+        begun=True,
+        note=None,
+        updated_at=session.now,
+    )
+    session.put_live(live)
+    if turn is not None:
+        session.drop_task(write.run_id, TURN)
+    events = tuple(session.events(write.run_id, write.after)) if live.head > write.after else ()
+    return Acquired(run=run, live=live, events=events, now=session.now)
+
+
+def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
+    """Carry out one transition, or nothing of it."""
+    live = session.live(write.run_id)
+    if live is None or live.owner != write.worker or live.epoch != write.epoch:
+        return Fenced()
+    if write.head is not None and live.head != write.head:
+        return Conflict(head=live.head)
+    run = session.run(write.run_id)
+    assert run is not None
+    rings: list[Ring] = []
+    settled: list[Event] = []
+    for template in write.settle:
+        if (event := _settle(session, run, template, rings)) is not None:
+            settled.append(event)
+    events = (*write.events, *settled)
+    if events:
+        session.append(write.run_id, live.head + 1, events)
+    _hand_over(session, run, write, rings)
+    live = attrs.evolve(
+        live,
+        head=live.head + len(events),
+        lost=0 if events else live.lost,
+        status=write.status or live.status,
+        reason=write.reason if write.status is not None else live.reason,
+        updated_at=session.now,
+    )
+    if write.report is not None:
+        rings.extend(report_to(session, write.report.run_id, write.report.event))
+    if write.outcome is not None:
+        session.put_outcome(attrs.evolve(write.outcome, ended_at=session.now, epoch=live.epoch, head=live.head))
+        session.drop_live(write.run_id)
+        session.drop_work(write.run_id)
+    else:
+        if write.release is not None:
+            live = _let_go(session, run, live, write.release, rings)
+        session.put_live(live)
+    return Committed(
+        head=live.head,
+        now=session.now,
+        settled=tuple(settled),
+        rings=tuple(rings),
+        cancel_asked=live.cancel_asked,
+    )
+
+
+def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) -> None:
+    for new in write.tasks:
+        task = TaskRow(
+            run_id=run.id,
+            position=new.position,
+            queue=new.queue,
+            name=new.spec.name,
+            ready_at=session.now,
+            ring_at=session.now + RING_GRACE,
+            priority=new.priority,
+            spec=new.spec,
+        )
+        session.put_task(task)
+        rings.append(ring_for(task))
+    for position in write.drop_timers:
+        session.drop_timer(run.id, position)
+    for timer in write.timers:
+        session.put_timer(timer)
+    for child in write.starts:
+        if session.run(child.id) is None and (ring := open_run(session, child)) is not None:
+            rings.append(ring)
+    for reopen in write.reopens:
+        rings.extend(_reopen(session, reopen))
+
+
+def _let_go(session: Session, run: RunRow, live: LiveRow, release: Release, rings: list[Ring]) -> LiveRow:
+    live = attrs.evolve(
+        live,
+        owner=None,
+        begun=False,
+        lost=live.lost if release.keep_lost else 0,
+        awaiting=release.awaiting,
+        note=release.note,
+    )
+    if release.wake_at is not None:
+        rings.append(ask_for_turn(session, run, after=max(release.wake_at - session.now, timedelta(0))))
+    return live
+
+
+def _settle(session: Session, run: RunRow, template: Resolved, rings: list[Ring]) -> Event | None:
+    """End one command nobody waits for: the event that records it, or None if its outcome has to be waited for."""
+    session.drop_timer(run.id, template.position)
+    if template.kind is Kind.WORKFLOW:
+        child = child_id(run.id, run.generation, template.position)
+        if session.live(child) is None:
+            return template
+        rings.extend(cancel_run(session, child, CancelRequested(reason=f"its parent {run.key} no longer waits for it")))
+        return None
+    task = session.task(run.id, template.position)
+    if task is None:
+        return template
+    if is_held(session, task.owner, may_take_over=True):
+        session.put_task(attrs.evolve(task, cancelled=True))
+        return None
+    session.drop_task(run.id, template.position)
+    return attrs.evolve(template, outcome=Dropped(begun=task.attempt > 0))
+
+
+def cancel_run(session: Session, run_id: UUID, event: CancelRequested) -> list[Ring]:
+    """Record a cancel once; the first cause wins."""
+    live = session.live(run_id)
+    if live is None or live.cancel_asked or live.status is Status.COMPENSATING:
+        return []
+    status = Status.RUNNING if live.status is Status.SCHEDULED else live.status
+    live, ring = append(session, attrs.evolve(live, cancel_asked=True, status=status), [event], wake=True)
+    return [ring] if ring is not None else []
+
+
+def _reopen(session: Session, reopen: Reopen) -> list[Ring]:
+    if session.live(reopen.run_id) is not None:
+        return []
+    run = session.run(reopen.run_id)
+    outcome = session.outcome(reopen.run_id)
+    assert run is not None
+    assert outcome is not None
+    session.drop_outcome(reopen.run_id)
+    live = LiveRow(
+        run_id=run.id,
+        status=Status.COMPENSATING,
+        updated_at=session.now,
+        head=outcome.head,
+        epoch=outcome.epoch,
+    )
+    _, ring = append(session, live, [Reopened(cause=reopen.cause)], wake=True)
+    return [ring] if ring is not None else []
+
+
+def report_to(session: Session, parent: UUID, event: Resolved) -> list[Ring]:
+    """Append a sub-workflow's outcome to its parent's history and wake the parent when it is time."""
+    live = session.live(parent)
+    if live is None:
+        return []
+    success = not isinstance(event.outcome, Failure)
+    _, ring = append(session, live, [event], wake=not success, successes=1)
+    return [ring] if ring is not None else []

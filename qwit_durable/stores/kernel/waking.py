@@ -1,0 +1,68 @@
+"""Appending to a run's history and asking for its turn: shared by all writes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+import attrs
+
+from qwit_durable.core import Event, Status
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
+from qwit_durable.stores.session import Session
+
+__all__ = ["RING_GRACE", "append", "ask_for_turn", "may_move", "ring_for"]
+
+#: How long the sweeper leaves a fresh task to the bell that was rung for it.
+RING_GRACE = timedelta(seconds=2)
+
+_STANDS_STILL = frozenset({Status.PAUSED, Status.STUCK})
+
+
+def may_move(live: LiveRow) -> bool:
+    """Whether the run's status lets it go on."""
+    return live.status not in _STANDS_STILL
+
+
+def ring_for(task: TaskRow) -> Ring:
+    """The bell of a task."""
+    return Ring(
+        run_id=task.run_id,
+        position=task.position,
+        queue=task.queue,
+        name=task.name,
+        priority=task.priority,
+    )
+
+
+def ask_for_turn(session: Session, run: RunRow, *, after: timedelta = timedelta(0), grace: timedelta = RING_GRACE) -> Ring:
+    """Owe the run a turn, due `after` from now, and answer the bell for it."""
+    due = session.now + after
+    task = TaskRow(
+        run_id=run.id,
+        position=TURN,
+        queue=run.queue,
+        name=run.workflow,
+        ready_at=due,
+        ring_at=due + grace if not after else due,
+    )
+    session.put_task(task)
+    return ring_for(task)
+
+
+def append(
+    session: Session, live: LiveRow, events: Sequence[Event], *, wake: bool, successes: int = 0
+) -> tuple[LiveRow, Ring | None]:
+    """Append somebody else's events to a run, and ask for its turn if it is free and it is time.
+
+    `wake` asks at once; otherwise `successes` count down what the run waits for.
+    """
+    session.append(live.run_id, live.head + 1, events)
+    awaiting = 0 if wake else max(live.awaiting - successes, 0)
+    live = attrs.evolve(live, head=live.head + len(events), awaiting=awaiting, updated_at=session.now)
+    session.put_live(live)
+    if live.owner is not None or awaiting > 0 or not may_move(live) or live.status is Status.SCHEDULED:
+        return live, None
+    run = session.run(live.run_id)
+    assert run is not None
+    return live, ask_for_turn(session, run)

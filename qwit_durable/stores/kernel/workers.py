@@ -1,0 +1,110 @@
+"""Workers: their lease, their end in good order, and what is done about the dead."""
+
+from __future__ import annotations
+
+import attrs
+
+from qwit_durable.stores.kernel.queued import record_lost
+from qwit_durable.stores.kernel.waking import ask_for_turn, may_move, ring_for
+from qwit_durable.stores.reasons import status_before
+from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
+from qwit_durable.stores.session import Session
+from qwit_durable.stores.writes import Accepted, Beat, Disown, Lead, Reap, Refused, Retire, Rings, WakeStuck
+
+__all__ = ["beat", "disown", "lead", "reap", "retire", "wake_stuck"]
+
+
+def beat(session: Session, write: Beat) -> Accepted:
+    """Write a worker's row anew."""
+    session.put_worker(attrs.evolve(write.worker, beat_at=session.now, expires_at=session.now + write.lease))
+    return Accepted()
+
+
+def retire(session: Session, write: Retire) -> Rings:
+    """Free what a worker still holds, without burning an attempt, and remove it."""
+    rings = _free(session, write.worker, burn=False)
+    session.drop_worker(write.worker)
+    return Rings(rings=tuple(rings))
+
+
+def disown(session: Session, write: Disown) -> Rings:
+    """Free what a worker owns without knowing it; an attempt that may have begun counts as lost."""
+    rings: list[Ring] = []
+    before = session.now - write.older_than
+    for live in session.lives_of(write.worker):
+        if live.run_id not in write.runs and live.updated_at < before:
+            rings.extend(_free_run(session, live, burn=True))
+    for task in session.tasks_of(write.worker):
+        is_known = (task.run_id, task.position) in write.tasks
+        if not is_known and task.claimed_at is not None and task.claimed_at < before:
+            rings.append(_lose_task(session, task))
+    return Rings(rings=tuple(rings))
+
+
+def reap(session: Session, write: Reap) -> Rings:
+    """Free what dead workers held; the attempts they were in are counted when the run or task is taken up again."""
+    rings: list[Ring] = []
+    for worker in session.workers():
+        if not session.is_alive(worker):
+            rings.extend(_free(session, worker.id, burn=True))
+            session.drop_worker(worker.id)
+    if write.orphans:
+        for live in session.orphaned_lives():
+            rings.extend(_free_run(session, live, burn=True))
+        rings.extend(_free_task(session, task, burn=True) for task in session.orphaned_tasks())
+    return Rings(rings=tuple(rings))
+
+
+def _free(session: Session, worker: int, *, burn: bool) -> list[Ring]:
+    rings: list[Ring] = []
+    for live in session.lives_of(worker):
+        rings.extend(_free_run(session, live, burn=burn))
+    rings.extend(_free_task(session, task, burn=burn) for task in session.tasks_of(worker))
+    return rings
+
+
+def _free_run(session: Session, live: LiveRow, *, burn: bool) -> list[Ring]:
+    freed = attrs.evolve(live, owner=None, begun=live.begun and burn, awaiting=0, updated_at=session.now)
+    session.put_live(freed)
+    return _turn_of(session, freed)
+
+
+def _free_task(session: Session, task: TaskRow, *, burn: bool) -> Ring:
+    # A dead owner stays named: whoever claims the task next learns that an attempt was lost.
+    attempt = task.attempt if burn else task.attempt - 1
+    owner = task.owner if burn else None
+    session.put_task(attrs.evolve(task, owner=owner, attempt=attempt, ring_at=session.now, rings=0))
+    return ring_for(task)
+
+
+def _lose_task(session: Session, task: TaskRow) -> Ring:
+    # Its owner lives, so naming it would keep others away: the lost attempt is recorded here.
+    live = session.live(task.run_id)
+    if live is not None:
+        record_lost(session, live, task)
+    session.put_task(attrs.evolve(task, owner=None, ring_at=session.now, rings=0))
+    return ring_for(task)
+
+
+def _turn_of(session: Session, live: LiveRow) -> list[Ring]:
+    run = session.run(live.run_id)
+    if run is None or not may_move(live):
+        return []
+    return [ask_for_turn(session, run)]
+
+
+def lead(session: Session, write: Lead) -> Accepted | Refused:
+    """Grant or refuse a duty."""
+    granted = session.lead(write.duty, write.worker, write.lease)
+    return Accepted() if granted else Refused(reason="held")
+
+
+def wake_stuck(session: Session, write: WakeStuck) -> Rings:
+    """Ask for a turn of each run that is stuck over its code."""
+    rings = []
+    for live in session.stuck_over_code(write.limit):
+        was = status_before(live.reason)
+        freed = attrs.evolve(live, status=was, reason=None, owner=None, begun=False, lost=0, awaiting=0)
+        session.put_live(freed)
+        rings.extend(_turn_of(session, freed))
+    return Rings(rings=tuple(rings))

@@ -1,0 +1,175 @@
+"""Looking ahead: what a whole batch will read, locked and read in one round trip before the first write is carried out.
+
+Each statement sees what was committed when it began. So the live rows are locked first, in the order of their ids, and
+everything that changes under that lock is read by later statements: nothing stale, no wake-up lost. Users' ids are
+locked before they are looked up, whether they are there or not, by an advisory lock on their hash that ends with the
+transaction; that is what makes two starts of one id in two processes come one after the other. What is not foreseen
+here is read when it is asked for, at the price of a round trip.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from qwit_durable.core import Kind, SignalReceived
+from qwit_durable.ids import child_id
+from qwit_durable.stores.kernel import touched
+from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.sql.session import RunCache, SqlSession
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns
+from qwit_durable.stores.writes import (
+    Acquire,
+    Claim,
+    Commit,
+    Deliver,
+    FailTask,
+    FireTimers,
+    ResolveTask,
+    Start,
+    Write,
+)
+
+__all__ = ["PgSession"]
+
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
+_LIVES = "SELECT {} FROM qwit.live WHERE run_id = ANY(%s::uuid[]) ORDER BY run_id FOR UPDATE"
+_KEYS = "SELECT {} FROM qwit.idem WHERE (namespace, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
+_AT_POSITION = "SELECT {} FROM qwit.{} WHERE (run_id, {}) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))"
+# The history of a run that somebody holds is not wanted: the answer will be no.
+_EVENTS = (
+    f"SELECT event.run_id, {EVENT_COLUMNS} FROM unnest(%s::uuid[], %s::int8[]) AS wanted (run_id, after) "
+    "JOIN qwit.live ON live.run_id = wanted.run_id AND owner IS NULL "
+    "JOIN qwit.event ON event.run_id = wanted.run_id AND number > after ORDER BY event.run_id, number"
+)
+
+
+def _lock_of(key: tuple[str, str]) -> int:
+    """The number of the advisory lock for a user's id."""
+    digest = hashlib.blake2b("\0".join(key).encode(), digest_size=8, person=b"qwit-idem").digest()
+    return int.from_bytes(digest, "big", signed=True)
+
+
+class _Needs:
+    """What a batch will read."""
+
+    def __init__(self, writes: Sequence[Write], cache: RunCache) -> None:
+        self._cache = cache
+        self.lives: set[UUID] = set()
+        self.runs: set[UUID] = set()
+        self.keys: set[tuple[str, str]] = set()
+        self.tasks: set[tuple[UUID, str]] = set()
+        self.timers: set[tuple[UUID, str]] = set()
+        self.signals: set[tuple[UUID, str]] = set()
+        self.outcomes: set[UUID] = set()
+        self.histories: dict[UUID, int] = {}
+        for write in writes:
+            self.lives.update(touched(write))
+            self._add(write)
+        self.runs |= self.lives
+        self.runs = {run_id for run_id in self.runs if cache.get(run_id) is None}
+
+    def _add(self, write: Write) -> None:
+        match write:
+            case Start(run=run):
+                self.keys.add((run.namespace, run.key))
+            case Acquire(run_id=run_id, after=after):
+                self.tasks.add((run_id, TURN))
+                self.histories[run_id] = after
+            case Commit():
+                self._add_commit(write)
+            case Claim(run_id=run_id, position=position):
+                self.tasks.add((run_id, position))
+            case ResolveTask(run_id=run_id, event=resolved):
+                self.tasks.add((run_id, resolved.position))
+            case FailTask(run_id=run_id, event=failed):
+                self.tasks.add((run_id, failed.position))
+            case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
+                self.signals.add((run_id, dedupe_id))
+            case FireTimers(run_id=UUID() as run_id, position=position):
+                self.lives.add(run_id)
+                self.timers.add((run_id, position or ""))
+            case _:
+                pass
+
+    def _add_commit(self, write: Commit) -> None:
+        self.runs.update(child.id for child in write.starts)
+        self.outcomes.update(reopen.run_id for reopen in write.reopens)
+        run = self._cache.get(write.run_id)
+        for settled in write.settle:
+            if settled.kind is not Kind.WORKFLOW:
+                self.tasks.add((write.run_id, settled.position))
+            elif run is not None:
+                self.lives.add(child_id(run.id, run.generation, settled.position))
+
+
+class PgSession(SqlSession):
+    """A session that has looked ahead."""
+
+    def begin(self, statements: PgStatements, writes: Sequence[Write], now: datetime | None) -> None:
+        """Begin the transaction, lock and read what is foreseen, and learn the time."""
+        tables, needs = self._tables, _Needs(writes, self._cache)
+        questions: list[tuple[str, Sequence[Any]]] = [(_BEGIN, ())]
+        takers: list[Any] = [_ignore]
+
+        def ask(sql: str, params: Sequence[Any], taker: Any) -> None:
+            questions.append((sql, params))
+            takers.append(taker)
+
+        keys, lives, tasks = sorted(needs.keys), sorted(needs.lives), sorted(needs.tasks)
+        if keys:
+            locks = sorted(map(_lock_of, keys))
+            ask("SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::int8[]) AS lock", [locks], _ignore)
+        if lives:
+            ask(_LIVES.format(tables.live.listed()), [lives], lambda rows: self._lives.expect(lives, rows))
+        if keys:
+            ask(_KEYS.format(tables.key.listed()), _pairs(keys), lambda rows: self._keys.expect(keys, rows))
+        if tasks:
+            sql = _AT_POSITION.format(tables.task.listed(), "task", "position")
+            ask(
+                f"{sql} ORDER BY run_id, position FOR UPDATE",
+                _pairs(tasks),
+                lambda rows: self._tasks.expect(tasks, rows),
+            )
+        if needs.timers:
+            sql = _AT_POSITION.format(tables.timer.listed(), "timer", "position")
+            ask(sql, _pairs(needs.timers), lambda rows: self._timers.expect(needs.timers, rows))
+        if needs.signals:
+            sql = _AT_POSITION.format(tables.signal.listed(), "signal", "dedupe_id")
+            ask(sql, _pairs(needs.signals), lambda rows: self._signals.expect(needs.signals, rows))
+        for table, ids, mapped in (
+            (tables.run, needs.runs, self._runs),
+            (tables.outcome, needs.outcomes, self._outcomes),
+        ):
+            if ids:
+                sql = f"SELECT {table.listed()} FROM qwit.{table.name} WHERE {table.columns[0]} = ANY(%s::uuid[])"
+                ask(sql, [list(ids)], lambda rows, mapped=mapped, ids=ids: mapped.expect(ids, rows))
+        if needs.histories:
+            wanted = [[*needs.histories], [*needs.histories.values()]]
+            ask(_EVENTS, wanted, lambda rows: self._expect_events(needs.histories, rows))
+        if now is None:
+            ask("SELECT clock_timestamp()", (), self._learn_time)
+        else:
+            self._now = now
+        for taker, rows in zip(takers, statements.ask(questions), strict=True):
+            taker(rows)
+
+    def _learn_time(self, rows: Sequence[Columns]) -> None:
+        self._now = rows[0][0]
+
+    def _expect_events(self, histories: dict[UUID, int], rows: Sequence[Columns]) -> None:
+        for row in rows:
+            key = row[0], histories[row[0]]
+            self._read.setdefault(key, []).append(self._tables.encoding.read_event(row[1:]))
+
+
+def _ignore(_: Sequence[Columns]) -> None:
+    pass
+
+
+def _pairs(keys: Any) -> list[list[Any]]:
+    return [list(column) for column in zip(*keys, strict=True)]

@@ -1,0 +1,171 @@
+"""Facts as plain JSON values and back: failures, debts, causes, what a queued attempt needs to know.
+
+Extra keys are ignored, so that a newer release may add some; a missing one that has a default has it. Neighbour:
+`stores.encoding` seals these and puts them into columns.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from qwit_durable.core import Cause, Debt, DebtKind, Kind
+from qwit_durable.errors import Failure
+from qwit_durable.stores.rows import TaskSpec
+
+__all__ = [
+    "bytes_of",
+    "dump_json",
+    "from_cause",
+    "from_debt",
+    "from_failure",
+    "from_span",
+    "from_spec",
+    "from_time",
+    "text_of",
+    "to_cause",
+    "to_debt",
+    "to_failure",
+    "to_span",
+    "to_spec",
+    "to_time",
+]
+
+_MICROSECOND = timedelta(microseconds=1)
+_dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+
+
+def dump_json(value: Any) -> bytes:
+    """`value` as JSON in ASCII."""
+    return _dump(value).encode("ascii")
+
+
+def text_of(data: bytes) -> str:
+    """Bytes as text inside JSON. What is no UTF-8 goes through unharmed as lone surrogates, which JSON escapes."""
+    return data.decode("utf-8", "surrogateescape")
+
+
+def bytes_of(text: str) -> bytes:
+    """The bytes that `text_of` turned into text."""
+    return text.encode("utf-8", "surrogateescape")
+
+
+def from_time(at: datetime | None) -> str | None:
+    """A moment as text."""
+    return None if at is None else at.astimezone(UTC).isoformat()
+
+
+def to_time(text: str | None) -> datetime | None:
+    """The moment that a text names."""
+    return None if text is None else datetime.fromisoformat(text)
+
+
+def from_span(span: timedelta | None) -> int | None:
+    """A duration as microseconds."""
+    return None if span is None else span // _MICROSECOND
+
+
+def to_span(microseconds: int | None) -> timedelta | None:
+    """The duration of so many microseconds."""
+    return None if microseconds is None else timedelta(microseconds=microseconds)
+
+
+def from_failure(failure: Failure) -> dict[str, Any]:
+    """A failure and what it wraps."""
+    return {
+        "type": failure.type,
+        "message": failure.message,
+        "traceback": failure.traceback,
+        "lineage": failure.lineage,
+        "outcome_unknown": failure.outcome_unknown,
+        "cause": None if failure.cause is None else from_failure(failure.cause),
+    }
+
+
+def to_failure(found: dict[str, Any]) -> Failure:
+    """The failure that lies in `found`."""
+    cause = found.get("cause")
+    return Failure(
+        type=found["type"],
+        message=found["message"],
+        traceback=found.get("traceback", ""),
+        lineage=tuple(found.get("lineage", ())),
+        outcome_unknown=found.get("outcome_unknown", False),
+        cause=None if cause is None else to_failure(cause),
+    )
+
+
+def from_debt(debt: Debt) -> dict[str, Any]:
+    """One owed undo."""
+    return {
+        "position": debt.position,
+        "kind": debt.kind,
+        "name": debt.name,
+        "args": text_of(debt.args),
+        "result": None if debt.result is None else text_of(debt.result),
+        "attempt": debt.attempt,
+    }
+
+
+def to_debt(found: dict[str, Any]) -> Debt:
+    """The owed undo that lies in `found`."""
+    result = found.get("result")
+    return Debt(
+        position=found["position"],
+        kind=DebtKind(found["kind"]),
+        name=found["name"],
+        args=bytes_of(found["args"]),
+        result=None if result is None else bytes_of(result),
+        attempt=found.get("attempt", 1),
+    )
+
+
+def from_cause(cause: Cause) -> dict[str, Any]:
+    """Why a run is unwound."""
+    return {"failure": from_failure(cause.failure), "cancelled": cause.cancelled}
+
+
+def to_cause(found: dict[str, Any]) -> Cause:
+    """The cause that lies in `found`."""
+    return Cause(failure=to_failure(found["failure"]), cancelled=found.get("cancelled", False))
+
+
+def from_spec(spec: TaskSpec) -> dict[str, Any]:
+    """What a queued attempt needs to know."""
+    retry = spec.retry
+    return {
+        "kind": spec.kind,
+        "name": spec.name,
+        "undoes": spec.undoes,
+        "args": text_of(spec.args),
+        "result": None if spec.result is None else text_of(spec.result),
+        "failure": None if spec.failure is None else from_failure(spec.failure),
+        "timeout": from_span(spec.timeout),
+        "deadline": from_span(spec.deadline),
+        "retry": None
+        if retry is None
+        else (retry[0], from_span(retry[1]), retry[2], from_span(retry[3]), *retry[4:]),
+    }
+
+
+def to_spec(found: dict[str, Any]) -> TaskSpec:
+    """The spec that lies in `found`."""
+    result, failure, retry = found.get("result"), found.get("failure"), found.get("retry")
+    return TaskSpec(
+        kind=Kind(found["kind"]),
+        name=found["name"],
+        undoes=found.get("undoes"),
+        args=bytes_of(found["args"]),
+        result=None if result is None else bytes_of(result),
+        failure=None if failure is None else to_failure(failure),
+        timeout=to_span(found.get("timeout")),
+        deadline=to_span(found.get("deadline")),
+        retry=None if retry is None else _to_retry(retry),
+    )
+
+
+def _to_retry(found: list[Any]) -> tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]]:
+    attempts, first, factor, cap, give_up_on, retry_on, *_ = found
+    first, cap = timedelta(microseconds=first), timedelta(microseconds=cap)
+    return attempts, first, factor, cap, tuple(give_up_on), tuple(retry_on)

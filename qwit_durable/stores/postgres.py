@@ -1,0 +1,320 @@
+"""The store on a Postgres server: any number of machines.
+
+All writes of a process go over one connection, a batch at a time: one round trip to lock and read what the batch will
+need, one to write it and commit. Transitions that only append events cost one round trip in all. Reads go over a small
+pool. Times are the server's. Lost connections raise `StoreUnavailable` and are replaced; lost races (deadlocks, a row
+that came first) are run again. Everything lies in the schema `qwit`, made by `qwit migrate`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, TypeVar
+
+import psycopg
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from qwit_durable.clock import Clock
+from qwit_durable.errors import StoreError, StoreUnavailable
+from qwit_durable.stores import redacted
+from qwit_durable.stores.encoding import Encoding, PayloadCodec
+from qwit_durable.stores.kernel import perform
+from qwit_durable.stores.migrations import check, migrations, pending
+from qwit_durable.stores.pg.ahead import PgSession
+from qwit_durable.stores.pg.connecting import (
+    Address,
+    Connection,
+    PgStatements,
+    adapt,
+    explain,
+    is_lost,
+    is_stale,
+    is_worth_repeating,
+)
+from qwit_durable.stores.pg.hot import append_hot, are_hot
+from qwit_durable.stores.sql.dialect import POSTGRES
+from qwit_durable.stores.sql.reader import SqlReader
+from qwit_durable.stores.sql.session import RunCache
+from qwit_durable.stores.sql.tables import Columns, Tables
+from qwit_durable.stores.writes import Answer, Write
+
+__all__ = ["PostgresStore"]
+
+_T = TypeVar("_T")
+_READERS = 8
+_READ_SECONDS = 10.0
+_REPEATS = 5
+#: Any number, the same for ever: two processes must not migrate at once.
+_MIGRATION_LOCK = 7_094_216_305
+_VERSIONS = """
+CREATE TABLE IF NOT EXISTS qwit.migration (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    checksum TEXT NOT NULL,
+    applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
+)
+"""
+
+
+class _Unwritten(Exception):
+    """The connection was lost before anything was written: it may be tried again at once."""
+
+    def __init__(self, error: psycopg.Error) -> None:
+        self.error = error
+        super().__init__(error)
+
+
+class _InProcess:
+    """The connections of one process. A fork begins anew: a connection must not be used on both sides of it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.writer: Connection | None = None
+        self.pool: ConnectionPool[Connection] | None = None
+        self.is_checked = False
+
+
+class PostgresStore(SqlReader):
+    """`stores.protocol.Store` on a server.
+
+    Args:
+        url: As the driver takes it: `postgresql://user:password@host:5432/database?sslmode=require`. Besides its own
+            parameters: `prepare_threshold=none` for a pooler that does not know prepared statements.
+        clock: Tells the time instead of the server; for tests.
+        migrate: Whether opening brings the schema up to date.
+        payload_codec: Compresses or encrypts payloads.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        migrate: bool = False,
+        payload_codec: PayloadCodec | None = None,
+    ) -> None:
+        self.url = url
+        self._address = Address.of(url)
+        self._clock = clock
+        self._migrates = migrate
+        self._tables = Tables(POSTGRES, Encoding(payload_codec))
+        self._cache = RunCache()
+        # By pid. What a fork inherits stays here unused: closing it would end the parent's sessions.
+        self._processes: dict[int, _InProcess] = {}
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        here = self._here
+        with here.lock:
+            self._writer(here)
+
+    def close(self) -> None:
+        here = self._here
+        with here.lock:
+            self._discard(here)
+            pool, here.pool = here.pool, None
+        if pool is not None:
+            pool.close()
+
+    def migrate(self) -> Sequence[str]:
+        with self._apart() as connection:
+            return self._bring_up_to_date(connection)
+
+    def schema_version(self) -> tuple[int, int]:
+        with self._apart() as connection:
+            return max(self._applied(connection), default=0), len(migrations("postgres"))
+
+    @property
+    def _here(self) -> _InProcess:
+        here = self._processes.get(os.getpid())
+        return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
+
+    @contextmanager
+    def _apart(self) -> Iterator[Connection]:
+        """A connection for one errand."""
+        with self._address.connect() as connection:
+            try:
+                yield connection
+            except psycopg.Error as error:
+                raise explain(error, self._address.where) from error
+
+    def _writer(self, here: _InProcess) -> Connection:
+        """The one connection that writes; its lock is held."""
+        if here.writer is not None and is_stale(here.writer):
+            self._discard(here)
+        if here.writer is None:
+            connection = self._address.connect()
+            try:
+                self._check(here, connection)
+            except psycopg.Error as error:
+                connection.close()
+                raise explain(error, self._address.where) from error
+            except BaseException:
+                connection.close()
+                raise
+            here.writer = connection
+        return here.writer
+
+    def _check(self, here: _InProcess, connection: Connection) -> None:
+        if here.is_checked:
+            return
+        if self._migrates:
+            self._bring_up_to_date(connection)
+        check("postgres", self._applied(connection), redacted(self.url))
+        here.is_checked = True
+
+    def _discard(self, here: _InProcess) -> None:
+        if here.writer is not None:
+            here.writer.close()
+            here.writer = None
+
+    def _applied(self, connection: Connection) -> dict[int, str]:
+        statements = PgStatements(connection)
+        if statements.rows("SELECT to_regclass('qwit.migration')")[0][0] is None:
+            return {}
+        return {row[0]: row[1] for row in statements.rows("SELECT number, checksum FROM qwit.migration")}
+
+    def _bring_up_to_date(self, connection: Connection) -> list[str]:
+        with connection.transaction():
+            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
+            steps = pending("postgres", self._applied(connection), redacted(self.url))
+            if steps and connection.execute("SELECT to_regnamespace('qwit')").fetchall()[0][0] is None:
+                connection.execute("CREATE SCHEMA qwit")
+            if steps:
+                connection.execute(_VERSIONS)
+            for step in steps:
+                for statement in step.statements:
+                    connection.execute(statement.encode())
+                found = (step.number, step.name, step.checksum)
+                connection.execute(
+                    "INSERT INTO qwit.migration (number, name, checksum) VALUES (%s, %s, %s)", found
+                )
+        return [step.name for step in steps]
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
+        here = self._here
+        with here.lock:
+            last: psycopg.Error
+            for _ in range(_REPEATS):
+                try:
+                    return self._carry_out(here, writes)
+                except _Unwritten as unwritten:
+                    last = unwritten.error
+                except psycopg.Error as error:
+                    if not is_worth_repeating(error):
+                        raise explain(error, self._address.where) from error
+                    last = error
+                except (OverflowError, UnicodeEncodeError) as error:
+                    msg = f"a row can't be stored at {self._address.where}: {error}"
+                    raise StoreError(msg) from error
+            raise explain(last, self._address.where) from last
+
+    def _carry_out(self, here: _InProcess, writes: Sequence[Write]) -> Sequence[Answer]:
+        connection = self._writer(here)
+        statements = PgStatements(connection)
+        try:
+            if are_hot(writes):
+                now = None if self._clock is None else self._clock.now()
+                answers = append_hot(statements, self._tables.encoding, writes, now)
+                losers = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
+                looked_at = iter(self._transact(statements, losers) if losers else ())
+                return [next(looked_at) if answer is None else answer for answer in answers]
+            return self._transact(statements, writes)
+        except BaseException as error:
+            self._clean_up(here, connection, error)
+            raise
+
+    def _transact(self, statements: PgStatements, writes: Sequence[Write]) -> Sequence[Answer]:
+        session = PgSession(self._tables, statements, self._cache)
+        try:
+            session.begin(statements, writes, None if self._clock is None else self._clock.now())
+            answers = [perform(session, write) for write in writes]
+        except psycopg.Error as error:
+            if is_lost(error):
+                raise _Unwritten(error) from error
+            raise
+        statements.many(session.changes(), end="COMMIT")
+        session.committed()
+        return answers
+
+    def _clean_up(self, here: _InProcess, connection: Connection, error: BaseException) -> None:
+        """Leave the connection as new, or give it up: always when the thread was interrupted from outside."""
+        if (
+            not isinstance(error, Exception)
+            or isinstance(error, _Unwritten)
+            or connection.closed
+            or is_lost(error)
+        ):
+            self._discard(here)
+            return
+        try:
+            connection.execute("ROLLBACK")
+        except psycopg.Error:
+            self._discard(here)
+
+    def stamp(self) -> object:
+        return None
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        if self._clock is not None:
+            return self._clock.now()
+        found: datetime = self._rows("SELECT clock_timestamp()")[0][0]
+        return found
+
+    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
+        try:
+            return self._read(lambda connection: PgStatements(connection).rows(sql, params))
+        except psycopg.Error as error:
+            if not is_lost(error):
+                raise explain(error, self._address.where) from error
+        # The pool's connections may have died while nobody used them; if the server lives, new ones do.
+        with self._apart():
+            pass
+        pool = self._here.pool
+        if pool is not None:
+            pool.check()
+        try:
+            return self._read(lambda connection: PgStatements(connection).rows(sql, params))
+        except psycopg.Error as error:
+            raise explain(error, self._address.where) from error
+
+    def _read(self, ask: Callable[[Connection], _T]) -> _T:
+        try:
+            with self._pool().connection() as connection:
+                return ask(connection)
+        except PoolTimeout as error:
+            msg = f"no connection to the Postgres server at {self._address.where} came free in {_READ_SECONDS:g} s"
+            raise StoreUnavailable(msg) from error
+
+    def _pool(self) -> ConnectionPool[Connection]:
+        here = self._here
+        if here.pool is None:
+            with here.lock:
+                self._writer(here)
+                if here.pool is None:
+                    here.pool = ConnectionPool(
+                        self._address.conninfo,
+                        kwargs=self._address.options,
+                        configure=adapt,
+                        min_size=0,
+                        max_size=_READERS,
+                        timeout=_READ_SECONDS,
+                        num_workers=1,
+                        name="qwit",
+                        open=True,
+                    )
+        return here.pool
+
+    def _has_attribute(self, name: str, value: str | float | bool) -> tuple[str, list[Any]]:  # noqa: FBT001 - a value
+        # The first condition is that of the index.
+        return "(run.attributes <> '{}' AND run.attributes @> ?::jsonb)", [json.dumps({name: value})]

@@ -1,0 +1,129 @@
+"""The two protocols of a store: `Store` writes for the engine, `Reader` reads for clients, CLI and observers.
+
+All writes go through one verb, `apply`, which carries out a batch of them in one transaction: that is the seam at which
+a process's writes are grouped. What each write means is written once in `stores.kernel`; what readers see is below.
+Nothing above this package knows SQL, and the engine never asks which store it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Protocol
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import Status
+from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.writes import Answer, Write
+
+__all__ = ["Reader", "RunQuery", "Store"]
+
+
+@attrs.frozen(kw_only=True)
+class RunQuery:
+    """Which runs to list, newest first.
+
+    Attributes:
+        statuses: Any of these; empty for all.
+        attributes: All of these values.
+        roots_only: Leave sub-workflows out.
+        before: Only runs older than this one: the last of the page before.
+        limit: The size of a page.
+    """
+
+    namespace: str
+    statuses: tuple[Status, ...] = ()
+    workflow: str | None = None
+    attributes: dict[str, str | int | float | bool] = attrs.field(factory=dict)
+    roots_only: bool = False
+    before: UUID | None = None
+    limit: int = 100
+
+
+class Reader(Protocol):
+    """Consistent reads; none of them locks."""
+
+    def now(self) -> datetime:
+        """The store's time."""
+        ...
+
+    def find(self, namespace: str, key: str) -> RunView | None:
+        """The run that stands under a user's id, or whose UUID this is."""
+        ...
+
+    def view(self, run_id: UUID) -> RunView | None:
+        """One run."""
+        ...
+
+    def runs(self, query: RunQuery) -> Sequence[RunView]:
+        """One page of runs, newest first."""
+        ...
+
+    def children(self, run_id: UUID) -> Sequence[RunView]:
+        """The sub-workflows a run has called, oldest first."""
+        ...
+
+    def history(self, run_id: UUID, after: int = 0) -> Sequence[Recorded]:
+        """The events of a run after a number, in order."""
+        ...
+
+    def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
+        """What is owed to a run."""
+        ...
+
+    def timers(self, run_id: UUID) -> Sequence[TimerRow]:
+        """The timers of a run, the next due first."""
+        ...
+
+    def workers(self) -> Sequence[WorkerRow]:
+        """All workers that have a row, dead ones included."""
+        ...
+
+    def counts(self, namespace: str) -> dict[Status, int]:
+        """How many runs stand in each status; statuses with none are left out."""
+        ...
+
+    def cancel_asked(self, run_id: UUID, position: str) -> bool:
+        """Whether the attempt at a position, or its run, has been asked to stop."""
+        ...
+
+
+class Store(Reader, Protocol):
+    """Where the truth is."""
+
+    url: str
+
+    def open(self) -> None:
+        """Connect and check the schema; memory and SQLite create theirs. Safe to call again, and after a fork.
+
+        Raises:
+            StoreUnavailable: The server or file can't be reached. The message says what was tried.
+            SchemaMismatch: The schema is missing, older or newer. The message says what to do.
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+    def migrate(self) -> Sequence[str]:
+        """Bring the schema up to date and answer the names of the steps applied, if any."""
+        ...
+
+    def schema_version(self) -> tuple[int, int]:
+        """The version found (0 for none) and the version this code wants."""
+        ...
+
+    def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
+        """Carry out writes in order, in one transaction, and answer each once all are durable.
+
+        Raises:
+            StoreUnavailable: The connection was lost; the writes may or may not have happened. Repeating is safe.
+        """
+        ...
+
+    def stamp(self) -> object:
+        """A value, cheap to get, that changes when another process writes; None where there is no such thing."""
+        ...

@@ -1,0 +1,222 @@
+"""The rows that cross the seam between engine and store: frozen records, the same for every store.
+
+`RunRow` never changes. `LiveRow` exists for open runs only and is the one row that changes often. A `TaskRow` is owed
+work: a turn of a run (position "") or an attempt of a queued step; it is the outbox, and the bell for it may be rung
+any number of times. All times are aware and in UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import Event, Kind, Status
+from qwit_durable.errors import Failure
+
+__all__ = [
+    "TURN",
+    "LiveRow",
+    "OutcomeRow",
+    "Recorded",
+    "Ring",
+    "RunRow",
+    "RunView",
+    "TaskRow",
+    "TaskSpec",
+    "TimerKind",
+    "TimerRow",
+    "WorkerRow",
+]
+
+#: The position of the task that stands for a turn of the run itself.
+TURN = ""
+
+TimerKind = Literal["fire", "wake", "deadline"]
+
+
+@attrs.frozen(kw_only=True)
+class RunRow:
+    """A run as it was started.
+
+    Attributes:
+        key: The id that users see: theirs, or the UUID's text.
+        parent_position: Where the parent called it.
+        start_at: Not before this; None for a run that starts at once.
+        trace: The starter's trace context as JSON text, or None.
+    """
+
+    id: UUID
+    namespace: str
+    key: str
+    workflow: str
+    version: str | None
+    queue: str
+    root_id: UUID
+    args: bytes
+    created_at: datetime
+    start_at: datetime | None = None
+    parent_id: UUID | None = None
+    parent_position: str | None = None
+    generation: int = 0
+    attributes: dict[str, str | int | float | bool] = attrs.field(factory=dict)
+    deadline_at: datetime | None = None
+    trace: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class LiveRow:
+    """What changes about an open run.
+
+    Attributes:
+        owner: The worker that holds the run, or None.
+        epoch: Grows with each acquisition: the fencing token of every write of the holder.
+        head: Number of the last event.
+        awaiting: After how many further successes the run has to be woken.
+        begun: Whether the holder may have begun an attempt that is not recorded yet.
+        lost: How many holders have died so since the last progress.
+        cancel_asked: Whether a cancel is recorded.
+        reason: Why it is stuck or paused, as JSON; None otherwise.
+        note: Why the last worker left it, for `explain()`.
+    """
+
+    run_id: UUID
+    status: Status
+    updated_at: datetime
+    owner: int | None = None
+    epoch: int = 0
+    head: int = 0
+    awaiting: int = 1
+    begun: bool = False
+    lost: int = 0
+    cancel_asked: bool = False
+    reason: bytes | None = None
+    note: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class OutcomeRow:
+    """How a run ended. `epoch` and `head` are those of its last live row, for a sub-workflow that is reopened."""
+
+    run_id: UUID
+    status: Status
+    ended_at: datetime
+    value: bytes | None = None
+    failure: Failure | None = None
+    undone: tuple[str, ...] = ()
+    epoch: int = 0
+    head: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class Recorded:
+    """One event of a history, with its number (from 1) and its time."""
+
+    number: int
+    at: datetime
+    event: Event
+
+
+@attrs.frozen(kw_only=True)
+class TaskSpec:
+    """What a queued attempt needs to know. Durations and Retry travel so that per-call options hold on any worker.
+
+    `retry` is `(max_attempts, first, factor, cap, give_up_on, retry_on)` with classes as recorded names, or None for
+    what the step says itself. `undoes` is as in `AttemptInfo`.
+    """
+
+    kind: Kind
+    name: str
+    undoes: int | None = None
+    args: bytes = b"null"
+    result: bytes | None = None
+    failure: Failure | None = None
+    timeout: timedelta | None = None
+    deadline: timedelta | None = None
+    retry: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TaskRow:
+    """Owed work.
+
+    Attributes:
+        name: The step (or, for a turn, the workflow): which actor the bell is for.
+        attempt: How many attempts have begun.
+        owner: The worker in the middle of an attempt, or None.
+        began_at: When the first attempt began.
+        claimed_at: When the latest attempt began.
+        ready_at: Not to be begun before this.
+        ring_at: When the sweeper rings for it next.
+        rings: How often the sweeper has rung.
+        cancelled: The attempt under way is asked to stop; no other follows.
+    """
+
+    run_id: UUID
+    position: str
+    queue: str
+    name: str
+    ready_at: datetime
+    ring_at: datetime
+    priority: int | None = None
+    attempt: int = 0
+    owner: int | None = None
+    began_at: datetime | None = None
+    claimed_at: datetime | None = None
+    rings: int = 0
+    cancelled: bool = False
+    spec: TaskSpec | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TimerRow:
+    """Something due at a time. `fire` records a `TimerFired`, `wake` asks for a turn, `deadline` ends the run."""
+
+    run_id: UUID
+    position: str
+    fire_at: datetime
+    kind: TimerKind = "fire"
+
+
+@attrs.frozen(kw_only=True)
+class WorkerRow:
+    """One incarnation of one process. It is alive until `expires_at`, as long as its process is."""
+
+    id: int
+    host: str
+    pid: int
+    process_started: float
+    started_at: datetime
+    beat_at: datetime
+    expires_at: datetime
+    queues: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class Ring:
+    """A bell that is owed: it says "look at this", and carries no truth."""
+
+    run_id: UUID
+    position: str
+    queue: str
+    name: str
+    priority: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RunView:
+    """A run with where it stands, for readers: exactly one of `live` and `outcome` is set."""
+
+    run: RunRow
+    live: LiveRow | None = None
+    outcome: OutcomeRow | None = None
+
+    @property
+    def status(self) -> Status:
+        """The run's status."""
+        if self.outcome is not None:
+            return self.outcome.status
+        assert self.live is not None
+        return self.live.status

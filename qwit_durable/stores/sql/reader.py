@@ -1,0 +1,140 @@
+"""`stores.protocol.Reader` over SQL: each answer comes from one statement, so it is consistent, and none locks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from qwit_durable.core import OPEN, Status
+from qwit_durable.ids import parse_run_id
+from qwit_durable.stores.protocol import RunQuery
+from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.sql.dialect import marks
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns, Tables
+
+__all__ = ["SqlReader"]
+
+
+class SqlReader:
+    """Reads. A store inherits from this and says how a statement is carried out."""
+
+    _tables: Tables
+
+    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
+        """Carry out one statement outside any transaction."""
+        raise NotImplementedError
+
+    def now(self) -> datetime:
+        raise NotImplementedError
+
+    def find(self, namespace: str, key: str) -> RunView | None:
+        d = self._tables.dialect
+        one = "coalesce((SELECT run_id FROM {idem} WHERE namespace = ? AND key = ?), ?)"
+        params = [namespace, key, d.maybe_id(parse_run_id(key)), namespace]
+        views = self._views(f"WHERE run.id = {one} AND run.namespace = ?", params)
+        return views[0] if views else None
+
+    def view(self, run_id: UUID) -> RunView | None:
+        views = self._views("WHERE run.id = ?", [self._tables.dialect.id_in(run_id)])
+        return views[0] if views else None
+
+    def runs(self, query: RunQuery) -> Sequence[RunView]:
+        d = self._tables.dialect
+        where, params = ["run.namespace = ?"], [query.namespace]
+        if query.statuses:
+            where.append(f"coalesce(outcome.status, live.status) IN ({marks(len(query.statuses))})")
+            params += [status.value for status in query.statuses]
+        if query.workflow is not None:
+            where.append("run.workflow = ?")
+            params.append(query.workflow)
+        for name, value in query.attributes.items():
+            condition, given = self._has_attribute(name, value)
+            where.append(condition)
+            params += given
+        if query.roots_only:
+            where.append("run.parent_id IS NULL")
+        if query.before is not None:
+            where.append("run.id < ?")
+            params.append(d.id_in(query.before))
+        rest = f"WHERE {' AND '.join(where)} ORDER BY run.id DESC LIMIT ?"
+        return self._views(rest, [*params, query.limit], query.statuses)
+
+    def _has_attribute(self, name: str, value: str | float | bool) -> tuple[str, list[Any]]:  # noqa: FBT001 - a value
+        """The condition that a run has an attribute of that value, and its parameters."""
+        kinds = {bool: ("true", "false"), str: ("text",)}.get(type(value), ("integer", "real"))
+        kind = " OR ".join(f"type = '{kind}'" for kind in kinds)
+        sql = f"EXISTS (SELECT 1 FROM json_each(run.attributes) WHERE key = ? AND atom = ? AND ({kind}))"
+        return sql, [name, value]
+
+    def children(self, run_id: UUID) -> Sequence[RunView]:
+        rest = "WHERE run.parent_id = ? ORDER BY run.created_at, run.id"
+        return self._views(rest, [self._tables.dialect.id_in(run_id)])
+
+    def history(self, run_id: UUID, after: int = 0) -> Sequence[Recorded]:
+        tables = self._tables
+        sql = f"SELECT number, at, {EVENT_COLUMNS} FROM {{event}} WHERE run_id = ? AND number > ? ORDER BY number"
+        rows = self._rows(tables.dialect.sql(sql), [tables.dialect.id_in(run_id), after])
+        read, time_out = tables.encoding.read_event, tables.dialect.time_out
+        return tuple(Recorded(number=row[0], at=time_out(row[1]), event=read(row[2:])) for row in rows)
+
+    def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
+        table = self._tables.task
+        return [
+            *map(table.row_out, self._of_run(f"SELECT {table.listed()} FROM {{task}}", "position", run_id))
+        ]
+
+    def timers(self, run_id: UUID) -> Sequence[TimerRow]:
+        table = self._tables.timer
+        rows = self._of_run(f"SELECT {table.listed()} FROM {{timer}}", "fire_at, position", run_id)
+        return [*map(table.row_out, rows)]
+
+    def _of_run(self, select: str, order: str, run_id: UUID) -> Sequence[Columns]:
+        d = self._tables.dialect
+        return self._rows(d.sql(f"{select} WHERE run_id = ? ORDER BY {order}"), [d.id_in(run_id)])
+
+    def workers(self) -> Sequence[WorkerRow]:
+        table = self._tables.worker
+        sql = f"SELECT {table.listed()} FROM {{worker}} ORDER BY started_at, id"
+        return [*map(table.row_out, self._rows(self._tables.dialect.sql(sql)))]
+
+    def counts(self, namespace: str) -> dict[Status, int]:
+        one = (
+            "SELECT status, count(*) FROM {%s} JOIN {run} ON id = run_id WHERE namespace = ? GROUP BY status"
+        )
+        sql = f"{one % 'live'} UNION ALL {one % 'outcome'}"
+        return {
+            Status(name): count for name, count in self._rows(self._tables.dialect.sql(sql), [namespace] * 2)
+        }
+
+    def cancel_asked(self, run_id: UUID, position: str) -> bool:
+        d = self._tables.dialect
+        sql = (
+            "SELECT cancel_asked, (SELECT cancelled FROM {task} WHERE run_id = ? AND position = ?) "
+            "FROM {live} WHERE run_id = ?"
+        )
+        rows = self._rows(d.sql(sql), [d.id_in(run_id), position, d.id_in(run_id)])
+        return not rows or any(rows[0])
+
+    def _views(self, rest: str, params: Sequence[Any], statuses: Sequence[Status] = ()) -> list[RunView]:
+        tables = self._tables
+        run, live, outcome = tables.run, tables.live, tables.outcome
+        # A page of open runs must not cost a walk over all that ever ended.
+        sides = {status in OPEN for status in statuses}
+        to_live = "JOIN" if sides == {True} else "LEFT JOIN"
+        to_outcome = "JOIN" if sides == {False} else "LEFT JOIN"
+        sql = (
+            f"SELECT {run.listed('run')}, {live.listed('live')}, {outcome.listed('outcome')} FROM {{run}} AS run "
+            f"{to_live} {{live}} AS live ON live.run_id = run.id "
+            f"{to_outcome} {{outcome}} AS outcome ON outcome.run_id = run.id {rest}"
+        )
+        first, second = len(run.columns), len(run.columns) + len(live.columns)
+        return [
+            RunView(
+                run=run.row_out(row[:first]),
+                live=None if row[first] is None else live.row_out(row[first:second]),
+                outcome=None if row[second] is None else outcome.row_out(row[second:]),
+            )
+            for row in self._rows(tables.dialect.sql(sql), params)
+        ]

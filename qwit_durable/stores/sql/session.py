@@ -1,0 +1,308 @@
+"""`stores.session.Session` over SQL: reads when asked, remembers, and writes at the end, table by table.
+
+Rules, on which the locks of a server rest:
+
+- A run's events, timers and tasks change only under the lock of its live row, which is taken first. (Bells that are put
+  off and work that is freed change a task under the task's own lock.)
+- Whoever selects a set of rows writes first what is waiting, so that the set holds its own changes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID
+
+from qwit_durable.core import Event, Status
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.sql.dialect import Statements, marks
+from qwit_durable.stores.sql.mapped import Change, Mapped
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns, Table, Tables
+
+__all__ = ["RunCache", "SqlSession"]
+
+_K = TypeVar("_K")
+_R = TypeVar("_R")
+_ORPHANED = "owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {worker} AS w WHERE w.id = owner)"
+_CACHED_RUNS = 2000
+_CACHED_ARGS_BYTES = 8192
+
+
+class RunCache:
+    """Runs as they were started: they never change, so a process reads each once. Holds committed rows only."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[UUID, RunRow] = OrderedDict()
+
+    def get(self, run_id: UUID) -> RunRow | None:
+        """The run, if it is known."""
+        return self._runs.get(run_id)
+
+    def add(self, row: RunRow) -> None:
+        """Take down a run that is in the store."""
+        if len(row.args) <= _CACHED_ARGS_BYTES:
+            self._runs[row.id] = row
+            if len(self._runs) > _CACHED_RUNS:
+                self._runs.popitem(last=False)
+
+
+class SqlSession:
+    """Rows within one transaction. The store that made it begins and ends the transaction."""
+
+    def __init__(
+        self, tables: Tables, statements: Statements, cache: RunCache, now: datetime | None = None
+    ) -> None:
+        self._tables = tables
+        self._dialect = dialect = tables.dialect
+        self._statements = statements
+        self._cache = cache
+        self._now = now
+        self._runs: Mapped[UUID, RunRow] = Mapped(tables.run, statements)
+        self._keys = Mapped(tables.key, statements)
+        self._lives: Mapped[UUID, LiveRow] = Mapped(tables.live, statements, dialect.locked("live"))
+        self._outcomes: Mapped[UUID, OutcomeRow] = Mapped(tables.outcome, statements)
+        self._signals = Mapped(tables.signal, statements)
+        self._tasks: Mapped[tuple[UUID, str], TaskRow] = Mapped(
+            tables.task, statements, dialect.locked("task")
+        )
+        self._timers: Mapped[tuple[UUID, str], TimerRow] = Mapped(tables.timer, statements)
+        self._workers: Mapped[int, WorkerRow] = Mapped(tables.worker, statements)
+        self._appended: dict[UUID, list[tuple[int, Event]]] = {}
+        self._read: dict[tuple[UUID, int], list[Event]] = {}
+        self._without_work: set[UUID] = set()
+
+    @property
+    def now(self) -> datetime:
+        assert self._now is not None
+        return self._now
+
+    # -- runs --------------------------------------------------------------------------------------------------
+
+    def run(self, run_id: UUID) -> RunRow | None:
+        return self._cache.get(run_id) or self._runs.get(run_id)
+
+    def add_run(self, row: RunRow) -> None:
+        self._runs.forget([row.id])
+        self._runs.put(row)
+
+    def run_of_key(self, namespace: str, key: str) -> UUID | None:
+        found = self._keys.get((namespace, key))
+        return None if found is None else found[2]
+
+    def put_key(self, namespace: str, key: str, run_id: UUID) -> None:
+        self._keys.put((namespace, key, run_id))
+
+    def live(self, run_id: UUID) -> LiveRow | None:
+        return self._lives.get(run_id)
+
+    def put_live(self, row: LiveRow) -> None:
+        if not self._lives.knows(row.run_id):
+            # Whoever has not looked for it makes a new run: two that do so must not both succeed.
+            self._lives.forget([row.run_id])
+        self._lives.put(row)
+
+    def drop_live(self, run_id: UUID) -> None:
+        self._lives.drop(run_id)
+
+    def lives_of(self, worker: int) -> Sequence[LiveRow]:
+        lock = self._dialect.locked("live")
+        return self._select(
+            self._tables.live, self._lives, f"WHERE owner = ? ORDER BY run_id{lock}", [worker]
+        )
+
+    def orphaned_lives(self) -> Sequence[LiveRow]:
+        rest = f"WHERE {_ORPHANED} ORDER BY run_id{self._dialect.locked('live')}"
+        return self._select(self._tables.live, self._lives, rest, [])
+
+    def stuck_over_code(self, limit: int) -> Sequence[LiveRow]:
+        rest = (
+            f"WHERE status = ? AND reason_kind = 'code' ORDER BY run_id LIMIT ?{self._dialect.locked('live')}"
+        )
+        return self._select(self._tables.live, self._lives, rest, [Status.STUCK.value, limit])
+
+    def outcome(self, run_id: UUID) -> OutcomeRow | None:
+        return self._outcomes.get(run_id)
+
+    def put_outcome(self, row: OutcomeRow) -> None:
+        self._outcomes.put(row)
+
+    def drop_outcome(self, run_id: UUID) -> None:
+        self._outcomes.drop(run_id)
+
+    def open_children(self, run_id: UUID) -> Sequence[UUID]:
+        self.flush()
+        sql = "SELECT id FROM {run} JOIN {live} ON run_id = id WHERE parent_id = ? ORDER BY id"
+        rows = self._statements.rows(self._dialect.sql(sql), [self._dialect.id_in(run_id)])
+        return [self._dialect.id_out(row[0]) for row in rows]
+
+    # -- history -----------------------------------------------------------------------------------------------
+
+    def append(self, run_id: UUID, first: int, events: Sequence[Event]) -> None:
+        self._appended.setdefault(run_id, []).extend((first + i, event) for i, event in enumerate(events))
+
+    def events(self, run_id: UUID, after: int) -> Sequence[Event]:
+        stored = self._read.get((run_id, after))
+        if stored is None:
+            self.flush()
+            sql = self._dialect.sql(
+                f"SELECT {EVENT_COLUMNS} FROM {{event}} WHERE run_id = ? AND number > ? ORDER BY number"
+            )
+            read = self._tables.encoding.read_event
+            stored = [read(row) for row in self._statements.rows(sql, [self._dialect.id_in(run_id), after])]
+        return [*stored, *(event for number, event in self._appended.get(run_id, ()) if number > after)]
+
+    def is_new_signal(self, run_id: UUID, dedupe_id: str) -> bool:
+        if self._signals.get((run_id, dedupe_id)) is not None:
+            return False
+        self._signals.put((run_id, dedupe_id))
+        return True
+
+    # -- owed work ---------------------------------------------------------------------------------------------
+
+    def task(self, run_id: UUID, position: str) -> TaskRow | None:
+        if run_id in self._without_work and not self._tasks.knows((run_id, position)):
+            return None
+        return self._tasks.get((run_id, position))
+
+    def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
+        rest = f"WHERE run_id = ? ORDER BY position{self._dialect.locked('task')}"
+        return self._select(self._tables.task, self._tasks, rest, [self._dialect.id_in(run_id)])
+
+    def tasks_of(self, worker: int) -> Sequence[TaskRow]:
+        rest = f"WHERE owner = ? ORDER BY run_id, position{self._dialect.locked('task')}"
+        return self._select(self._tables.task, self._tasks, rest, [worker])
+
+    def orphaned_tasks(self) -> Sequence[TaskRow]:
+        rest = f"WHERE {_ORPHANED} ORDER BY run_id, position{self._dialect.locked('task')}"
+        return self._select(self._tables.task, self._tasks, rest, [])
+
+    def due_tasks(self, limit: int, queues: Sequence[str] | None) -> Sequence[TaskRow]:
+        if queues is not None and not queues:
+            return []
+        named = "" if queues is None else f"AND queue IN ({marks(len(queues))})"
+        order = f"ORDER BY ring_at, run_id, position LIMIT ?{self._dialect.locked('task', skip=True)}"
+        params = [self._dialect.time_in(self.now), *(queues or ()), limit]
+        return self._select(self._tables.task, self._tasks, f"WHERE ring_at <= ? {named} {order}", params)
+
+    def put_task(self, row: TaskRow) -> None:
+        self._tasks.put(row)
+
+    def drop_task(self, run_id: UUID, position: str) -> None:
+        self._tasks.drop((run_id, position))
+
+    def timer(self, run_id: UUID, position: str) -> TimerRow | None:
+        if run_id in self._without_work and not self._timers.knows((run_id, position)):
+            return None
+        return self._timers.get((run_id, position))
+
+    def due_timers(self, limit: int) -> Sequence[TimerRow]:
+        # Joined with the live row, and both locked: whoever deletes a timer has that lock, so none fires twice.
+        self.flush()
+        sql = self._dialect.sql(
+            f"SELECT {self._tables.timer.listed('timer')} FROM {{timer}} JOIN {{live}} USING (run_id) "
+            "WHERE fire_at <= ? ORDER BY fire_at, timer.run_id, position LIMIT ?"
+            f"{self._dialect.locked('live', 'timer', skip=True)}"
+        )
+        return self._timers.take(self._statements.rows(sql, [self._dialect.time_in(self.now), limit]))
+
+    def next_timer_at(self) -> datetime | None:
+        self.flush()
+        rows = self._statements.rows(self._dialect.sql("SELECT min(fire_at) FROM {timer}"))
+        return self._dialect.maybe_time_out(rows[0][0])
+
+    def put_timer(self, row: TimerRow) -> None:
+        self._timers.put(row)
+
+    def drop_timer(self, run_id: UUID, position: str) -> None:
+        self._timers.drop((run_id, position))
+
+    def drop_work(self, run_id: UUID) -> None:
+        self._without_work.add(run_id)
+        for mapped in (self._tasks, self._timers):
+            mapped.forget([key for key in mapped.known_keys() if key[0] == run_id])
+
+    # -- workers -----------------------------------------------------------------------------------------------
+
+    def worker(self, worker: int) -> WorkerRow | None:
+        return self._workers.get(worker)
+
+    def workers(self) -> Sequence[WorkerRow]:
+        return self._select(self._tables.worker, self._workers, "ORDER BY started_at, id", [])
+
+    def put_worker(self, row: WorkerRow) -> None:
+        self._workers.put(row)
+
+    def drop_worker(self, worker: int) -> None:
+        self._workers.drop(worker)
+
+    def lead(self, duty: str, worker: int, lease: timedelta) -> bool:
+        sql = self._dialect.sql(
+            "INSERT INTO {duty} AS duty (duty, worker, until) VALUES (?, ?, ?) ON CONFLICT (duty) DO UPDATE "
+            "SET worker = excluded.worker, until = excluded.until "
+            "WHERE duty.worker = excluded.worker OR duty.until <= ? RETURNING worker"
+        )
+        until, now = self._dialect.time_in(self.now + lease), self._dialect.time_in(self.now)
+        return bool(self._statements.rows(sql, [duty, worker, until, now]))
+
+    def is_alive(self, row: WorkerRow) -> bool:
+        return row.expires_at > self.now
+
+    # -- ending ------------------------------------------------------------------------------------------------
+
+    def flush(self) -> None:
+        """Write what is waiting."""
+        if changes := self.changes():
+            self._statements.many(changes)
+
+    def changes(self) -> list[Change]:
+        """The statements that write what is waiting; afterwards nothing is."""
+        changes: list[Change] = []
+        if self._without_work:
+            ids = [(self._dialect.id_in(run_id),) for run_id in sorted(self._without_work)]
+            self._without_work.clear()
+            changes += [
+                (self._dialect.sql(f"DELETE FROM {{{t}}} WHERE run_id = ?"), ids) for t in ("task", "timer")
+            ]
+        for mapped in self._mapped:
+            if mapped.is_dirty:
+                changes += mapped.changes()
+        if self._appended:
+            changes.append(self._events_appended())
+        return changes
+
+    @property
+    def _mapped(self) -> tuple[Mapped[Any, Any], ...]:
+        return (
+            *(self._runs, self._keys, self._lives, self._outcomes),
+            *(self._signals, self._tasks, self._timers, self._workers),
+        )
+
+    def _events_appended(self) -> Change:
+        id_in, at, write = (
+            self._dialect.id_in,
+            self._dialect.time_in(self.now),
+            self._tables.encoding.write_event,
+        )
+        rows: list[Columns] = [
+            (id_in(run_id), number, at, *write(event))
+            for run_id, events in self._appended.items()
+            for number, event in events
+        ]
+        self._appended.clear()
+        self._read.clear()
+        sql = f"INSERT INTO {{event}} (run_id, number, at, {EVENT_COLUMNS}) VALUES ({marks(10)})"
+        return self._dialect.sql(sql), rows
+
+    def committed(self) -> None:
+        """Learn that the transaction is durable."""
+        for _, row in self._runs.written():
+            self._cache.add(row)
+
+    def _select(
+        self, table: Table[_K, _R], mapped: Mapped[_K, _R], rest: str, params: Sequence[Any]
+    ) -> list[_R]:
+        self.flush()
+        sql = self._dialect.sql(f"SELECT {table.listed()} FROM {{{table.name}}} {rest}")
+        return mapped.take(self._statements.rows(sql, params))

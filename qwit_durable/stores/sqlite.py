@@ -1,0 +1,279 @@
+"""The store in one SQLite file: for one machine, any number of processes.
+
+A write-ahead log, synced at each commit. Every process writes through one connection, one transaction at a time, which
+is begun `IMMEDIATE`, so that a transaction that has read can also write; readers have connections of their own and wait
+for nobody. The file makes and renews its schema itself. A worker whose process is gone is dead at once, whatever its
+lease says. Not for network file systems: their locks do not hold what SQLite asks of them.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from qwit_durable.clock import Clock, SystemClock, monotonic
+from qwit_durable.errors import StoreError, StoreUnavailable
+from qwit_durable.stores.encoding import Encoding, PayloadCodec
+from qwit_durable.stores.kernel import perform
+from qwit_durable.stores.migrations import migrations, pending
+from qwit_durable.stores.processes import process_started, this_host
+from qwit_durable.stores.rows import WorkerRow
+from qwit_durable.stores.sql.dialect import SQLITE
+from qwit_durable.stores.sql.mapped import Change
+from qwit_durable.stores.sql.reader import SqlReader
+from qwit_durable.stores.sql.session import RunCache, SqlSession
+from qwit_durable.stores.sql.tables import Columns, Tables
+from qwit_durable.stores.writes import Answer, Write
+
+__all__ = ["SqliteStore"]
+
+_BUSY_SECONDS = 10.0
+_VERSIONS = (
+    "CREATE TABLE IF NOT EXISTS migration "
+    "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT"
+)
+
+
+class _Statements:
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
+        return self._connection.execute(sql, params).fetchall()
+
+    def many(self, changes: Sequence[Change]) -> None:
+        for sql, rows in changes:
+            if len(rows) == 1:
+                self._connection.execute(sql, rows[0])
+            else:
+                self._connection.executemany(sql, rows)
+
+
+class _Session(SqlSession):
+    def is_alive(self, row: WorkerRow) -> bool:
+        if not super().is_alive(row):
+            return False
+        if row.host != this_host():
+            return True
+        started = process_started(row.pid)
+        # 0.0 stands for a machine that does not tell when a process began.
+        return started is not None and row.process_started in (started, 0.0)
+
+
+class _InProcess:
+    """The connections of one process. A fork begins anew: a connection must not be used on both sides of it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.writer: sqlite3.Connection | None = None
+        self.idle: list[sqlite3.Connection] = []
+
+
+class SqliteStore(SqlReader):
+    """`stores.protocol.Store` in a file.
+
+    Args:
+        url: `sqlite:///relative.db` or `sqlite:////absolute.db`.
+        clock: Tells the time; the machine's by default.
+        payload_codec: Compresses or encrypts payloads.
+        busy_seconds: How long to wait for another process's transaction.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Clock | None = None,
+        payload_codec: PayloadCodec | None = None,
+        busy_seconds: float = _BUSY_SECONDS,
+    ) -> None:
+        self.url = url
+        self._path = Path(url.removeprefix("sqlite:///"))
+        self._clock = clock or SystemClock()
+        self._busy_seconds = busy_seconds
+        self._tables = Tables(SQLITE, Encoding(payload_codec))
+        self._cache = RunCache()
+        # By pid. What a fork inherits stays here unused: closing it would let go of the parent's locks.
+        self._processes: dict[int, _InProcess] = {}
+
+    # -- opening -----------------------------------------------------------------------------------------------
+
+    def open(self) -> None:
+        with self._writing():
+            pass
+
+    def close(self) -> None:
+        here = self._here
+        with here.lock:
+            if here.writer is not None:
+                here.writer.close()
+                here.writer = None
+            while here.idle:
+                here.idle.pop().close()
+
+    def migrate(self) -> Sequence[str]:
+        with self._here.lock, closing(self._connect()) as connection, self._explained():
+            return self._bring_up_to_date(connection)
+
+    def schema_version(self) -> tuple[int, int]:
+        wanted = len(migrations("sqlite"))
+        if not self._path.exists():
+            return 0, wanted
+        with closing(self._connect()) as connection, self._explained():
+            return max(self._applied(connection), default=0), wanted
+
+    @property
+    def _here(self) -> _InProcess:
+        here = self._processes.get(os.getpid())
+        return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        """The one connection that writes, for this thread alone."""
+        here = self._here
+        with here.lock, self._explained():
+            if here.writer is None:
+                connection = self._connect()
+                try:
+                    self._bring_up_to_date(connection)
+                except BaseException:
+                    connection.close()
+                    raise
+                here.writer = connection
+            yield here.writer
+
+    def _connect(self) -> sqlite3.Connection:
+        with self._explained():
+            connection = sqlite3.connect(
+                self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+            )
+            try:
+                self._prepare(connection)
+            except BaseException:
+                connection.close()
+                raise
+            return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        connection.execute("PRAGMA synchronous = FULL")
+        until = monotonic() + self._busy_seconds
+        # Two processes that open a new file at once both want to change its mode, and SQLite lets neither wait.
+        while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":
+            try:
+                if connection.execute("PRAGMA journal_mode = WAL").fetchone()[0] != "wal":
+                    msg = f"{self.url} has no write-ahead log here: put the file on a local disk"
+                    raise StoreUnavailable(msg)
+            except sqlite3.OperationalError:
+                if monotonic() > until:
+                    raise
+                threading.Event().wait(0.01)
+
+    def _applied(self, connection: sqlite3.Connection) -> dict[int, str]:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'migration'").fetchall():
+            return {}
+        return dict(connection.execute("SELECT number, checksum FROM migration").fetchall())
+
+    def _bring_up_to_date(self, connection: sqlite3.Connection) -> list[str]:
+        if not pending("sqlite", self._applied(connection), self.url):
+            return []
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            connection.execute(_VERSIONS)
+            steps = pending("sqlite", self._applied(connection), self.url)
+            for step in steps:
+                for statement in step.statements:
+                    connection.execute(statement)
+                found = (step.number, step.name, step.checksum, SQLITE.time_in(self._clock.now()))
+                connection.execute("INSERT INTO migration VALUES (?, ?, ?, ?)", found)
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.rollback()
+            raise
+        return [step.name for step in steps]
+
+    # -- writing -----------------------------------------------------------------------------------------------
+
+    def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
+        with self._writing() as connection:
+            if connection.in_transaction:  # what an interrupted thread left behind
+                connection.rollback()
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+                session = _Session(self._tables, _Statements(connection), self._cache, self._clock.now())
+                answers = [perform(session, write) for write in writes]
+                session.flush()
+                connection.execute("COMMIT")
+            except BaseException:
+                connection.rollback()
+                raise
+            session.committed()
+            return answers
+
+    def stamp(self) -> object:
+        # Asked on the connection that writes: it counts the commits of all others, not this process's own.
+        with self._writing() as connection:
+            return connection.execute("PRAGMA data_version").fetchone()[0]
+
+    # -- reading -----------------------------------------------------------------------------------------------
+
+    def now(self) -> datetime:
+        return self._clock.now()
+
+    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
+        here = self._here
+        if here.writer is None:
+            self.open()
+        # One connection per reader at work, not per thread: threads come and go, and leave theirs open.
+        try:
+            connection = here.idle.pop()
+        except IndexError:
+            connection = self._connect()
+        try:
+            with self._explained():
+                rows = connection.execute(sql, params).fetchall()
+        except BaseException:
+            connection.close()
+            raise
+        here.idle.append(connection)
+        return rows
+
+    # -- errors ------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise self._explain(error) from error
+        except (OverflowError, UnicodeEncodeError) as error:
+            msg = f"a row can't be stored in {self.url}: {error}"
+            raise StoreError(msg) from error
+
+    def _explain(self, error: sqlite3.Error) -> StoreError:
+        name = getattr(error, "sqlite_errorname", "").removeprefix("SQLITE_")
+        code = name.partition("_")[0]
+        folder = self._path.parent
+        match code:
+            case "BUSY" | "LOCKED":
+                why = f"another process has held it locked for {self._busy_seconds:g} s. Find out which one and why"
+            case "CANTOPEN" if not folder.is_dir():
+                why = f"its folder {str(folder)!r} does not exist. Create it"
+            case "CANTOPEN" if self._path.is_dir():
+                why = "it is a folder. Name a file"
+            case "CANTOPEN" | "PERM" | "READONLY" | "AUTH":
+                why = f"this process may not write the file or its folder {str(folder)!r}. Check their permissions"
+            case "NOTADB" | "CORRUPT" | "FORMAT":
+                why = "the file is not an SQLite database, or it is damaged. Name another file or restore a backup"
+            case "FULL":
+                why = "the disk is full. Make room"
+            case "IOERR":
+                why = f"reading or writing failed ({error}). Look at the disk"
+            case _:
+                return StoreError(f"{self.url}: a row can't be stored: {error}")
+        return StoreUnavailable(f"the store {self.url} can't be used: {why}")

@@ -1,0 +1,374 @@
+"""Every write there is, as a sentence of the domain, with its answers.
+
+Each is atomic and idempotent: repeating one whose answer was lost does no harm. Each docstring states who may, what
+happens, and who loses a race. What they mean row by row is written once, in `stores.kernel`, for all stores.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import AttemptFailed, CancelRequested, Cause, Event, OperatorActed, Resolved, SignalReceived, Status
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow, TaskRow, TaskSpec, TimerRow, WorkerRow
+
+__all__ = [
+    "Accepted",
+    "Acquire",
+    "Acquired",
+    "Answer",
+    "Beat",
+    "Claim",
+    "Claimed",
+    "Commit",
+    "Committed",
+    "Conflict",
+    "Deliver",
+    "Disown",
+    "FailTask",
+    "Fenced",
+    "FireTimers",
+    "Lead",
+    "NewTask",
+    "OnConflict",
+    "Reap",
+    "Refused",
+    "Release",
+    "Reopen",
+    "Report",
+    "ResolveTask",
+    "Retire",
+    "RingDue",
+    "Rings",
+    "Start",
+    "Started",
+    "WakeStuck",
+    "Write",
+]
+
+OnConflict = Literal["attach", "fail", "replace"]
+
+
+# -- starting --------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Start:
+    """Start a run. If a run of its key exists, that one is answered; `replace` starts afresh when it has ended.
+
+    The store's time is taken: it sets `created_at`, and `delay` and `deadline` count from it. `ring_after` is when the
+    sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody.
+    """
+
+    run: RunRow
+    delay: timedelta | None = None
+    deadline: timedelta | None = None
+    on_conflict: OnConflict = "attach"
+    ring_after: timedelta = timedelta(0)
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """The run that now stands under the key, and whether this write made it."""
+
+    run: RunRow
+    created: bool
+    status: Status
+    ring: Ring | None = None
+
+
+# -- turns -----------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Acquire:
+    """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
+
+    `after` is the head up to which the caller knows the history; `may_take_over=False` treats every holder as alive.
+    """
+
+    run_id: UUID
+    worker: int
+    after: int = 0
+    may_take_over: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Acquired:
+    """The run is held under `live.epoch`. `events` are those after what the caller knew; `now` is the store's time."""
+
+    run: RunRow
+    live: LiveRow
+    events: tuple[Event, ...]
+    now: datetime
+
+
+@attrs.frozen(kw_only=True)
+class NewTask:
+    """A queued attempt to be made."""
+
+    position: str
+    queue: str
+    spec: TaskSpec
+    priority: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Reopen:
+    """Reopen a completed sub-workflow, so that it undoes what it did. A no-op if it is open already."""
+
+    run_id: UUID
+    cause: Cause
+
+
+@attrs.frozen(kw_only=True)
+class Report:
+    """What an ended sub-workflow tells its parent."""
+
+    run_id: UUID
+    event: Resolved
+
+
+@attrs.frozen(kw_only=True)
+class Release:
+    """Let go of a run.
+
+    Attributes:
+        awaiting: After how many successes to wake it.
+        keep_lost: Whether attempts lost so far still count: True when a step was about to begin and did not.
+        wake_at: Ask for another turn at this time: a time slice or a drain asks for now.
+        note: Why, for `explain()`.
+    """
+
+    awaiting: int = 1
+    keep_lost: bool = False
+    wake_at: datetime | None = None
+    note: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Commit:
+    """One transition of a held run: all of it or nothing.
+
+    Refused as `Fenced` when the caller no longer holds the run under `epoch`; as `Conflict` when `head` is given and
+    the history has grown by somebody else's event. `settle` ends commands nobody waits for, each given as the event that
+    is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are; attempts under way are asked to
+    stop and sub-workflows are cancelled, and their outcome is waited for.
+    """
+
+    run_id: UUID
+    worker: int
+    epoch: int
+    head: int | None
+    events: tuple[Event, ...] = ()
+    settle: tuple[Resolved, ...] = ()
+    tasks: tuple[NewTask, ...] = ()
+    timers: tuple[TimerRow, ...] = ()
+    drop_timers: tuple[str, ...] = ()
+    starts: tuple[RunRow, ...] = ()
+    reopens: tuple[Reopen, ...] = ()
+    status: Status | None = None
+    reason: bytes | None = None
+    outcome: OutcomeRow | None = None
+    report: Report | None = None
+    release: Release | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The transition is durable. `settled` are the events that settling recorded, after those of the caller."""
+
+    head: int
+    now: datetime
+    settled: tuple[Event, ...] = ()
+    rings: tuple[Ring, ...] = ()
+    cancel_asked: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Conflict:
+    """The history has grown meanwhile; nothing was written. Look again."""
+
+    head: int
+
+
+@attrs.frozen(kw_only=True)
+class Fenced:
+    """The caller has lost what it held; nothing was written. Drop everything quietly."""
+
+
+# -- queued steps ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead."""
+
+    run_id: UUID
+    position: str
+    worker: int
+    lease: timedelta
+    may_take_over: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class Claimed:
+    """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker."""
+
+    task: TaskRow
+    run: RunRow
+    now: datetime
+    lost: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class ResolveTask:
+    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
+
+    worker: int
+    run_id: UUID
+    attempt: int
+    event: Resolved
+
+
+@attrs.frozen(kw_only=True)
+class FailTask:
+    """Record a failed attempt and when the next one is due, if the caller still owns the attempt."""
+
+    worker: int
+    run_id: UUID
+    event: AttemptFailed
+
+
+# -- from outside ----------------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class Deliver:
+    """A signal, a cancel or an operator's verb for a run. Refused by the table `core.status.VERBS`."""
+
+    run_id: UUID
+    event: SignalReceived | CancelRequested | OperatorActed
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """It is recorded, or had its effect before (`repeated`)."""
+
+    rings: tuple[Ring, ...] = ()
+    repeated: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """It can't be: the reason, and the run's status if there is one."""
+
+    reason: Literal["missing", "ended", "held", "paused", "stuck", "early", "status"]
+    status: Status | None = None
+
+
+# -- keeping things moving -------------------------------------------------------------------------------------
+
+
+@attrs.frozen(kw_only=True)
+class FireTimers:
+    """Fire due timers, at most `limit`; or only that of one command, if it is due."""
+
+    limit: int = 500
+    run_id: UUID | None = None
+    position: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class RingDue:
+    """Name the tasks that nobody has begun, at most `limit`, and put off the next ringing of each, ever longer."""
+
+    limit: int = 500
+    queues: tuple[str, ...] | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Beat:
+    """Say that a worker lives, for one `lease` from now."""
+
+    worker: WorkerRow
+    lease: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class Retire:
+    """A worker ends in good order: what it still holds is free, and no attempt is burnt."""
+
+    worker: int
+
+
+@attrs.frozen(kw_only=True)
+class Disown:
+    """Free what a living worker holds by mistake: what it owns, has not touched for `older_than`, and does not name.
+
+    That is how a turn that broke off without releasing its run is mended.
+    """
+
+    worker: int
+    runs: frozenset[UUID]
+    tasks: frozenset[tuple[UUID, str]]
+    older_than: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class Reap:
+    """Free the runs and tasks of dead workers, and ask for their turns.
+
+    With `orphans`, look also for what is held by a worker that has no row: one that was taken for dead, came back, and
+    died before its next beat. That reads all live rows, so it is asked for now and then only.
+    """
+
+    orphans: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Lead:
+    """Be the one that does a duty, for a while. Granted if it is free, expired, or one's own."""
+
+    duty: str
+    worker: int
+    lease: timedelta
+
+
+@attrs.frozen(kw_only=True)
+class WakeStuck:
+    """Ask for a turn of the runs that are stuck over their code: this deploy may have mended it."""
+
+    limit: int = 1000
+
+
+@attrs.frozen(kw_only=True)
+class Rings:
+    """The bells that are owed now; `more` tells that the limit was reached."""
+
+    rings: tuple[Ring, ...] = ()
+    more: bool = False
+    next_timer_at: datetime | None = None
+
+
+Write = (
+    Start
+    | Acquire
+    | Commit
+    | Claim
+    | ResolveTask
+    | FailTask
+    | Deliver
+    | FireTimers
+    | RingDue
+    | Beat
+    | Retire
+    | Disown
+    | Reap
+    | Lead
+    | WakeStuck
+)
+Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings

@@ -1,0 +1,1 @@
+"""What users test with: virtual time, and the suite that a store has to pass."""

@@ -1,0 +1,243 @@
+"""A whole durable in one thread and in virtual time: no server, no threads, no sleeping.
+
+Bells gather in a list and are answered one by one; when there are none left, the clock moves to the next timer. A year
+of timers takes milliseconds. The rows are those of a real store, so a "process" can be thrown away at any moment and
+another one made over the same store: that is how crashes are tested.
+
+>>> with Environment() as environment:
+...     handle = environment.start(checkout, order)
+...     environment.settle()
+...     handle.result()
+'shipped'
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import Any, ParamSpec, Self, TypeVar
+
+from qwit_durable.client.access import Endings
+from qwit_durable.client.handle import Handle
+from qwit_durable.client.starting import start_run
+from qwit_durable.clock import ManualClock
+from qwit_durable.core import OPEN, Status
+from qwit_durable.engine.engine import Engine
+from qwit_durable.engine.ports import Services, Settings
+from qwit_durable.errors import RunNotFound
+from qwit_durable.ids import new_worker_id
+from qwit_durable.language.current import enter, leave
+from qwit_durable.language.options import StartOptions
+from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
+from qwit_durable.observers.base import Observer, Observers
+from qwit_durable.registry import Registry, default_registry
+from qwit_durable.stores.committer import Committer
+from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.protocol import Reader, RunQuery, Store
+from qwit_durable.stores.rows import TURN, Ring, RunView
+from qwit_durable.stores.writes import Answer, Write
+
+__all__ = ["Environment", "VirtualBells"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+_MOMENT = timedelta(milliseconds=1)
+
+
+class VirtualBells:
+    """Bells that gather until somebody answers them. `queues` are those this process works on; None for all."""
+
+    def __init__(self, queues: frozenset[str] | None = None) -> None:
+        self.waiting: deque[Ring] = deque()
+        self.queues = queues
+        self.is_deaf = False
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Keep the bells, unless they are to be lost."""
+        if not self.is_deaf:
+            self.waiting.extend(rings)
+
+    def consumes(self, queue: str) -> bool:
+        """Whether this process works on a queue."""
+        return self.queues is None or queue in self.queues
+
+    def is_busy(self) -> bool:
+        """Whether bells wait."""
+        return bool(self.waiting)
+
+
+class Environment:
+    """One process of a durable, driven by hand.
+
+    Args:
+        store: Shared by several environments to play several processes; a new `MemoryStore` by default.
+        clock: Theirs, too.
+        queues: The queues this process works on; None for all.
+        observers: As in `Durable`.
+        settings: As in `Durable`.
+    """
+
+    def __init__(
+        self,
+        store: Store | None = None,
+        *,
+        clock: ManualClock | None = None,
+        queues: frozenset[str] | None = None,
+        registry: Registry | None = None,
+        observers: Sequence[Observer] = (),
+        settings: Settings | None = None,
+        namespace: str = "default",
+    ) -> None:
+        self.clock = clock or ManualClock()
+        self.store: Store = store if store is not None else MemoryStore(self.clock)
+        self.registry = registry or default_registry
+        self.namespace = namespace
+        self.endings = Endings()
+        self.bells = VirtualBells(queues)
+        self.observers = tuple(observers)
+        self._committer = Committer(self.store)
+        self.engine = Engine(
+            Services(
+                store=self.store,
+                committer=self._committer,
+                registry=self.registry,
+                clock=self.clock,
+                observers=Observers(self.observers),
+                bells=self.bells,
+                worker=new_worker_id(),
+                namespace=namespace,
+                settings=settings or Settings(),
+                starter=self,
+                run_coroutine=asyncio.run,
+                run_ended=self.endings.ended,
+            ),
+            rings_locally=True,
+        )
+
+    def __enter__(self) -> Self:
+        enter(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        leave(self)
+
+    # -- a client's access -------------------------------------------------------------------------------------
+
+    @property
+    def reader(self) -> Reader:
+        """The store, for reading."""
+        return self.store
+
+    @property
+    def can_ring(self) -> bool:
+        """Bells are always at hand."""
+        return True
+
+    def write(self, write: Write) -> Answer:
+        """Carry out one write."""
+        return self._committer.write(write)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Keep bells."""
+        self.bells.ring(rings)
+
+    def start(
+        self, workflow: WorkflowDefinition[P, R] | BoundWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[R]:
+        """Start a run, as `Durable.start` does."""
+        if isinstance(workflow, BoundWorkflow):
+            return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
+        return self.start_run(workflow, args, kwargs, StartOptions())
+
+    def start_run(
+        self,
+        definition: WorkflowDefinition[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: StartOptions,
+    ) -> Handle[Any]:
+        """Start a run with options."""
+        limit_bytes = self.engine.services.settings.limit_bytes
+        return start_run(
+            self, definition, args, kwargs, options, limit_bytes=limit_bytes, observers=self.observers
+        )
+
+    def get(self, run_id: str) -> Handle[Any]:
+        """The handle of a run, as `Durable.get` gives it.
+
+        Raises:
+            RunNotFound: There is none.
+        """
+        view = self.store.find(self.namespace, run_id)
+        if view is None:
+            msg = f"no run {run_id!r} in namespace {self.namespace!r}"
+            raise RunNotFound(msg)
+        return Handle(self, view.run.id, view.run.key)
+
+    # -- driving -----------------------------------------------------------------------------------------------
+
+    def answer_bells(self, limit: int = 100_000) -> int:
+        """Answer what is rung, and what that rings, until there is silence; tell how many bells that were."""
+        answered = 0
+        while self.bells.waiting and answered < limit:
+            self.answer(self.bells.waiting.popleft())
+            answered += 1
+        return answered
+
+    def answer(self, ring: Ring) -> None:
+        """Answer one bell."""
+        if ring.position == TURN:
+            self.engine.take_turn(ring.run_id)
+        else:
+            self.engine.make_attempt(ring.run_id, ring.position, ring.name)
+
+    def settle(self, *, until: datetime | None = None, rounds: int = 10_000) -> None:
+        """Answer bells and move the clock from timer to timer until nothing is due, or until a moment.
+
+        Raises:
+            RuntimeError: It does not come to rest.
+        """
+        for _ in range(rounds):
+            self.engine.heart.beat()
+            self.answer_bells()
+            self.engine.sweeper.sweep()
+            if self.bells.waiting:
+                continue
+            due = self._next_due()
+            if due is None or (until is not None and due > until):
+                if until is not None and self.clock.now() < until:
+                    self.clock.advance(until - self.clock.now())
+                return
+            if due > self.clock.now():
+                self.clock.advance(due - self.clock.now())
+            else:
+                self.clock.advance(_MOMENT)
+        msg = f"the environment did not come to rest in {rounds} rounds"
+        raise RuntimeError(msg)
+
+    def _next_due(self) -> datetime | None:
+        open_runs = [view for view in self._open_views() if view.live is not None]
+        dues = [timer.fire_at for view in open_runs for timer in self.store.timers(view.run.id)]
+        for view in open_runs:
+            assert view.live is not None
+            if view.live.status in {Status.STUCK, Status.PAUSED}:
+                continue
+            dues.extend(task.ring_at for task in self.store.tasks(view.run.id) if task.rings < 20)  # noqa: PLR2004
+            owner = view.live.owner
+            if owner is not None and owner != self.engine.services.worker:
+                dues.append(self._end_of(owner))
+        return min(dues, default=None)
+
+    def _end_of(self, worker: int) -> datetime:
+        """When a worker that does not beat any more counts as dead, and what it held is taken up."""
+        ends = [row.expires_at for row in self.store.workers() if row.id == worker]
+        return max([*ends, self.clock.now()]) + self.engine.services.settings.lease
+
+    def _open_views(self) -> Sequence[RunView]:
+        query = RunQuery(namespace=self.namespace, statuses=tuple(OPEN), limit=100_000)
+        return self.store.runs(query)

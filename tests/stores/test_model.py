@@ -1,0 +1,39 @@
+"""Random batches of writes mean the same on every store: memory is the oracle."""
+
+from __future__ import annotations
+
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis.stateful import run_state_machine_as_test
+
+from qwit_durable.testing.contract.model import store_machine
+from tests.stores.places import UnsyncedStore, emptied, migrate, opened, sqlite_url
+
+SETTINGS = settings(
+    max_examples=60,
+    stateful_step_count=25,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+
+
+def test_sqlite_answers_and_holds_what_memory_does(tmp_path: Path):
+    numbers = count()
+
+    machine = store_machine(
+        lambda clock: opened(UnsyncedStore(sqlite_url(tmp_path, f"{next(numbers)}.db"), clock=clock))
+    )
+
+    run_state_machine_as_test(machine, settings=SETTINGS)
+
+
+def test_postgres_answers_and_holds_what_memory_does(postgres_template: pytest.FixtureRequest):
+    url = postgres_template("migrated", migrate)
+
+    machine = store_machine(lambda clock: emptied(url, clock))
+
+    run_state_machine_as_test(machine, settings=SETTINGS)

@@ -1,0 +1,1 @@
+"""Read by mypy and pyright, run by nobody: what users see of the types."""
