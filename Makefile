@@ -49,8 +49,8 @@ $(STAMP): pyproject.toml uv.lock | $(UV)
 	@$(UV) sync --frozen --all-extras --inexact --quiet
 	@touch $@
 
-demo: $(STAMP) ## Run the example shop: orders read from files, fulfilled, and the books checked
-	@$(BIN)/python -m examples.orders $(ARGS)
+demo: $(STAMP) ## Play the main job: sagas, a kill -9 in the middle, and books that add up
+	@$(BIN)/qwit demo $(ARGS)
 
 test: $(STAMP) ## Run the tests on two processes; ARGS="-k lane -x" goes to pytest
 	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
@@ -68,7 +68,7 @@ typecheck: $(STAMP) ## Check types with mypy and pyright, both strict
 	@$(BIN)/pyright
 
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to them
-	@$(BIN)/python -m benchmarks $(ARGS)
+	@$(BIN)/python benchmarks/steps.py $(ARGS)
 
 lock: $(UV) ## Write uv.lock anew from pyproject.toml, newest versions, PyPI only
 	@$(UV) lock --upgrade --no-config --default-index https://pypi.org/simple

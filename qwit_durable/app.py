@@ -1,17 +1,17 @@
 """`Durable`: the one place where the parts are wired together.
 
-Neither construction nor import does any I/O. The store is opened by the first thing that needs it, in each process anew.
+Neither construction nor import does any I/O. The store is opened by the first thing that needs it, in each process
+anew.
 """
 
 from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
-
 
 from qwit_durable.broker.embedded import embedded_worker, global_broker_with
 from qwit_durable.broker.middleware import DurableMiddleware
@@ -76,7 +76,7 @@ class Durable(DurableMiddleware):
     'shipped'
     """
 
-    def __init__(  # noqa: PLR0913 - the options of the product
+    def __init__(
         self,
         store: str | Store | None = None,
         *,
@@ -143,6 +143,8 @@ class Durable(DurableMiddleware):
 
         Args:
             workflow: The workflow, or what its `options(...)` gave.
+            *args: The workflow's arguments.
+            **kwargs: The same.
 
         Raises:
             EncodingError: An argument can't be stored; the message names it. Nothing was stored.
@@ -310,7 +312,7 @@ class Durable(DurableMiddleware):
     # -- embedded ----------------------------------------------------------------------------------------------
 
     @contextmanager
-    def embedded(self, *, threads: int = 8) -> Iterator[Durable]:
+    def embedded(self, *, threads: int = 8) -> Generator[Durable]:
         """Work in this process, without a server: workers in threads, until the block ends.
 
         Kill the process at any moment and run it again: what was under way goes on.
@@ -326,6 +328,9 @@ class Durable(DurableMiddleware):
             msg = f"{self!r} is installed on a broker already: make another Durable for embedded()"
             raise DefinitionError(msg)
         try:
+            _ = (
+                self.runtime
+            )  # what is wrong with the store is raised here as what it is, not as a worker's failed boot
             with embedded_worker(self, threads):
                 enter(self)
                 try:
@@ -342,5 +347,3 @@ class Durable(DurableMiddleware):
             runtime = self._runtimes.pop(os.getpid(), None)
         if runtime is not None:
             runtime.close()
-
-

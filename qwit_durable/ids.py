@@ -31,7 +31,7 @@ def new_run_id(now: datetime) -> uuid.UUID:
 
 
 def child_id(parent: uuid.UUID, generation: int, position: str) -> uuid.UUID:
-    """The id of the sub-workflow that `parent` calls at `position`: in the parent's millisecond, so trees lie together."""
+    """The id of the sub-workflow that `parent` calls at `position`: in the parent's millisecond: trees lie together."""
     digest = hashlib.blake2b(f"{parent.hex}/{generation}/{position}".encode(), digest_size=10).digest()
     return _uuid7(int.from_bytes(parent.bytes[:6], "big"), digest)
 

@@ -46,5 +46,9 @@ def _definitions(
     for value in list(vars(module).values()):
         if isinstance(value, Step | WorkflowDefinition):
             yield value
-        elif isinstance(value, ModuleType) and value.__name__.startswith("tests.") and value.__name__ not in seen:
+        elif (
+            isinstance(value, ModuleType)
+            and value.__name__.startswith("tests.")
+            and value.__name__ not in seen
+        ):
             yield from _definitions(value, seen)

@@ -1,24 +1,30 @@
-"""Runs the Python blocks of one Markdown file, in order and in one namespace: `python -m tests.run_blocks FILE`.
+"""Runs the Python blocks of a Markdown file, in order, in one namespace and in an empty folder.
+
+    python -m tests.run_blocks FILE
 
 Each block keeps its place in the file, so that errors and messages name the line that a reader sees. A block after
 `<!-- not run: reason -->` is left out. A text block after `<!-- prints -->` is what the Python block before it must
-have printed.
+have printed; `--write` puts in what it prints now.
 """
 
 from __future__ import annotations
 
+import linecache
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import redirect_stdout
+from contextlib import chdir, redirect_stdout
 from io import StringIO
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from types import ModuleType
 
 import attrs
 
-_FENCE = re.compile(
-    r"^(?:<!-- (?P<mark>not run: .+|prints) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$", re.DOTALL | re.MULTILINE
+ROOT = Path(__file__).parents[1]
+_BLOCK = re.compile(
+    r"^(?:<!-- (?P<mark>not run: .+|prints) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.DOTALL | re.MULTILINE,
 )
 
 
@@ -27,6 +33,7 @@ class Block:
     language: str
     mark: str
     text: str
+    begin: int
     line: int
 
     @property
@@ -34,26 +41,39 @@ class Block:
         return self.language == "python" and not self.mark
 
 
-def blocks(path: Path) -> Iterator[Block]:
+def blocks(source: str) -> Iterator[Block]:
+    for found in _BLOCK.finditer(source):
+        begin = found.start("text")
+        yield Block(found["language"], found["mark"] or "", found["text"], begin, source.count("\n", 0, begin))
+
+
+def run(path: Path, *, write: bool) -> bool:
+    """Run the file's blocks; tell whether all prints what the file says."""
     source = path.read_text(encoding="utf-8")
-    for found in _FENCE.finditer(source):
-        line = source.count("\n", 0, found.start("text"))
-        yield Block(found["language"], found["mark"] or "", found["text"], line)
-
-
-def run(path: Path) -> None:
+    name = str(path.relative_to(ROOT))
+    linecache.getlines(name)  # so that messages which quote the source find it
     module = ModuleType("document")
     sys.modules["document"] = module
-    printed = ""
-    for block in blocks(path):
+    printed, changes = "", []
+    for block in blocks(source):
         if block.is_run:
-            code = compile("\n" * block.line + block.text, str(path), "exec")
+            code = compile("\n" * block.line + block.text, name, "exec")
             with redirect_stdout(StringIO()) as output:
                 exec(code, module.__dict__)  # noqa: S102 - this is what the file is for
             printed = output.getvalue()
         elif block.mark == "prints" and printed != block.text:
-            sys.exit(f"{path}:{block.line}: this is not what was printed, but:\n{printed}")
+            changes.append((block, printed))
+            print(f"{name}:{block.line}: the block before it printed\n{printed}", file=sys.stderr)
+    if write:
+        for block, text in reversed(changes):
+            source = source[: block.begin] + text + source[block.begin + len(block.text) :]
+        path.write_text(source, encoding="utf-8")
+    return not changes or write
 
 
 if __name__ == "__main__":
-    run(Path(sys.argv[1]).resolve())
+    *options, document = sys.argv[1:]
+    path = Path(document).resolve()
+    with TemporaryDirectory() as folder, chdir(folder):
+        is_true = run(path, write=options == ["--write"])
+    sys.exit(not is_true)

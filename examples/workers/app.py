@@ -9,11 +9,17 @@ import attrs
 import dramatiq
 from dramatiq.brokers.redis import RedisBroker
 
-from qwit_durable import Durable, Workflow, gather, step, workflow
+from qwit_durable import Durable, Observer, Workflow, gather, step, workflow
+from qwit_durable.observers import LogObserver, OpenTelemetry, configure
+
+observers: list[Observer] = [LogObserver()]
+if os.environ.get("OTEL_EXPORTER_OTLP_ENDPOINT"):
+    configure(service_name="qwit-worker")
+    observers.append(OpenTelemetry())
 
 broker = RedisBroker(url=os.environ.get("REDIS_URL", "redis://localhost:6379/0"))
-durable = Durable(os.environ.get("QWIT_STORE_URL", "postgresql://localhost/qwit"))
-broker.add_middleware(durable)
+store = os.environ.get("QWIT_STORE_URL", "postgresql://localhost/qwit")
+broker.add_middleware(Durable(store, observers=observers))
 dramatiq.set_broker(broker)
 
 

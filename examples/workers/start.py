@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 
 from examples.workers.app import count, ping
 
 TEXTS = ["the store is the truth", "the broker is a doorbell", "what was recorded is never done twice"]
 
 
-def main(texts: list[str] | None = None) -> None:
+def main(texts: Sequence[str]) -> None:
     ping.send()
-    handle = count.start(texts or TEXTS)
+    handle = count.start(list(texts or TEXTS))
     print(f"run {handle.id} is stored")
     print(handle.result(timeout=60))
 

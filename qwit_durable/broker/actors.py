@@ -27,7 +27,7 @@ _OPTIONS: dict[str, Any] = {"max_retries": 0, "time_limit": float("inf"), "store
 
 def declare_turn(broker: Broker, queue: str, take_turn: Callable[[UUID], None]) -> None:
     """Declare the actor that takes turns; twice changes nothing."""
-    if TURN_ACTOR in broker.actors:
+    if TURN_ACTOR in broker.get_declared_actors():
         return
 
     def turn(run_id: str) -> None:
@@ -43,7 +43,8 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
         DefinitionError: An actor that is not ours has this name already.
     """
     name = step.name
-    known = broker.actors.get(name)
+    actors: dict[str, Any] = getattr(broker, "actors")  # noqa: B009 - half typed upstream
+    known = actors.get(name)
     if known is not None:
         if getattr(known.fn, "is_qwit_step", False) or getattr(step, "actor", None) is known:
             return
@@ -58,4 +59,6 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
 
     attempt.is_qwit_step = True  # type: ignore[attr-defined]
     priority = getattr(step.settings, "priority", None) or 0
-    Actor(attempt, broker=broker, actor_name=name, queue_name=queue, priority=priority, options=dict(_OPTIONS))
+    Actor(
+        attempt, broker=broker, actor_name=name, queue_name=queue, priority=priority, options=dict(_OPTIONS)
+    )

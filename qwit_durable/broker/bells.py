@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
@@ -56,7 +56,8 @@ class BrokerBells:
         """Whether a worker of this process works on a queue."""
         broker = self.broker_of(queue)
         return any(
-            b is broker and (not w.consumer_whitelist or queue in w.consumer_whitelist) for b, w in self._workers
+            b is broker and (not w.consumer_whitelist or queue in w.consumer_whitelist)
+            for b, w in self._workers
         )
 
     def is_busy(self) -> bool:
@@ -72,9 +73,15 @@ class BrokerBells:
                 continue
             try:
                 broker.declare_queue(ring.queue)
-                broker.enqueue(_message(ring))
+                enqueue: Callable[[Any], Any] = getattr(broker, "enqueue")  # noqa: B009 - half typed upstream
+                enqueue(_message(ring))
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
-                _logger.warning("no bell for run %s on queue %r, the sweeper will ring: %s", ring.run_id, ring.queue, error)
+                _logger.warning(
+                    "no bell for run %s on queue %r, the sweeper will ring: %s",
+                    ring.run_id,
+                    ring.queue,
+                    error,
+                )
 
     def _warn_once(self) -> None:
         if not self._has_warned:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from dramatiq import Broker, Worker
@@ -17,7 +17,7 @@ _POLL_MILLISECONDS = 100
 
 
 @contextmanager
-def embedded_worker(middleware: Middleware, threads: int) -> Iterator[LocalBroker]:
+def embedded_worker(middleware: Middleware, threads: int) -> Generator[LocalBroker]:
     """Run a worker with this one middleware until the block ends."""
     broker = LocalBroker()
     broker.middleware.append(middleware)

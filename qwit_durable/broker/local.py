@@ -86,4 +86,4 @@ class _LocalConsumer(Consumer):
 
     def requeue(self, messages: Iterable[MessageProxy]) -> None:
         for message in messages:
-            self._source.put(message._message)  # noqa: SLF001 - the proxy has no other way to its message
+            self._source.put(message.copy())

@@ -3,11 +3,16 @@
 Messages are processed before `after_worker_boot` fires, so everything opens in `before_worker_boot`. Stopping begins in
 `before_worker_shutdown`, which returns at once: each checkpoint from then on releases its run; bells owed by then are
 rung in `after_worker_shutdown`, or they would come straight back. No per-message hook is used for anything.
+
+A worker that can't open must not run: Dramatiq logs most errors of a hook and goes on, and bells would be consumed by a
+process that can't follow them. Under the `dramatiq` command a known cause is one line in the log and exit code 1; a
+program that starts its own `Worker` gets `BootFailed` instead.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import logging
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dramatiq.middleware import Middleware, MiddlewareError
 
@@ -18,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["BootFailed", "DurableMiddleware"]
 
+_logger = logging.getLogger("qwit_durable.boot")
+
 
 class BootFailed(MiddlewareError, DurableError):
     """A worker can't start. The message is one line that says what to do."""
@@ -25,6 +32,8 @@ class BootFailed(MiddlewareError, DurableError):
 
 class DurableMiddleware(Middleware):
     """Translates Dramatiq's hooks; `app.Durable` says what they mean."""
+
+    _is_command: ClassVar[bool] = False
 
     def on_installed(self) -> None:
         """It was added to a broker."""
@@ -53,21 +62,29 @@ class DurableMiddleware(Middleware):
         return set()
 
     def after_process_boot(self, broker: Broker) -> None:
+        # Only the `dramatiq` command boots processes.
+        DurableMiddleware._is_command = True
         self.on_broker(broker)
 
-    def after_declare_queue(self, broker: Broker, queue_name: str) -> None:
+    def after_declare_queue(self, broker: Broker, queue_name: str) -> None:  # noqa: ARG002 - Dramatiq's signature
         self.on_broker(broker)
 
-    def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:
+    def after_declare_actor(self, broker: Broker, actor: Actor[Any, Any]) -> None:  # noqa: ARG002 - as above
         self.on_broker(broker)
 
     def before_worker_boot(self, broker: Broker, worker: Worker) -> None:
         try:
             self.on_worker_starting(broker, worker)
         except DurableError as error:
-            raise BootFailed(str(error)) from None
+            if not self._is_command:
+                raise BootFailed(str(error)) from error
+            _logger.critical("this worker can't start: %s", error)
+            raise SystemExit(1) from None
+        except Exception as error:
+            msg = f"this worker can't start: {type(error).__name__}: {error}"
+            raise BootFailed(msg) from error
 
-    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
+    def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:  # noqa: ARG002 - as above
         self.on_worker_draining()
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:

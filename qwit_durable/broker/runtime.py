@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from qwit_durable.broker.actors import declare_step, declare_turn
@@ -20,7 +20,7 @@ from qwit_durable.language.current import Starter
 from qwit_durable.language.step import Step
 from qwit_durable.language.workflow import WorkflowDefinition
 from qwit_durable.observers.base import AttemptInfo, Observer, Observers
-from qwit_durable.registry import Registered, Registry
+from qwit_durable.registry import Registered, Registry, StepLike
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.protocol import Store
 
@@ -35,7 +35,7 @@ _DEFAULT_QUEUE = "default"
 class Runtime:
     """Opened lazily, closed with its process. The engine lives from the first worker's start to the last one's end."""
 
-    def __init__(  # noqa: PLR0913 - everything is wired in `app`
+    def __init__(
         self,
         *,
         store: Store,
@@ -54,7 +54,7 @@ class Runtime:
         self.committer = Committer(store)
         self.bells = BrokerBells(home, others)
         self._registry = registry
-        self._services = lambda: Services(
+        self._services: Callable[[], Services] = lambda: Services(
             store=store,
             committer=self.committer,
             registry=registry,
@@ -73,7 +73,7 @@ class Runtime:
         self._workers: list[Worker] = []
         self._brokers: list[Broker] = []
         self.engine: Engine | None = None
-        self._unsubscribe: Callable[[], None] = lambda: None
+        self._unsubscribe: list[Callable[[], None]] = []
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -90,7 +90,7 @@ class Runtime:
                 queues = tuple(sorted(worker.consumer_whitelist or ()))
                 self.engine = Engine(self._services(), queues=queues, rings_locally=rings_locally)
         if is_first:
-            self._unsubscribe = self._registry.subscribe(self._declare)
+            self._unsubscribe.append(self._registry.subscribe(self._declare))
         for workflow in self._registry.workflows():
             self._declare(workflow)
         for step in self._registry.steps():
@@ -113,7 +113,8 @@ class Runtime:
             if engine is not None:
                 self.engine = None
         if engine is not None:
-            self._unsubscribe()
+            while self._unsubscribe:
+                self._unsubscribe.pop()()
             engine.stop()
 
     def close(self) -> None:
@@ -132,14 +133,14 @@ class Runtime:
         if isinstance(known, WorkflowDefinition):
             self._declare_queue(known.queue)
         elif isinstance(known, Step):
-            self._declare_step(known)
+            self._declare_step(cast("StepLike", known))
 
-    def _declare_step(self, known: Step[Any, Any]) -> None:
+    def _declare_step(self, known: StepLike) -> None:
         queue = known.settings.queue
         if queue is not None:
             self._declare_queue(queue)
         for broker in self._brokers:
-            # Any queue may carry the step's messages (a workflow's own, or a call's); the actor is known on every broker.
+            # Any queue may carry the step's messages, a workflow's own or a call's: every broker knows the actor.
             owner = self.bells.broker_of(queue) if queue is not None else None
             home = queue if queue is not None and owner is broker else self._any_queue(broker)
             declare_step(broker, home, known, self._make_attempt)
@@ -151,7 +152,9 @@ class Runtime:
             declare_turn(broker, queue, self._take_turn)
 
     def _any_queue(self, broker: Broker) -> str:
-        declared = sorted(name for name in broker.get_declared_queues() if self.bells.broker_of(name) is broker)
+        declared = sorted(
+            name for name in broker.get_declared_queues() if self.bells.broker_of(name) is broker
+        )
         return declared[0] if declared else _DEFAULT_QUEUE
 
     def _take_turn(self, run_id: UUID) -> None:

@@ -114,7 +114,9 @@ class Handle(Generic[R]):
     def _stuck(self, view: RunView) -> RunStuck:
         reason = read_reason(view.live.reason if view.live else None)
         error = RunStuck(self.id, view.run.workflow, None)
-        where = "" if view.run.id == self._run_id else f"sub-workflow {view.run.workflow!r} ({view.run.key}): "
+        where = (
+            "" if view.run.id == self._run_id else f"sub-workflow {view.run.workflow!r} ({view.run.key}): "
+        )
         error.reason = where + (reason.text if reason else "see explain()")
         return error
 

@@ -49,7 +49,13 @@ class Run:
     def of(cls, view: RunView) -> Run:
         """The record of what a reader answered."""
         run, live, outcome = view.run, view.live, view.outcome
-        updated = outcome.ended_at if outcome is not None else live.updated_at if live is not None else run.created_at
+        updated = (
+            outcome.ended_at
+            if outcome is not None
+            else live.updated_at
+            if live is not None
+            else run.created_at
+        )
         return cls(
             id=run.key,
             workflow=run.workflow,
@@ -74,7 +80,9 @@ def list_runs(access: Access, query: RunQuery, limit: int | None) -> Iterator[Ru
     """The runs that a query wants, newest first, read page by page as they are asked for."""
     given = 0
     while True:
-        page = access.reader.runs(attrs.evolve(query, limit=_PAGE if limit is None else min(_PAGE, limit - given)))
+        page = access.reader.runs(
+            attrs.evolve(query, limit=_PAGE if limit is None else min(_PAGE, limit - given))
+        )
         for view in page:
             yield Run.of(view)
         given += len(page)

@@ -33,6 +33,7 @@ class Body:
         end: How the body ended, once it has.
         wrong: What the body did that can't be carried out durably; it is closed then.
         refusals: Messages about generators that did not close, for the log.
+        needless_timers: Positions of waits that a signal has answered before their timers; whoever reads it empties it.
     """
 
     def __init__(self) -> None:
@@ -40,6 +41,7 @@ class Body:
         self.end: Returned | Raised | None = None
         self.wrong: str | None = None
         self.refusals: list[str] = []
+        self.needless_timers: list[str] = []
         self._sink = Sink()
         self._frames: dict[str, Frame] = {}
         self._ready: deque[tuple[Target, Answer]] = deque()
@@ -75,6 +77,8 @@ class Body:
             self._signals.setdefault(name, deque()).append(value)
             return
         entry = self.open.pop(waiting.popleft())
+        if entry.due is not None:
+            self.needless_timers.append(entry.position)
         self._answer(entry.target, entry.command, value)
         self._run()
 

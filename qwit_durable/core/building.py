@@ -8,7 +8,7 @@ and coroutines apart.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
 
@@ -32,7 +32,7 @@ __all__ = [
 class Sink:
     """Takes down the commands that were dropped unused while a body ran: their text and where they were built."""
 
-    dropped: list[tuple[str, Site | None]] = attrs.field(factory=list)
+    dropped: list[tuple[str, Site | None]] = attrs.field(factory=list[tuple[str, "Site | None"]])
     inert: bool = False
 
     def report(self, text: str, site: Site | None) -> None:
@@ -69,7 +69,7 @@ def step_in_progress() -> str | None:
 
 
 @contextmanager
-def building_in(sink: Sink) -> Iterator[None]:
+def building_in(sink: Sink) -> Generator[None]:
     """Let commands built in this block report to `sink`."""
     before = enter(sink)
     try:
@@ -89,7 +89,7 @@ def leave(before: Token[Sink | None]) -> None:
 
 
 @contextmanager
-def running_step(name: str) -> Iterator[None]:
+def running_step(name: str) -> Generator[None]:
     """Mark this block as an attempt of the step `name`: building commands in it is an error."""
     step = _step.set(name)
     sink = _sink.set(None)

@@ -37,14 +37,20 @@ class Debts:
                 pass
             case CallStep(), Value(data=data):
                 self.owe_step(position, event.name, event.args, data, attempt=event.attempt)
-            case CallStep(undo_when="attempted"), outcome if not (isinstance(outcome, Dropped) and not outcome.begun):
+            case CallStep(undo_when="attempted"), outcome if not (
+                isinstance(outcome, Dropped) and not outcome.begun
+            ):
                 self.owe_step(position, event.name, event.args, attempt=event.attempt)
             case CallStep(), _:
                 self._owed.pop(position, None)
             case CallWorkflow(), Value() if event.owes:
-                self._owed[position] = Debt(position=position, kind=DebtKind.RUN, name=event.name, args=event.args)
+                self._owed[position] = Debt(
+                    position=position, kind=DebtKind.RUN, name=event.name, args=event.args
+                )
             case Compensate(), Value():
-                self._owed[position] = Debt(position=position, kind=DebtKind.CALL, name=event.name, args=event.args)
+                self._owed[position] = Debt(
+                    position=position, kind=DebtKind.CALL, name=event.name, args=event.args
+                )
             case _:
                 pass
 

@@ -7,9 +7,9 @@ What a body raises is a fact to record; interrupts of the thread (other kinds of
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from inspect import iscoroutine, isgenerator
-from typing import Any
+from collections.abc import Iterable
+from inspect import GEN_CLOSED, getgeneratorstate, iscoroutine, isgenerator
+from typing import Any, cast
 
 import attrs
 
@@ -22,6 +22,9 @@ __all__ = ["Answer", "Raised", "Resumed", "Returned", "Wrong", "Yielded", "close
 _COMMANDS = (*Leaf.__args__, Gather)
 _PACKAGE = __file__.rsplit("core", 1)[0]
 _CLOSING_TRIES = 10
+
+#: Generators that can't be closed: collected, they would run on, in whatever thread and body that happens.
+_unclosable: list[Branch] = []
 
 #: What code of a body may raise as its own failure. Nobody interrupts a thread with the last two.
 _FAILURES = (Exception, GeneratorExit, SystemExit)
@@ -131,9 +134,9 @@ def _call(text: str) -> str:
 
 
 def _not_a_command(value: object, site: Site | None) -> str:
-    where = site or "the body"
-    if isinstance(value, Generator):
-        name = getattr(value, "__name__", "branch")
+    where, kind = site or "the body", type(value).__name__
+    if isgenerator(value):
+        name = value.__name__
         return (
             f"{where} yields the bare generator {name!r}: its commands would never run.\n"
             f"  likely cause: `yield` where `yield from` was meant\n"
@@ -157,9 +160,9 @@ def _not_a_command(value: object, site: Site | None) -> str:
             f"  wrong:  yield {name}\n"
             f"  right:  value = yield from {name}(...)"
         )
-    if isinstance(value, (list, tuple, set)) and any(isinstance(one, Yieldable) for one in value):
+    if isinstance(value, (list, tuple, set)) and any(map(_is_call, cast("Iterable[object]", value))):
         return (
-            f"{where} yields a {type(value).__name__} of calls, which is no command.\n"
+            f"{where} yields a {kind} of calls, which is no command.\n"
             f"  likely cause: all of them are meant to run at once\n"
             f"  wrong:  yield [call, ...]\n"
             f"  right:  values = yield from gather(*calls)"
@@ -170,6 +173,10 @@ def _not_a_command(value: object, site: Site | None) -> str:
         f"  wrong:  yield function(...)\n"
         f"  right:  decorate the function with @step and write `value = yield from function(...)`"
     )
+
+
+def _is_call(value: object) -> bool:
+    return isinstance(value, Yieldable)
 
 
 def _from_a_list(site: Site | None) -> str:
@@ -186,7 +193,7 @@ def close(generator: Branch) -> str | None:
     """Close the generator where it stands, with building inert; tell how it refused, if it did.
 
     One that yields while it is closed is closed again where it yielded, so that its cleanup is over when this returns
-    and nothing of it is left to the garbage collector.
+    and nothing of it is left to the garbage collector. One that goes on yielding is kept as it is for ever.
     """
     site = stands_at(generator)
     refusal = None
@@ -196,10 +203,12 @@ def close(generator: Branch) -> str | None:
                 generator.close()
             except _FAILURES as error:
                 refusal = refusal or _refusal(site, stands_at(generator), error)
-                if generator.gi_frame is None:
+                if getgeneratorstate(generator) == GEN_CLOSED:
                     break
             else:
                 break
+        else:
+            _unclosable.append(generator)
     return refusal
 
 

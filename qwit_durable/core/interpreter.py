@@ -128,6 +128,11 @@ class Interpreter:
         return self._body.refusals
 
     @property
+    def needless_timers(self) -> list[str]:
+        """Positions whose timers nobody waits for any more; whoever reads it empties it."""
+        return self._body.needless_timers
+
+    @property
     def was_reopened(self) -> bool:
         """Whether this completed run was asked by its parent to undo what it did."""
         return self._completed is not None and self._unwinding is not None
@@ -163,12 +168,12 @@ class Interpreter:
                 self._body.hear(name, value)
                 self._look()
             case CancelRequested(reason=reason, compensate=compensate):
-                error = WorkflowCancelled("", self._program.name, None)
-                failure = attrs.evolve(Failure.of(error), message=reason or "cancelled")
+                failure = Failure.of(WorkflowCancelled("", self._program.name, None))
+                failure = attrs.evolve(failure, message=reason or "cancelled")
                 self._end(_Ending(cause=Cause(failure=failure, cancelled=True), compensate=compensate))
             case DeadlinePassed():
-                error = DeadlineExceeded(f"the deadline of workflow {self._program.name!r} has passed")
-                self._end(_Ending(cause=Cause(failure=Failure.of(error))))
+                late = DeadlineExceeded(f"the deadline of workflow {self._program.name!r} has passed")
+                self._end(_Ending(cause=Cause(failure=Failure.of(late))))
             case OperatorActed():
                 pass
 
@@ -221,7 +226,9 @@ class Interpreter:
         if entry is not None:
             self._mismatch(event, entry.command, "")
         elif (other := next(iter(self._body.open.values()), None)) is not None:
-            self._mismatch(event, None, f"nothing: the body waits for {_described(other)} at {other.position}")
+            self._mismatch(
+                event, None, f"nothing: the body waits for {_described(other)} at {other.position}"
+            )
         else:
             self._mismatch(event, None, "nothing: the body has ended by then")
         return None

@@ -6,26 +6,31 @@ are rows in the store.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any, cast
 
 import attrs
 
-from qwit_durable.errors import DefinitionError, Failure, GiveUp, class_name
+from qwit_durable.errors import DefinitionError, Failure, GiveUp, class_name, describe
 
 __all__ = ["Retry"]
 
 _Delay = Callable[[int, Failure], timedelta]
+_NOTHING = timedelta(0)
+
+#: No wait is longer: dates far beyond it can't be stored.
+_LONGEST = timedelta(days=365 * 100)
 
 
 def _classes(value: object) -> tuple[type[BaseException], ...]:
-    found = value if isinstance(value, tuple) else (value,)
+    found = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     for cls in found:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
             msg = f"Retry: give_up_on and retry_on take exception classes, got {cls!r}"
             raise DefinitionError(msg)
-    return found
+    return cast("tuple[type[BaseException], ...]", found)
 
 
 @attrs.frozen(kw_only=True)
@@ -36,14 +41,15 @@ class Retry:
         max_attempts: Executions in all, the first included; at least 1. `max_attempts=3` means three executions.
         first: The wait before attempt 2.
         factor: By how much each wait grows; at least 1.
-        cap: The longest wait.
+        cap: The longest wait. A hundred years is the longest of all.
         give_up_on: Exception classes that fail the step at once.
-        retry_on: Exception classes that are worth another attempt; all others fail the step at once.
+        retry_on: Exception classes that are worth another attempt; all others fail the step at once. An attempt that
+            timed out or lost its worker is worth another one in any case.
         delay: Instead of first, factor and cap: a callable `(attempt, error) -> timedelta`, where `attempt` is the
             number of the attempt that has just failed, from 1, and `error` its recorded `Failure`.
 
     Raises:
-        DefinitionError: A number is out of range.
+        DefinitionError: A number is out of range, or a duration is no `timedelta`.
 
     >>> Retry(max_attempts=3).wait_after(2, failure) == timedelta(seconds=2)
     True
@@ -58,21 +64,20 @@ class Retry:
     delay: _Delay | None = None
 
     def __attrs_post_init__(self) -> None:
-        wrong = (
-            f"max_attempts is at least 1, got {self.max_attempts!r}"
-            if self.max_attempts < 1
-            else f"factor is at least 1, got {self.factor!r}"
-            if not self.factor >= 1
-            else "first and cap are not negative"
-            if self.first < timedelta(0) or self.cap < timedelta(0)
-            else None
-        )
+        wrong = _wrong_number(self.max_attempts, self.factor)
+        for name, value in (("first", self.first), ("cap", self.cap)):
+            wrong = wrong or _wrong_duration(name, value)
+        wrong = wrong or _wrong_delay(self.delay)
         if wrong:
             msg = f"Retry: {wrong}"
             raise DefinitionError(msg)
 
     def wait_after(self, attempt: int, failure: Failure) -> timedelta | None:
-        """The wait before the attempt after `attempt`, or None when the step has failed for good."""
+        """The wait before the attempt after `attempt`, or None when the step has failed for good.
+
+        Raises:
+            DefinitionError: The callable `delay` raised, or answered something else than a `timedelta`.
+        """
         if attempt >= self.max_attempts or failure.is_a(GiveUp):
             return None
         names = failure.lineage
@@ -80,9 +85,50 @@ class Retry:
             return None
         if not failure.outcome_unknown and not any(class_name(cls) in names for cls in self.retry_on):
             return None
-        if self.delay is not None:
-            return max(self.delay(attempt, failure), timedelta(0))
-        exponent = attempt - 1
-        if self.first and self.factor > 1 and exponent > math.log(max(self.cap / self.first, 1), self.factor) + 1:
+        wait = self._formula(attempt) if self.delay is None else _asked(self.delay, attempt, failure)
+        return min(max(wait, _NOTHING), _LONGEST)
+
+    def without_delay(self) -> Retry:
+        """The same with the formula in place of the callable: what holds where the callable is broken."""
+        return attrs.evolve(self, delay=None)
+
+    def _formula(self, attempt: int) -> timedelta:
+        if not self.first:
+            return _NOTHING
+        try:
+            return min(self.first * float(self.factor) ** (attempt - 1), self.cap)
+        except OverflowError:
             return self.cap
-        return min(self.first * self.factor**exponent, self.cap)
+
+
+def _wrong_number(max_attempts: Any, factor: Any) -> str | None:
+    if not isinstance(max_attempts, int) or isinstance(max_attempts, bool) or max_attempts < 1:
+        return f"max_attempts is a whole number, at least 1, got {describe(max_attempts)}"
+    if not isinstance(factor, (int, float)) or not 1 <= factor <= sys.float_info.max:
+        return f"factor is a number, at least 1, got {describe(factor)}"
+    return None
+
+
+def _wrong_duration(name: str, value: Any) -> str | None:
+    if isinstance(value, timedelta):
+        return f"{name} is not negative, got {value}" if value < _NOTHING else None
+    unit = value if isinstance(value, (int, float)) and not isinstance(value, bool) else "..."
+    return f"{name} is a timedelta, got {describe(value)}\n  right:  Retry({name}=timedelta(seconds={unit}))"
+
+
+def _wrong_delay(delay: Any) -> str | None:
+    if delay is None or callable(delay):
+        return None
+    return f"delay is a callable (attempt, error) -> timedelta, got {describe(delay)}"
+
+
+def _asked(delay: _Delay, attempt: int, failure: Failure) -> timedelta:
+    try:
+        wait: Any = delay(attempt, failure)
+    except Exception as error:
+        msg = f"Retry: the callable {describe(delay)} raised {type(error).__name__}: {error}"
+        raise DefinitionError(msg) from error
+    if not isinstance(wait, timedelta):
+        msg = f"Retry: the callable {describe(delay)} answered {describe(wait)}, which is no timedelta"
+        raise DefinitionError(msg)
+    return wait

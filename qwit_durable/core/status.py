@@ -52,7 +52,9 @@ OPEN = frozenset(Status) - ENDED
 #: Which status may follow which. An ended run is opened again in one case only: a completed sub-workflow is reopened
 #: to undo what it did when its parent unwinds.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.SCHEDULED: frozenset({Status.RUNNING, Status.CANCELLED, Status.TERMINATED, Status.PAUSED, Status.STUCK}),
+    Status.SCHEDULED: frozenset(
+        {Status.RUNNING, Status.CANCELLED, Status.TERMINATED, Status.PAUSED, Status.STUCK}
+    ),
     Status.RUNNING: frozenset(
         {
             Status.COMPLETED,
@@ -67,7 +69,9 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.COMPENSATING: frozenset(
         {Status.COMPENSATED, Status.CANCELLED, Status.TERMINATED, Status.PAUSED, Status.STUCK},
     ),
-    Status.PAUSED: frozenset({Status.SCHEDULED, Status.RUNNING, Status.COMPENSATING, Status.STUCK, Status.TERMINATED}),
+    Status.PAUSED: frozenset(
+        {Status.SCHEDULED, Status.RUNNING, Status.COMPENSATING, Status.STUCK, Status.TERMINATED}
+    ),
     Status.STUCK: frozenset({Status.RUNNING, Status.COMPENSATING, Status.TERMINATED, Status.PAUSED}),
     Status.COMPLETED: frozenset({Status.COMPENSATING}),
     Status.COMPENSATED: frozenset(),

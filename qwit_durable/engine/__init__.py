@@ -1,0 +1,1 @@
+"""The imperative shell around the core: it knows protocols, no product."""

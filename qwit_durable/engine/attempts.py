@@ -47,7 +47,7 @@ class Work:
         if isinstance(command, Undo):
             return cls._undo(step, command.args, command.result, cause)
         settings = step.settings if command.settings == Settings() else command.settings
-        return cls(step=step, call=lambda: step.bind(command.args)(), settings=settings)
+        return cls(step=step, call=step.bind(command.args), settings=settings)
 
     @classmethod
     def of_task(cls, step: StepLike, spec: TaskSpec) -> Work:
@@ -58,18 +58,21 @@ class Work:
         if spec.retry is not None:
             settings = attrs.evolve(settings, retry=_retry_of(spec.retry, settings.retry))
         settings = attrs.evolve(settings, timeout=spec.timeout, deadline=spec.deadline)
-        return cls(step=step, call=lambda: step.bind(spec.args)(), settings=settings)
+        return cls(step=step, call=step.bind(spec.args), settings=settings)
 
     @classmethod
     def _undo(cls, step: StepLike, args: bytes, result: bytes | None, cause: Failure | None) -> Work:
         definition = step.undo_definition
         if definition is None:
-            message = f"step {step.name!r} owes an undo and today's code has none\n  way out: deploy the undo, then retry; or skip"
+            message = (
+                f"step {step.name!r} owes an undo and today's code has none\n"
+                f"  way out: deploy the undo, then retry; or skip"
+            )
             raise MisuseError(message)
         failure = cause or Failure(type="Unwound", message="the run is unwound")
         return cls(
             step=step,
-            call=lambda: step.bind_undo(args, result, failure)(),
+            call=step.bind_undo(args, result, failure),
             settings=definition.settings,
             is_undo=True,
         )
@@ -83,7 +86,9 @@ def _retry_of(
     return attrs.evolve(known, max_attempts=max_attempts, first=first, factor=factor, cap=cap)
 
 
-def retry_delay(work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime) -> timedelta | None:
+def retry_delay(
+    work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime
+) -> timedelta | None:
     """The wait before the next attempt, or None if there is none: used up, given up, or past the step's deadline."""
     if failure.is_a(EncodingError):
         return None
@@ -161,9 +166,6 @@ class Attempts:
                     stack.enter_context(factory(info))
                 value = work.call()
                 if inspect.iscoroutine(value):
-                    if services.run_coroutine is None:
-                        message = f"step {work.step.name!r} is async and this process runs no event loop"
-                        raise MisuseError(message)
                     value = services.run_coroutine(value)
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)

@@ -31,7 +31,9 @@ class Engine:
     themselves.
     """
 
-    def __init__(self, services: Services, *, queues: tuple[str, ...] = (), rings_locally: bool = False) -> None:
+    def __init__(
+        self, services: Services, *, queues: tuple[str, ...] = (), rings_locally: bool = False
+    ) -> None:
         self._bells = DrainableBells(services.bells, services.draining)
         services.bells = self._bells
         self.services = services

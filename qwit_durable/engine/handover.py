@@ -36,7 +36,9 @@ __all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling"]
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
     """The event that records a command's outcome."""
     kind, name, args = identity(pending.command)
-    return Resolved(position=pending.position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt)
+    return Resolved(
+        position=pending.position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt
+    )
 
 
 def settling(pending: Pending, *, lost: bool) -> Resolved:
@@ -90,7 +92,9 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
     queued = False
     match pending.command:
         case Sleep(duration=duration, until=until):
-            due = until if until is not None else hold.now() + duration if duration is not None else hold.now()
+            due = (
+                until if until is not None else hold.now() + duration if duration is not None else hold.now()
+            )
         case WaitSignal(timeout=timeout):
             due = hold.now() + timeout if timeout is not None else None
         case CallWorkflow() as call:

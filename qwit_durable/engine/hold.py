@@ -28,11 +28,11 @@ from qwit_durable.stores.writes import (
 __all__ = ["Hold", "LostHold", "Superseded"]
 
 
-class LostHold(Exception):  # noqa: N818 - control flow within the engine
+class LostHold(Exception):
     """Another process has the run: drop everything quietly."""
 
 
-class Superseded(Exception):  # noqa: N818 - control flow within the engine
+class Superseded(Exception):
     """The history has grown meanwhile. Facts are recorded and the run is free again: acquire it anew."""
 
     def __init__(self, rings: Sequence[Ring]) -> None:
@@ -58,6 +58,9 @@ class Hold:
         self.interpreter = interpreter
         self.head = acquired.live.head
         self.decision: Decision = interpreter.feed(acquired.events)
+        if interpreter.head != self.head:
+            message = f"run {self.run.key}: {interpreter.head} of the history's {self.head} events were read"
+            raise RuntimeError(message)
         self.rings: list[Ring] = []
         self.settled: set[str] = set()
         self._sync(acquired.now)
@@ -72,7 +75,6 @@ class Hold:
         self._tasks: list[NewTask] = []
         self._timers: list[TimerRow] = []
         self._fact_timers: list[TimerRow] = []
-        self._drop_timers: list[str] = []
         self._starts: list[RunRow] = []
         self._reopens: list[Reopen] = []
         self._new_status: Status | None = None
@@ -158,7 +160,7 @@ class Hold:
                 settle=settle,
                 tasks=tuple(self._tasks),
                 timers=timers,
-                drop_timers=tuple(self._drop_timers),
+                drop_timers=tuple(self.interpreter.needless_timers),
                 starts=tuple(self._starts),
                 reopens=tuple(self._reopens),
                 status=stuck or self._new_status,
@@ -184,6 +186,7 @@ class Hold:
             self.lost = 0
         if self._new_status is not None:
             self.status = self._new_status
+        self.interpreter.needless_timers.clear()
         after = [*self._after_facts, *self._after]
         self._clear()
         for timer in timers:

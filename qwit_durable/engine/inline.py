@@ -5,7 +5,6 @@ from __future__ import annotations
 import attrs
 
 from qwit_durable.core import AttemptFailed, CallStep, Cause, Kind, Pending, Resolved, Scheduled, Undo, Value
-from qwit_durable.core.identity import identity
 from qwit_durable.engine.attempts import Attempts, Work, retry_delay
 from qwit_durable.engine.handover import queue_of, resolved
 from qwit_durable.engine.hold import Hold
@@ -47,11 +46,16 @@ class InlineAttempt:
         except (UnknownName, MisuseError) as error:
             self.unknown = str(error)
             return False
-        if hold.lost and hold.is_clean:
+        owes_first = (
+            isinstance(command, CallStep) and command.undo_when == "attempted" and not pending.scheduled
+        )
+        if hold.lost and hold.is_clean and not owes_first:
             self._count_lost(work)
             return True
-        if isinstance(command, CallStep) and command.undo_when == "attempted" and not pending.scheduled:
-            hold.record(Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args))
+        if owes_first:
+            hold.record(
+                Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args)
+            )
         if not hold.is_clean:
             hold.commit()
         self._attempt(work, pending.attempts + 1)
@@ -61,38 +65,46 @@ class InlineAttempt:
         """Record the attempts whose workers died, and fail the step if they were its last."""
         hold, pending = self._hold, self._pending
         attempt = pending.attempts + hold.lost
-        lost = Failure.of(AttemptLost(f"the worker that made attempt {attempt} of {self._command.name!r} died in it"))
+        lost = Failure.of(
+            AttemptLost(f"the worker that made attempt {attempt} of {self._command.name!r} died in it")
+        )
         now = hold.now()
         delay = retry_delay(work, attempt, lost, now=now, began_at=pending.began_at or now)
         hold.lost = 0
-        if delay is None:
-            hold.record(resolved(pending, lost, attempt))
-        else:
-            name = identity(self._command)[1]
-            hold.record(
-                AttemptFailed(
-                    position=pending.position,
-                    name=name,
-                    attempt=attempt,
-                    failure=lost,
-                    retry_at=now,
-                    began_at=pending.began_at or now,
-                )
+        event = (
+            resolved(pending, lost, attempt)
+            if delay is None
+            else AttemptFailed(
+                position=pending.position,
+                name=self._command.name,
+                attempt=attempt,
+                failure=lost,
+                retry_at=now,
+                began_at=pending.began_at or now,
             )
+        )
+        hold.record(event)
+        told = attrs.evolve(
+            self._info(attempt), ended_at=now, failure=lost, retry_at=None if delay is None else now
+        )
+        hold.after_commit(lambda: self._services.observers.attempt_finished(told))
+
+    def _info(self, number: int) -> AttemptInfo:
+        return AttemptInfo(
+            run=self._hold.run,
+            step=self._command.name,
+            position=self._pending.position,
+            attempt=number,
+            queue=queue_of(self._services, self._hold.run, self._command),
+            inline=True,
+            started_at=self._hold.now(),
+            undoes=self._command.attempt if isinstance(self._command, Undo) else None,
+        )
 
     def _attempt(self, work: Work, number: int) -> None:
         hold, pending, services = self._hold, self._pending, self._services
         run = hold.run
-        info = AttemptInfo(
-            run=run,
-            step=self._command.name,
-            position=pending.position,
-            attempt=number,
-            queue=queue_of(services, run, self._command),
-            inline=True,
-            started_at=hold.now(),
-            undoes=self._command.attempt if isinstance(self._command, Undo) else None,
-        )
+        info = self._info(number)
         context = StepContext(
             run_id=run.key,
             step=self._command.name,
@@ -134,7 +146,11 @@ class InlineAttempt:
             retry_at=due,
             began_at=began_at,
         )
-        timer = TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due, kind="wake") if delay else None
+        timer = (
+            TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due, kind="wake")
+            if delay
+            else None
+        )
         return event, attrs.evolve(ended, failure=outcome, retry_at=due), timer
 
     def _record_without_thread(self, work: Work, info: AttemptInfo, failure: Failure) -> None:

@@ -76,7 +76,7 @@ class Services:
     settings: Settings = Settings()
     around_step: tuple[Callable[[AttemptInfo], AbstractContextManager[Any]], ...] = ()
     starter: Starter | None = None
-    run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any] | None = None
+    run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
     draining: threading.Event = attrs.field(factory=threading.Event)
     may_take_over: Callable[[], bool] = lambda: True
     timer_set: Callable[[datetime], None] = lambda _: None

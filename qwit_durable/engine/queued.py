@@ -52,7 +52,11 @@ class QueuedAttempts:
             self._making.give_back(key, token)
         for ring in rings:
             services = self._services
-            if ring.position == TURN and not services.draining.is_set() and services.bells.consumes(ring.queue):
+            if (
+                ring.position == TURN
+                and not services.draining.is_set()
+                and services.bells.consumes(ring.queue)
+            ):
                 self._turns.drive(ring.run_id)
             else:
                 services.bells.ring([ring])
@@ -80,8 +84,10 @@ class QueuedAttempts:
             work = Work.of_task(step, claimed.task.spec)
         except MisuseError as error:
             return attempt.resolve(Failure.of(error))
-        if claimed.lost and claimed.task.attempt > work.settings.retry.max_attempts:
-            return attempt.resolve_lost()
+        if claimed.lost:
+            lost = attempt.tell_lost()
+            if claimed.task.attempt > work.settings.retry.max_attempts:
+                return attempt.resolve_lost(lost)
         return attempt.run(self._attempts, work, give_back)
 
 
@@ -170,11 +176,19 @@ class _QueuedAttempt:
         self._services.observers.attempt_finished(attrs.evolve(self._info, ended_at=now, failure=failure))
         return rings
 
-    def resolve_lost(self) -> Sequence[Ring]:
-        """Record that the attempts before this one were the last ones: nothing is run any more."""
+    def tell_lost(self) -> Failure:
+        """Tell observers of the attempt before this one, which ended with its worker; how it failed."""
         last = self._task.attempt - 1
-        lost = AttemptLost(f"the worker that made attempt {last} of step {self._task.name!r} died in it")
-        return self._resolve(Failure.of(lost), last) or ()
+        lost = Failure.of(
+            AttemptLost(f"the worker that made attempt {last} of step {self._task.name!r} died in it")
+        )
+        told = attrs.evolve(self._info, attempt=last, ended_at=self._info.started_at, failure=lost)
+        self._services.observers.attempt_finished(told)
+        return lost
+
+    def resolve_lost(self, lost: Failure) -> Sequence[Ring]:
+        """Record that the attempts before this one were the last ones: nothing is run any more."""
+        return self._resolve(lost, self._task.attempt - 1) or ()
 
     def _resolve(self, outcome: Value | Failure, attempt: int) -> Sequence[Ring] | None:
         task = self._task

@@ -33,7 +33,10 @@ def _mismatch(run: RunRow, mismatch: Mismatch) -> tuple[str, dict[str, Any]]:
         found, where = "nothing: the body does not ask for a command there", ""
     else:
         kind, name, args = identity(mismatch.found)
-        found, where = f"{kind} {name!r} {_shown(args)}", f"   at {mismatch.found.site}" if mismatch.found.site else ""
+        found, where = (
+            f"{kind} {name!r} {_shown(args)}",
+            f"   at {mismatch.found.site}" if mismatch.found.site else "",
+        )
     text = (
         f"run {run.key} of workflow {run.workflow!r} no longer matches its history at position {mismatch.position}.\n"
         f"  recorded: {was}\n"

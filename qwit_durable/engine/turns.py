@@ -113,9 +113,6 @@ class Turns:
         try:
             interpreter = cached or self._interpreter(acquired)
             hold = Hold(self._services, acquired, interpreter, give_back)
-            if interpreter.head != acquired.live.head:
-                message = f"run {run_id}: the history has {acquired.live.head} events, {interpreter.head} were read"
-                raise RuntimeError(message)
             keep = self._advance(hold)
         except UnknownName as error:
             return self._leave_to_others(acquired, str(error))
@@ -147,7 +144,7 @@ class Turns:
         return Interpreter(
             Program(
                 name=run.workflow,
-                body=lambda: definition.body(run.args)(),
+                body=definition.body(run.args),
                 encode=definition.encode_result,
                 is_child=run.parent_id is not None,
                 on_undo_failure=definition.on_undo_failure,
@@ -166,7 +163,9 @@ class Turns:
 
     def _leave_to_others(self, acquired: Acquired, why: str) -> Sequence[Ring]:
         _logger.warning("run %s is left to other workers: %s", acquired.run.key, why)
-        self._release(acquired, Release(awaiting=1, keep_lost=True, wake_at=acquired.now + _UNKNOWN_LATER, note=why))
+        self._release(
+            acquired, Release(awaiting=1, keep_lost=True, wake_at=acquired.now + _UNKNOWN_LATER, note=why)
+        )
         return ()
 
     def _let_go(self, acquired: Acquired) -> None:
@@ -248,7 +247,11 @@ class Turns:
             if pending.retry_at is not None and pending.retry_at > now and not pending.queued:
                 continue
             command = pending.command
-            if chosen is None and isinstance(command, CallStep | Undo) and self._runs_here(hold, command, alone=alone):
+            if (
+                chosen is None
+                and isinstance(command, CallStep | Undo)
+                and self._runs_here(hold, command, alone=alone)
+            ):
                 chosen = pending
                 continue
             hand_over(self._services, hold, pending, decision.cause)
@@ -274,7 +277,9 @@ class Turns:
         return True
 
     def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> bool:
-        hold.commit(release=Release(wake_at=hold.now() + _UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
+        hold.commit(
+            release=Release(wake_at=hold.now() + _UNKNOWN_LATER, keep_lost=True, note=attempt.unknown)
+        )
         return True
 
     def _wait(self, hold: Hold, decision: Advance) -> bool:

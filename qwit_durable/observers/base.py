@@ -8,7 +8,7 @@ durable, in the thread that runs it; `around_attempt` is entered around the user
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -128,7 +128,7 @@ class Observers:
             self.tell("undo_finished" if attempt.is_undo else "step_finished", attempt)
 
     @contextmanager
-    def around(self, attempt: AttemptInfo) -> Iterator[None]:
+    def around(self, attempt: AttemptInfo) -> Generator[None]:
         """All observers' `around_attempt`, none of which can break the attempt."""
         with ExitStack() as stack:
             for observer in self._observers:
@@ -140,7 +140,7 @@ class Observers:
 
 
 @contextmanager
-def _harmless(observer: Observer, manager: AbstractContextManager[None]) -> Iterator[None]:
+def _harmless(observer: Observer, manager: AbstractContextManager[None]) -> Generator[None]:
     manager.__enter__()
     try:
         yield
@@ -149,4 +149,3 @@ def _harmless(observer: Observer, manager: AbstractContextManager[None]) -> Iter
             manager.__exit__(None, None, None)
         except Exception:
             _logger.exception("observer %r failed around an attempt; the run goes on", observer)
-

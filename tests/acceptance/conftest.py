@@ -44,17 +44,14 @@ def ledger(tmp_path: Path) -> Generator[Ledger]:
 
 
 @pytest.fixture
-def open_application(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Generator[Callable[..., tuple[Application, Workers]]]:
-    """Give the application as this process has it, and workers that run it: `open_application(APP_STORE=..., ...)`."""
+def start_workers() -> Generator[Callable[..., Workers]]:
+    """Give a place to start workers in: `start_workers(QWIT_STORE_URL=..., ...)`. All are killed with the test."""
     with ExitStack() as cleanup:
 
-        def make(**environment: str) -> tuple[Application, Workers]:
-            environment["APP_LEDGER"] = str(ledger.path)
+        def make(**environment: str) -> Workers:
             workers = Workers(environment)
             cleanup.callback(_close, workers)
-            application = wire(environment)
-            cleanup.callback(application.close)
-            return application, workers
+            return workers
 
         yield make
 
@@ -62,3 +59,19 @@ def open_application(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> Generat
 def _close(workers: Workers) -> None:
     surprises = workers.close()
     assert not surprises, "".join(surprises)
+
+
+@pytest.fixture
+def open_application(
+    ledger: Ledger, start_workers: Callable[..., Workers]
+) -> Generator[Callable[..., tuple[Application, Workers]]]:
+    """Give the application as this process has it, and its workers: `open_application(APP_STORE=..., ...)`."""
+    with ExitStack() as cleanup:
+
+        def make(**environment: str) -> tuple[Application, Workers]:
+            environment["APP_LEDGER"] = str(ledger.path)
+            application = wire(environment)
+            cleanup.callback(application.close)
+            return application, start_workers(**environment)
+
+        yield make

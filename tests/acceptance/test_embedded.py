@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.acceptance import work
 from tests.acceptance.checks import assert_nothing_is_left, assert_recorded_once, result
 
-_RUNS, _STEPS = 12, 25
+_RUNS, _STEPS = 9, 100
 
 
 def test_processes_on_one_file_share_its_runs_and_take_over_those_of_a_dead_one_at_once(

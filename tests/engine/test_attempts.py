@@ -19,7 +19,6 @@ from qwit_durable.language.verbs import gather
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.testing.environment import Environment
-
 from tests.engine.mortal import MortalStore, ProcessDied
 
 

@@ -17,7 +17,6 @@ from qwit_durable.errors import AttemptLost, WorkflowFailed
 from qwit_durable.stores import open_store
 from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.environment import Environment
-
 from tests.engine import saga
 from tests.engine.mortal import LossyBells, MortalStore, ProcessDied
 from tests.engine.world import World
@@ -95,7 +94,9 @@ def test_undisturbed_run_ends_as_expected(fails: bool, world: World) -> None:
 @pytest.mark.parametrize("fails", [False, True])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("dies_at", range(1, _WRITES))
-def test_death_around_any_write_changes_no_outcome(dies_at: int, after: bool, fails: bool, world: World) -> None:
+def test_death_around_any_write_changes_no_outcome(
+    dies_at: int, after: bool, fails: bool, world: World
+) -> None:
     """Whichever write the process dies before or after, the next one brings the run to the same end."""
     truth, environment, _ = play(fails=fails, dies_at=dies_at, after=after)
 
@@ -108,7 +109,9 @@ def test_death_around_writes_to_sqlite_changes_no_outcome(
     dies_at: int, after: bool, world: World, tmp_path: Path
 ) -> None:
     """The same on a file: every fifth crash point of the saga that is rewound."""
-    truth, environment, _ = play(fails=True, dies_at=dies_at, after=after, url=f"sqlite:///{tmp_path}/crash.db")
+    truth, environment, _ = play(
+        fails=True, dies_at=dies_at, after=after, url=f"sqlite:///{tmp_path}/crash.db"
+    )
 
     check(truth, environment, world, fails=True)
     truth.close()

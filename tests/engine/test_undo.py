@@ -515,3 +515,23 @@ def test_paused_run_stands_still_until_it_is_resumed() -> None:
 @workflow
 def waiting_for_go() -> Workflow[int]:
     return (yield from wait_signal("go", int))
+
+
+def test_timer_of_an_answered_wait_is_gone() -> None:
+    """A signal that comes in time takes the timeout's timer with it."""
+    environment = Environment()
+    handle = environment.start(waiting_twice)
+    environment.answer_bells()
+    handle.signal("go", 1)
+    environment.answer_bells()
+
+    timers = environment.store.timers(handle._run_id)
+
+    assert [timer.position for timer in timers] == ["1"]
+
+
+@workflow
+def waiting_twice() -> Workflow[int]:
+    first = yield from wait_signal("go", int, timeout=timedelta(hours=1))
+    second = yield from wait_signal("go", int, timeout=timedelta(hours=1))
+    return first + second

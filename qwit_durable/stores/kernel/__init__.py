@@ -94,7 +94,7 @@ def perform(session: Session, write: Write) -> Answer:
 
 
 def touched(write: Write) -> tuple[UUID, ...]:
-    """The runs whose live rows a write is known to need: a store may lock them beforehand, in the order of their ids."""
+    """The runs whose live rows a write is known to need: a store may lock them first, in the order of their ids."""
     match write:
         case Commit(run_id=run_id, report=report, reopens=reopens):
             others = tuple(r.run_id for r in reopens)

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import attrs
 
-from qwit_durable.core import VERBS, CancelRequested, Kind, OperatorActed, Resolved, SignalReceived, Status, Verb
+from qwit_durable.core import (
+    VERBS,
+    CancelRequested,
+    Kind,
+    OperatorActed,
+    Resolved,
+    SignalReceived,
+    Status,
+    Verb,
+)
 from qwit_durable.errors import Failure, WorkflowTerminated
 from qwit_durable.stores.kernel.turns import cancel_run, report_to
 from qwit_durable.stores.kernel.waking import append

@@ -72,7 +72,7 @@ def _end_cancelled(session: Session, live: LiveRow, task: TaskRow) -> None:
     append(session, live, [event], wake=True)
 
 
-def _owned(session: Session, worker: int, attempt: int, task: TaskRow | None) -> bool:
+def _owned(worker: int, attempt: int, task: TaskRow | None) -> bool:
     return task is not None and task.owner == worker and task.attempt == attempt
 
 
@@ -80,7 +80,7 @@ def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
     """Record the outcome; the first one wins."""
     live = session.live(write.run_id)
     task = session.task(write.run_id, write.event.position)
-    if live is None or not _owned(session, write.worker, write.attempt, task):
+    if live is None or not _owned(write.worker, write.attempt, task):
         return Fenced()
     session.drop_task(write.run_id, write.event.position)
     failed = isinstance(write.event.outcome, Failure)
@@ -93,7 +93,7 @@ def fail_task(session: Session, write: FailTask) -> Accepted | Fenced:
     event = write.event
     live = session.live(write.run_id)
     task = session.task(write.run_id, event.position)
-    if live is None or task is None or not _owned(session, write.worker, event.attempt, task):
+    if live is None or task is None or not _owned(write.worker, event.attempt, task):
         return Fenced()
     if task.cancelled:
         assert task.spec is not None

@@ -28,7 +28,9 @@ def start(session: Session, write: Start) -> Started:
         outcome = session.outcome(existing_id)
         if existing is not None and not (write.on_conflict == "replace" and outcome is not None):
             live = session.live(existing_id)
-            status = outcome.status if outcome is not None else live.status if live is not None else Status.RUNNING
+            status = (
+                outcome.status if outcome is not None else live.status if live is not None else Status.RUNNING
+            )
             return Started(run=existing, created=False, status=status)
     now = session.now
     row = attrs.evolve(

@@ -14,7 +14,17 @@ from qwit_durable.stores.kernel.starting import open_run
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, ask_for_turn, may_move, ring_for
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Acquire, Acquired, Commit, Committed, Conflict, Fenced, Refused, Release, Reopen
+from qwit_durable.stores.writes import (
+    Acquire,
+    Acquired,
+    Commit,
+    Committed,
+    Conflict,
+    Fenced,
+    Refused,
+    Release,
+    Reopen,
+)
 
 __all__ = ["acquire", "cancel_run", "commit", "is_held", "report_to"]
 
@@ -73,10 +83,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     run = session.run(write.run_id)
     assert run is not None
     rings: list[Ring] = []
-    settled: list[Event] = []
-    for template in write.settle:
-        if (event := _settle(session, run, template, rings)) is not None:
-            settled.append(event)
+    settled = [event for one in write.settle if (event := _settle(session, run, one, rings)) is not None]
     events = (*write.events, *settled)
     if events:
         session.append(write.run_id, live.head + 1, events)
@@ -92,7 +99,9 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     if write.report is not None:
         rings.extend(report_to(session, write.report.run_id, write.report.event))
     if write.outcome is not None:
-        session.put_outcome(attrs.evolve(write.outcome, ended_at=session.now, epoch=live.epoch, head=live.head))
+        session.put_outcome(
+            attrs.evolve(write.outcome, ended_at=session.now, epoch=live.epoch, head=live.head)
+        )
         session.drop_live(write.run_id)
         session.drop_work(write.run_id)
     else:
@@ -154,7 +163,9 @@ def _settle(session: Session, run: RunRow, template: Resolved, rings: list[Ring]
         child = child_id(run.id, run.generation, template.position)
         if session.live(child) is None:
             return template
-        rings.extend(cancel_run(session, child, CancelRequested(reason=f"its parent {run.key} no longer waits for it")))
+        rings.extend(
+            cancel_run(session, child, CancelRequested(reason=f"its parent {run.key} no longer waits for it"))
+        )
         return None
     task = session.task(run.id, template.position)
     if task is None:

@@ -35,7 +35,9 @@ def ring_for(task: TaskRow) -> Ring:
     )
 
 
-def ask_for_turn(session: Session, run: RunRow, *, after: timedelta = timedelta(0), grace: timedelta = RING_GRACE) -> Ring:
+def ask_for_turn(
+    session: Session, run: RunRow, *, after: timedelta = timedelta(0), grace: timedelta = RING_GRACE
+) -> Ring:
     """Owe the run a turn, due `after` from now, and answer the bell for it."""
     due = session.now + after
     task = TaskRow(

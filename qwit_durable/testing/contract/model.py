@@ -61,6 +61,7 @@ __all__ = ["contents", "store_machine"]
 
 _WORKERS = st.sampled_from([1, 2, 3])
 _POSITIONS = st.sampled_from(["0", "1", "1.0"])
+_ENOUGH_RUNS = 4
 _NAMESPACE = "model"
 _FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
 _LEASE = timedelta(seconds=10)
@@ -134,11 +135,19 @@ class _Machine(RuleBasedStateMachine):
 
     def _draw(self, data: st.DataObject) -> Write:
         draw = data.draw
-        makers: list[Callable[[Any], Write]] = [self._start, self._tend]
+        views = [view for run_id in self.run_ids if (view := self.oracle.view(run_id)) is not None]
+        lives = [view.live for view in views if view.live is not None]
+        makers: list[Callable[[Any], Write]] = [self._tend]
+        if len(lives) < _ENOUGH_RUNS:
+            makers += [self._start] * (1 if lives else 5)
         if self.run_ids:
-            makers += [self._acquire, self._deliver, *[self._commit] * 4]
+            makers += [self._deliver]
+        if any(live.owner is None for live in lives):
+            makers += [self._acquire] * 3
+        if any(live.owner is not None for live in lives):
+            makers += [self._commit] * 6
         if self._open_tasks():
-            makers += [self._work] * 2
+            makers += [self._work] * 5
         return draw(st.sampled_from(makers))(draw)
 
     def _new_id(self, draw: Any) -> UUID:
@@ -165,20 +174,20 @@ class _Machine(RuleBasedStateMachine):
         key = draw(st.sampled_from(["a", "b", str(run_id)]))
         return Start(
             run=self._row(run_id, key, draw),
-            delay=draw(st.none() | st.just(timedelta(seconds=5))),
+            delay=draw(st.sampled_from([None, None, None, timedelta(seconds=5)])),
             deadline=draw(st.none() | st.just(timedelta(seconds=20))),
             on_conflict=draw(st.sampled_from(["attach", "fail", "replace"])),
             ring_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=2)])),
         )
 
-    def _view(self, draw: Any, *, held: bool = False) -> RunView | None:
+    def _view(self, draw: Any, *, held: bool) -> RunView | None:
         views = [view for run_id in self.run_ids if (view := self.oracle.view(run_id)) is not None]
-        if held:
-            views = [view for view in views if view.live is not None and view.live.owner is not None] or views
-        return draw(st.sampled_from(views)) if views else None
+        fitting = [view for view in views if view.live is not None and (view.live.owner is not None) is held]
+        one: RunView | None = draw(st.sampled_from(fitting * 4 + views)) if views else None
+        return one
 
     def _acquire(self, draw: Any) -> Write:
-        view = self._view(draw)
+        view = self._view(draw, held=False)
         head = view.live.head if view is not None and view.live is not None else 0
         return Acquire(
             run_id=view.run.id if view is not None else draw(st.sampled_from(self.run_ids)),
@@ -195,8 +204,8 @@ class _Machine(RuleBasedStateMachine):
         base: dict[str, Any] = {
             "run_id": run.id,
             "worker": live.owner or draw(_WORKERS),
-            "epoch": live.epoch + draw(st.sampled_from([0, 0, 0, 0, 1])),
-            "head": draw(st.sampled_from([live.head, live.head, live.head, None, live.head + 1])),
+            "epoch": live.epoch + draw(st.sampled_from([0] * 9 + [1])),
+            "head": draw(st.sampled_from([live.head] * 5 + [None, live.head + 1])),
             "events": tuple(draw(st.lists(events, max_size=3))),
         }
         if draw(st.booleans()):
@@ -218,9 +227,9 @@ class _Machine(RuleBasedStateMachine):
         base["reopens"] = tuple(
             Reopen(run_id=child.run.id, cause=Cause(failure=_FAILURE))
             for child in self.oracle.children(run.id)
-            if child.outcome is not None and draw(st.booleans())
+            if child.outcome is not None and draw(st.sampled_from([True, True, False]))
         )
-        ending = draw(st.sampled_from(["go on", "release", "end", "end", "stuck"]))
+        ending = draw(st.sampled_from(["go on", "go on", "release", "end", "stuck"]))
         if ending == "release":
             wake_at = draw(st.none() | st.sampled_from([0, 2]).map(lambda s: self.clock.now() + timedelta(seconds=s)))
             awaiting, keep_lost = draw(st.integers(0, 2)), draw(st.booleans())
@@ -262,8 +271,8 @@ class _Machine(RuleBasedStateMachine):
     def _work(self, draw: Any) -> Write:
         task = draw(st.sampled_from(self._open_tasks()))
         worker = task.owner or draw(_WORKERS)
-        attempt = task.attempt + draw(st.sampled_from([0, 0, 0, 1]))
-        match draw(st.sampled_from(["claim", "resolve", "fail"])):
+        attempt = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
+        match draw(st.sampled_from(["resolve", "fail"] if task.owner is not None else ["claim"] * 4 + ["resolve"])):
             case "resolve":
                 outcome = draw(st.sampled_from([Value(b"7"), _FAILURE]))
                 event = Resolved(position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt)

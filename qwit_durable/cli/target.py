@@ -1,0 +1,108 @@
+"""`module:workflow` and its arguments, as they are typed: found, decoded by the annotations, and checked."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import os
+import sys
+import traceback
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import click
+
+from qwit_durable.cli.place import Complaint
+from qwit_durable.codec import SignatureCodec
+from qwit_durable.errors import EncodingError
+from qwit_durable.language import Step, WorkflowDefinition
+
+__all__ = ["arguments", "json_value", "load_workflow"]
+
+_HINT = "'MODULE:WORKFLOW'"
+
+
+def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
+    """Import a workflow, looking in the current directory first.
+
+    Raises:
+        click.BadParameter: The text does not name one.
+        Complaint: The module can't be imported, or has no such workflow.
+    """
+    module_name, colon, name = target.partition(":")
+    if not (colon and module_name and name):
+        raise click.BadParameter(f"write module:workflow, got {target!r}", param_hint=_HINT)
+    module = _import(module_name)
+    found = getattr(module, name, None)
+    if isinstance(found, WorkflowDefinition):
+        return found
+    known = {n: v for n, v in vars(module).items() if isinstance(v, WorkflowDefinition)}
+    by_name = [v for v in known.values() if v.name == name]
+    if by_name:
+        return by_name[0]
+    what = "a step, not a workflow" if isinstance(found, Step) else "no workflow"
+    raise Complaint(f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}")
+
+
+def _import(name: str) -> ModuleType:
+    here = os.getcwd()  # noqa: PTH109 - the text that belongs on the path
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
+            raise Complaint(f"there is no module {name!r} in {here} or on Python's path") from None
+        raise Complaint(_import_failed(name, error)) from error
+    except (Exception, SystemExit) as error:  # a user's module may raise anything
+        raise Complaint(_import_failed(name, error)) from error
+
+
+def _import_failed(name: str, error: BaseException) -> str:
+    if isinstance(error, SyntaxError):
+        place = f"{error.filename}, line {error.lineno}"
+    else:
+        frame = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{frame.filename}, line {frame.lineno}"
+    return f"module {name!r} can't be imported: {type(error).__name__}: {error} ({place})"
+
+
+def json_value(text: str, what: str) -> Any:
+    """A JSON value as it was typed; `-` reads it from standard input.
+
+    Raises:
+        click.BadParameter: It is no JSON.
+    """
+    text = sys.stdin.read() if text == "-" else text
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise click.BadParameter(f"no JSON: {error}: {text[:60]}", param_hint=what) from None
+
+
+def arguments(definition: WorkflowDefinition[Any, Any], text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a run: an object by name, an array by place; decoded as the annotations say.
+
+    Raises:
+        click.BadParameter: It is no JSON, or does not fit the workflow.
+    """
+    value = json_value(text, "'ARGS'")
+    signature = inspect.signature(definition.fn)
+    try:
+        match value:
+            case list():
+                bound = signature.bind(*value)
+            case dict():
+                places = [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and n in value]
+                bound = signature.bind(
+                    *(value[name] for name in places), **{n: v for n, v in value.items() if n not in places}
+                )
+            case _:
+                raise click.BadParameter(
+                    f"an object (arguments by name) or an array (by place), got {text[:60]}", param_hint="'ARGS'"
+                )
+        return SignatureCodec(definition.fn).decode(json.dumps(bound.arguments).encode())
+    except TypeError as error:
+        reason = f"{definition.name}{signature}: " if not isinstance(error, EncodingError) else ""
+        raise click.BadParameter(f"{reason}{error}", param_hint="'ARGS'") from None
