@@ -30,9 +30,10 @@ from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
 from qwit_durable.observers.base import AttemptInfo, Observer
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores import open_store
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Reader, RunQuery, Store
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker

@@ -79,7 +79,7 @@ class Failure:
         text = "".join(_traceback.format_exception(type(error), error, error.__traceback__))
         return cls(
             type=type(error).__name__,
-            message=str(error),
+            message=_text_of(error),
             traceback=text[-_TRACEBACK_LIMIT_CHARS:],
             lineage=tuple(class_name(base) for base in type(error).__mro__ if base is not object),
             outcome_unknown=outcome_unknown or bool(getattr(error, "outcome_unknown", False)),
@@ -100,6 +100,14 @@ class Failure:
 
     def __str__(self) -> str:
         return f"{self.type}: {self.message}" if self.message else self.type
+
+
+def _text_of(error: BaseException) -> str:
+    """`str()` of an exception of the user's, which must not stand in the way of its own record."""
+    try:
+        return str(error)
+    except Exception as second:  # noqa: BLE001 - whatever it is
+        return f"(its str() raised {type(second).__name__})"
 
 
 class DurableError(Exception):

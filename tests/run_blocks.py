@@ -23,7 +23,7 @@ import attrs
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>not run: .+|prints) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<mark>not run: [^\n]+|prints) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 
@@ -44,7 +44,9 @@ class Block:
 def blocks(source: str) -> Iterator[Block]:
     for found in _BLOCK.finditer(source):
         begin = found.start("text")
-        yield Block(found["language"], found["mark"] or "", found["text"], begin, source.count("\n", 0, begin))
+        yield Block(
+            found["language"], found["mark"] or "", found["text"], begin, source.count("\n", 0, begin)
+        )
 
 
 def run(path: Path, *, write: bool) -> bool:
@@ -59,11 +61,11 @@ def run(path: Path, *, write: bool) -> bool:
         if block.is_run:
             code = compile("\n" * block.line + block.text, name, "exec")
             with redirect_stdout(StringIO()) as output:
-                exec(code, module.__dict__)  # noqa: S102 - this is what the file is for
+                exec(code, module.__dict__)
             printed = output.getvalue()
         elif block.mark == "prints" and printed != block.text:
             changes.append((block, printed))
-            print(f"{name}:{block.line}: the block before it printed\n{printed}", file=sys.stderr)
+            sys.stderr.write(f"{name}:{block.line}: the block before it printed\n{printed}\n")
     if write:
         for block, text in reversed(changes):
             source = source[: block.begin] + text + source[block.begin + len(block.text) :]

@@ -8,10 +8,15 @@ import sys
 
 import pytest
 
+from qwit_durable.cli.main import cli
+from qwit_durable.core import OPEN, VERBS, Status, Verb
 from tests.run_blocks import ROOT, blocks
 
 DOCUMENTS = sorted([ROOT / "README.md", *ROOT.glob("docs/*.md"), *ROOT.glob("examples/*/README.md")])
 _LINK = re.compile(r"\]\((?!https?://|mailto:)(?P<path>[^)#\s]*)(?:#(?P<anchor>[^)\s]+))?\)")
+_STATUS_ROW = re.compile(r"^\| `(\w+)` \| (yes|no) \| [^|]{8,} \|", re.MULTILINE)
+_VERB_HEAD = re.compile(r"^\| Verb \| `(.+)` \|$", re.MULTILINE)
+_VERB_ROW = re.compile(r"^\| `(\w+)` \| ((?:(?:yes|no) \| ){4}(?:yes|no)) \|$", re.MULTILINE)
 _HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -30,7 +35,11 @@ def test_every_python_block_runs_and_prints_what_it_says(path):
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_every_block_that_is_not_run_says_why(path):
-    reasons = [block.mark.removeprefix("not run:").strip() for block in blocks(path.read_text(encoding="utf-8")) if block.mark.startswith("not run")]
+    reasons = [
+        block.mark.removeprefix("not run:").strip()
+        for block in blocks(path.read_text(encoding="utf-8"))
+        if block.mark.startswith("not run")
+    ]
 
     assert all(len(reason.split()) >= 2 for reason in reasons)
 
@@ -42,7 +51,33 @@ def test_every_link_within_the_project_leads_somewhere(path):
 
         assert target.exists(), link[0]
         if link["anchor"]:
-            assert link["anchor"] in {anchor(text) for text in _HEADING.findall(target.read_text(encoding="utf-8"))}, link[0]
+            assert link["anchor"] in {
+                anchor(text) for text in _HEADING.findall(target.read_text(encoding="utf-8"))
+            }, link[0]
+
+
+def test_the_operators_page_has_the_statuses_and_verbs_of_the_code():
+    text = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
+
+    statuses = {Status(name): is_open == "yes" for name, is_open in _STATUS_ROW.findall(text)}
+    columns = [Status(name) for name in _VERB_HEAD.search(text)[1].split("` | `")]
+    verbs = {
+        Verb(name): {
+            status for status, cell in zip(columns, cells.split(" | "), strict=True) if cell == "yes"
+        }
+        for name, cells in _VERB_ROW.findall(text)
+    }
+
+    assert statuses == {status: status in OPEN for status in Status}
+    assert verbs == {verb: set(statuses) for verb, statuses in VERBS.items()}
+
+
+def test_the_operators_page_has_every_command_of_the_shell():
+    text = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
+
+    documented = re.findall(r"^\| `qwit (\w+)", text, re.MULTILINE)
+
+    assert documented == list(cli.commands)
 
 
 def anchor(heading: str) -> str:

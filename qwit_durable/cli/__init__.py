@@ -1,0 +1,1 @@
+"""`qwit`: the command line. The only part that imports click and rich."""

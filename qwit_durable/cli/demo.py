@@ -10,10 +10,9 @@ import json
 import subprocess
 import sys
 import tempfile
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import attrs
@@ -24,6 +23,7 @@ from rich.table import Table
 from qwit_durable.app import Durable
 from qwit_durable.cli.demo_shop import PRODUCTS, Order, Shop, demo_order, orders
 from qwit_durable.client import Handle
+from qwit_durable.clock import monotonic
 from qwit_durable.core import Status
 
 __all__ = ["run_demo"]
@@ -109,7 +109,7 @@ class _Demo:
         self._store = f"sqlite:///{folder / 'qwit.db'}"
         self._shop = Shop(folder)
         self._orders = orders()
-        self._began = time.monotonic()
+        self._began = monotonic()
 
     def play(self) -> _Report:
         """Start the orders, kill the worker half-way, start it again, wait, and compare."""
@@ -135,12 +135,12 @@ class _Demo:
         )
         try:
             self._say(f"Process {process.pid} works on them.")
-            deadline = time.monotonic() + _PATIENCE_SECONDS
-            while (done := progress.update(runs)) < enough and time.monotonic() < deadline:
-                if process.poll() is not None:
-                    self._say(f"Process {process.pid} has ended by itself, with code {process.returncode}.")
+            deadline = monotonic() + _PATIENCE_SECONDS
+            while (done := progress.update(runs)) < enough and monotonic() < deadline:
+                with suppress(subprocess.TimeoutExpired):
+                    code = process.wait(_GLANCE_SECONDS)
+                    self._say(f"Process {process.pid} has ended by itself, with code {code}.")
                     return None
-                time.sleep(_GLANCE_SECONDS)
             if done == len(runs):
                 process.communicate()
                 return None
@@ -165,13 +165,13 @@ class _Demo:
         return _Kill(pid=pid, after_seconds=round(self._seconds(), 2), done=done, in_the_middle=middle)
 
     def _seconds(self) -> float:
-        return time.monotonic() - self._began
+        return monotonic() - self._began
 
     def _say(self, text: str, style: str | None = None) -> None:
         self._console.print(f"{self._seconds():5.1f} s  {text}", style=style, highlight=False, soft_wrap=True)
 
     @contextmanager
-    def _progress(self) -> Iterator[_Progress]:
+    def _progress(self) -> Generator[_Progress]:
         if self._console.is_terminal:
             columns = (
                 TextColumn("  done"),
@@ -256,7 +256,7 @@ def _show(console: Console, report: _Report) -> None:
     runs = Table("runs", "", "", box=None, title_justify="left", padding=(0, 2, 0, 0))
     for status, count in report.statuses.items():
         runs.add_row(status, str(count), _MEANING.get(status, ""))
-    console.print(runs)
+    console.print(runs, "", sep="\n")
     stock = Table("product", "opening", "sold", "left", box=None, padding=(0, 2, 0, 0))
     for row in report.stock:
         stock.add_row(row.product, str(row.opening), str(row.sold), str(row.left))

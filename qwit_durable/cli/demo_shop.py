@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
@@ -23,7 +23,8 @@ __all__ = ["CARD_LIMIT_CENTS", "PRODUCTS", "Order", "Shop", "demo_order", "order
 #: Name, price in cents, opening stock.
 PRODUCTS = (("coffee", 1_850, 40), ("tea", 420, 60), ("mug", 999, 30), ("tea pot", 3_400, 14))
 CARD_LIMIT_CENTS = 20_000
-_STEP_SECONDS = 0.08
+#: How long a step takes: so long that a person can watch.
+_STEP_SECONDS = float(os.environ.get("QWIT_DEMO_STEP_SECONDS", "0.12"))
 _BUSY_SECONDS = 10
 _FOLDER = "QWIT_DEMO_FOLDER"
 _SCHEMA = """
@@ -110,7 +111,7 @@ class Shop:
     @contextmanager
     def effect(
         self, kind: str, order_id: int, *, product: str = "", units: int = 0, cents: int = 0
-    ) -> Iterator[sqlite3.Connection | None]:
+    ) -> Generator[sqlite3.Connection | None]:
         """A transaction that notes an effect under the attempt's idempotency key; None where it was made before."""
         with closing(self._connect()) as connection:
             connection.execute("begin immediate")
@@ -127,6 +128,7 @@ class Shop:
 
 
 def _take_time() -> None:
+    # As a slow service would; it is what there is to watch.
     time.sleep(_STEP_SECONDS)
 
 

@@ -5,19 +5,18 @@ from __future__ import annotations
 from itertools import islice
 
 import click
+from rich.text import Text
 
 from qwit_durable.cli.output import styled
-from qwit_durable.cli.params import ATTRIBUTE, attributes_of
+from qwit_durable.cli.params import Attributes, attribute
 from qwit_durable.cli.place import Place, common
-from qwit_durable.cli.reports import RUN_HEADS, family_json, family_tree, run_json, run_row
+from qwit_durable.cli.reports import EXPENDABLE_HEADS, RUN_HEADS, family_json, family_tree, run_json, run_row
 from qwit_durable.client.history import table
 from qwit_durable.client.when import When
 from qwit_durable.core import Status
 from qwit_durable.stores.rows import RunView
 
 __all__ = ["explain", "history", "ls", "show"]
-
-Attributes = tuple[tuple[str, str | int | float | bool], ...]
 
 
 @click.command()
@@ -33,7 +32,7 @@ Attributes = tuple[tuple[str, str | int | float | bool], ...]
     "--attribute",
     "attributes",
     multiple=True,
-    type=ATTRIBUTE,
+    type=attribute,
     help="Only runs with this attribute; may be given several times.",
 )
 @click.option(
@@ -54,7 +53,7 @@ def ls(
     runs = place.durable.runs(
         status=statuses or None,
         workflow=workflow,
-        attributes=attributes_of(attributes),
+        attributes=dict(attributes),
         roots_only=not with_children,
         limit=limit + 1,
     )
@@ -66,7 +65,7 @@ def ls(
     if not found:
         output.say(f"no runs in namespace {place.namespace!r} of {place.shown_url}")
         return
-    output.table(RUN_HEADS, [run_row(run, when) for run in found[:limit]])
+    output.table(RUN_HEADS, [run_row(run, when) for run in found[:limit]], expendable=EXPENDABLE_HEADS)
     if len(found) > limit:
         output.say(f"the newest {limit}; there are more: --limit")
 
@@ -78,7 +77,10 @@ def ls(
 )
 @common()
 def show(place: Place, run: str, events: int) -> None:
-    """Show a run: its arguments, its sub-workflows, its last events, and why it stands where it stands."""
+    """Show a run: its tree, its last events, why it stands.
+
+    Sub-workflows as a tree, the last entries of the history, and the explanation.
+    """
     handle, reader, output = place.get(run), place.durable.reader, place.output
     view = _view(place, run)
     entries = handle.history()
@@ -108,13 +110,13 @@ def show(place: Place, run: str, events: int) -> None:
 @click.argument("run")
 @common()
 def history(place: Place, run: str) -> None:
-    """Print what is recorded about a run, from its start on."""
+    """Print what is recorded about a run, in order."""
     found = place.get(run).history()
     if place.output.is_json:
         place.output.json(found.to_json())
         return
     head = f"run {found.id} of workflow {found.workflow!r}: "
-    place.output.line(styled(found.status).__class__.assemble(head, styled(found.status)))
+    place.output.line(Text.assemble(head, styled(found.status)))
     for line in table(found):
         place.output.line(f"  {line}")
 
@@ -123,7 +125,7 @@ def history(place: Place, run: str) -> None:
 @click.argument("run")
 @common()
 def explain(place: Place, run: str) -> None:
-    """Say why a run stands where it stands, and what can be done about it."""
+    """Say why a run stands still, and what can be done."""
     found = place.get(run).explain()
     if place.output.is_json:
         place.output.json(found.to_json())

@@ -18,6 +18,7 @@ __all__ = ["STYLES", "Output", "one_line", "styled"]
 
 #: Wide enough for any line, so that nothing is cut where it is read by a program.
 _PIPED_COLUMNS = 10_000
+_LAST_COLUMN_CHARS = 24
 
 STYLES = {
     Status.SCHEDULED: "cyan",
@@ -68,14 +69,27 @@ class Output:
         """Write a line that is no part of the result."""
         self.progress.print(text, soft_wrap=True)
 
-    def table(self, heads: Sequence[str], rows: Sequence[Sequence[str | Text]], *, foldable: int = -1) -> None:
-        """Write rows under their heads; where there is no room, the column `foldable` is folded first."""
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        last = len(heads) + foldable if foldable < 0 else foldable
-        for number, head in enumerate(heads):
-            table.add_column(head, overflow="fold", no_wrap=number != last)
+    def table(
+        self, heads: Sequence[str], rows: Sequence[Sequence[str | Text]], *, expendable: Sequence[str] = ()
+    ) -> None:
+        """Write rows under their heads, without columns that are empty.
+
+        The first column is never cut: it is what people copy. Where there is no room, columns that are expendable are
+        left out, in that order, and then the last one is folded.
+        """
+        shown = [n for n in range(len(heads)) if any(len(row[n]) for row in rows)]
+        widths = [max(len(heads[n]), *(len(row[n]) for row in rows)) for n in range(len(heads))]
+        last = heads[shown[-1]]
+        least = {n: min(widths[n], _LAST_COLUMN_CHARS) if heads[n] == last else widths[n] for n in shown}
+        for name in expendable:
+            if sum(least[n] + 2 for n in shown) - 2 > self.console.width and name != last:
+                shown = [n for n in shown if heads[n] != name]
+        table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+        for n in shown:
+            is_last = n == shown[-1]
+            table.add_column(heads[n], overflow="fold", no_wrap=not is_last, min_width=least[n])
         for row in rows:
-            table.add_row(*(cell if isinstance(cell, Text) else Text(cell) for cell in row))
+            table.add_row(*(cell if isinstance(cell := row[n], Text) else Text(cell) for n in shown))
         self.show(table)
 
 

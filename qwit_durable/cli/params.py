@@ -5,69 +5,58 @@ from __future__ import annotations
 import json
 import re
 from datetime import datetime, timedelta
-from typing import Any
 
 import click
 
-__all__ = ["ATTRIBUTE", "DURATION", "MOMENT", "attributes_of"]
+__all__ = ["Attributes", "attribute", "duration", "moment"]
+
+#: What several `--attribute` options give.
+Attributes = tuple[tuple[str, str | int | float | bool], ...]
 
 _UNITS = {"ms": "milliseconds", "s": "seconds", "m": "minutes", "min": "minutes", "h": "hours", "d": "days"}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|min|m|h|d)")
 
 
-class _Duration(click.ParamType):
-    name = "duration"
+def duration(text: str) -> timedelta:
+    """`500ms`, `90s`, `5m`, `2h`, `1d`.
 
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> timedelta:
-        """`90s`, `5m`, `2h`, `1d`, `500ms`."""
-        if isinstance(value, timedelta):
-            return value
-        found = _DURATION.fullmatch(str(value).strip())
-        if found is None:
-            self.fail(f"{value!r} is no duration: write a number and its unit, as 500ms, 90s, 5m, 2h or 1d", param, ctx)
-        return timedelta(**{_UNITS[found[2]]: float(found[1])})
-
-
-class _Moment(click.ParamType):
-    name = "moment"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
-        """ISO 8601 with a time zone."""
-        if isinstance(value, datetime):
-            return value
-        try:
-            found = datetime.fromisoformat(str(value))
-        except ValueError:
-            self.fail(f"{value!r} is no moment: write it as 2026-01-31T12:00:00Z", param, ctx)
-        if found.utcoffset() is None:
-            self.fail(f"{value!r} has no time zone: write {value}Z for UTC, or {value}+01:00", param, ctx)
-        return found
+    Raises:
+        click.BadParameter: It is none.
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise click.BadParameter(
+            f"{text!r} is no duration: write a number and its unit, as 500ms, 90s, 5m, 2h or 1d"
+        )
+    return timedelta(**{_UNITS[found[2]]: float(found[1])})
 
 
-class _Attribute(click.ParamType):
-    name = "name=value"
+def moment(text: str) -> datetime:
+    """ISO 8601 with a time zone.
 
-    def convert(
-        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
-    ) -> tuple[str, str | int | float | bool]:
-        """A value that is a JSON number or boolean is one; anything else is text, quoted or not."""
-        if isinstance(value, tuple):
-            return value
-        name, equals, text = str(value).partition("=")
-        if not (name and equals):
-            self.fail(f"{value!r} is no attribute: write NAME=VALUE", param, ctx)
-        try:
-            found = json.loads(text)
-        except ValueError:
-            found = text
-        return name, found if isinstance(found, (str, int, float, bool)) else text
+    Raises:
+        click.BadParameter: It is none, or says nothing about its time zone.
+    """
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.BadParameter(f"{text!r} is no moment: write it as 2026-01-31T12:00:00Z") from None
+    if found.utcoffset() is None:
+        raise click.BadParameter(f"{text!r} has no time zone: write {text}Z for UTC, or {text}+01:00")
+    return found
 
 
-DURATION = _Duration()
-MOMENT = _Moment()
-ATTRIBUTE = _Attribute()
+def attribute(text: str) -> tuple[str, str | int | float | bool]:
+    """`NAME=VALUE`: a value that is a JSON number or boolean is one; anything else is text, quoted or not.
 
-
-def attributes_of(given: tuple[tuple[str, str | int | float | bool], ...]) -> dict[str, str | int | float | bool]:
-    """The attributes of several `--attribute` options; the last of a name wins."""
-    return dict(given)
+    Raises:
+        click.BadParameter: It is none.
+    """
+    name, equals, value = text.partition("=")
+    if not (name and equals):
+        raise click.BadParameter(f"{text!r} is no attribute: write NAME=VALUE")
+    try:
+        found = json.loads(value)
+    except ValueError:
+        found = value
+    return name, found if isinstance(found, (str, int, float, bool)) else value

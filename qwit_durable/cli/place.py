@@ -18,7 +18,7 @@ from qwit_durable.client import Handle
 from qwit_durable.stores import open_store, redacted
 from qwit_durable.stores.protocol import Store
 
-__all__ = ["DEFAULT_STORE", "Complaint", "Place", "common"]
+__all__ = ["DEFAULT_STORE", "CommandFailed", "Place", "common"]
 
 DEFAULT_STORE = "sqlite:///qwit.db"
 _SQLITE = "sqlite:///"
@@ -26,7 +26,7 @@ _SQLITE = "sqlite:///"
 P = ParamSpec("P")
 
 
-class Complaint(click.ClickException):
+class CommandFailed(click.ClickException):
     """A user's mistake, or something that can't be done: told on one line, exit code 1."""
 
 
@@ -50,7 +50,7 @@ class Place:
         """Opened at first use.
 
         Raises:
-            Complaint: There is no store, and this command makes none.
+            CommandFailed: There is no store, and this command makes none.
         """
         if self._durable is None:
             if not self._creates:
@@ -76,18 +76,18 @@ class Place:
         """Make sure that there is a store to look into, without making one.
 
         Raises:
-            Complaint: There is none; the message says how to name or to make one.
+            CommandFailed: There is none; the message says how to name or to make one.
         """
         hint = "name a store with --store or QWIT_STORE_URL, or make this one with `qwit migrate`"
         if self.url.startswith("memory:"):
-            raise Complaint(f"{self.url} lives in one process only, and this one has just begun; {hint}")
+            raise CommandFailed(f"{self.url} lives in one process only, and this one has just begun; {hint}")
         file = self.file
         if file is None:
             return
         if not file.exists():
-            raise Complaint(f"there is no store {self.url}: no such file as {file}; {hint}")
+            raise CommandFailed(f"there is no store {self.url}: no such file as {file}; {hint}")
         if file.is_file() and self.store.schema_version()[0] == 0:
-            raise Complaint(f"{file} holds no store: it has no schema of qwit_durable; {hint}")
+            raise CommandFailed(f"{file} holds no store: it has no schema of qwit_durable; {hint}")
 
     @property
     def shown_url(self) -> str:
@@ -100,7 +100,9 @@ class Place:
             self._durable.close()
 
 
-def common(*, creates: bool = False) -> Callable[[Callable[Concatenate[Place, P], int | None]], Callable[..., Any]]:
+def common(
+    *, creates: bool = False
+) -> Callable[[Callable[Concatenate[Place, P], int | None]], Callable[..., Any]]:
     """Give a command its `--store`, `--namespace` and `--json`, and hand it the `Place` that they name.
 
     Args:
@@ -120,9 +122,7 @@ def common(*, creates: bool = False) -> Callable[[Callable[Concatenate[Place, P]
         @click.option("--namespace", default="default", show_default=True, help="The namespace of the runs.")
         @click.option("--json", "is_json", is_flag=True, help="Write JSON, for programs.")
         @wraps(command)
-        def run(
-            *args: P.args, store: str, namespace: str, is_json: bool, **options: P.kwargs
-        ) -> int | None:
+        def run(*args: Any, store: str, namespace: str, is_json: bool, **options: Any) -> int | None:
             place = Place(store, namespace, Output(is_json=is_json), creates=creates)
             try:
                 return command(place, *args, **options)

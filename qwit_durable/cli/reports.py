@@ -14,9 +14,10 @@ from qwit_durable.client.when import When
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.rows import RunView
 
-__all__ = ["RUN_HEADS", "family_json", "family_tree", "run_json", "run_row", "view_json"]
+__all__ = ["EXPENDABLE_HEADS", "RUN_HEADS", "family_json", "family_tree", "run_json", "run_row", "view_json"]
 
 RUN_HEADS = ("id", "workflow", "status", "started", "updated", "attributes", "error")
+EXPENDABLE_HEADS = ("started", "attributes", "updated")
 _ERROR_CHARS = 120
 _CHILDREN_SHOWN = 100
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-from qwit_durable.cli.place import Complaint
+from qwit_durable.cli.place import CommandFailed
 from qwit_durable.codec import SignatureCodec
 from qwit_durable.errors import EncodingError
 from qwit_durable.language import Step, WorkflowDefinition
@@ -28,7 +28,7 @@ def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
 
     Raises:
         click.BadParameter: The text does not name one.
-        Complaint: The module can't be imported, or has no such workflow.
+        CommandFailed: The module can't be imported, or has no such workflow.
     """
     module_name, colon, name = target.partition(":")
     if not (colon and module_name and name):
@@ -42,7 +42,7 @@ def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
     if by_name:
         return by_name[0]
     what = "a step, not a workflow" if isinstance(found, Step) else "no workflow"
-    raise Complaint(f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}")
+    raise CommandFailed(f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}")
 
 
 def _import(name: str) -> ModuleType:
@@ -53,10 +53,10 @@ def _import(name: str) -> ModuleType:
         return import_module(name)
     except ModuleNotFoundError as error:
         if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise Complaint(f"there is no module {name!r} in {here} or on Python's path") from None
-        raise Complaint(_import_failed(name, error)) from error
+            raise CommandFailed(f"there is no module {name!r} in {here} or on Python's path") from None
+        raise CommandFailed(_import_failed(name, error)) from error
     except (Exception, SystemExit) as error:  # a user's module may raise anything
-        raise Complaint(_import_failed(name, error)) from error
+        raise CommandFailed(_import_failed(name, error)) from error
 
 
 def _import_failed(name: str, error: BaseException) -> str:
@@ -94,15 +94,19 @@ def arguments(definition: WorkflowDefinition[Any, Any], text: str) -> tuple[tupl
             case list():
                 bound = signature.bind(*value)
             case dict():
-                places = [n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and n in value]
+                places = [
+                    n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and n in value
+                ]
                 bound = signature.bind(
                     *(value[name] for name in places), **{n: v for n, v in value.items() if n not in places}
                 )
             case _:
                 raise click.BadParameter(
-                    f"an object (arguments by name) or an array (by place), got {text[:60]}", param_hint="'ARGS'"
+                    f"an object (arguments by name) or an array (by place), got {text[:60]}",
+                    param_hint="'ARGS'",
                 )
         return SignatureCodec(definition.fn).decode(json.dumps(bound.arguments).encode())
     except TypeError as error:
-        reason = f"{definition.name}{signature}: " if not isinstance(error, EncodingError) else ""
+        takes = signature.replace(return_annotation=inspect.Signature.empty)
+        reason = f"{definition.name}{takes}: " if not isinstance(error, EncodingError) else ""
         raise click.BadParameter(f"{reason}{error}", param_hint="'ARGS'") from None

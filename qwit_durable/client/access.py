@@ -9,9 +9,10 @@ from uuid import UUID
 
 from qwit_durable.clock import Clock
 from qwit_durable.registry import Registry
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 __all__ = ["Access", "Endings"]
 

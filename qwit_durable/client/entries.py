@@ -26,9 +26,9 @@ from qwit_durable.core import (
     Value,
 )
 from qwit_durable.errors import Failure
-from qwit_durable.stores.rows import Recorded, RunView
+from qwit_durable.stores.rows import OutcomeRow, Recorded, RunView
 
-__all__ = ["Entry", "entries_of", "entry_of"]
+__all__ = ["Entry", "end_of", "entries_of", "entry_of", "start_of"]
 
 _VALUE_CHARS = 80
 
@@ -75,7 +75,8 @@ class Entry:
         if self.error is not None:
             words.append(f"({self.error})")
         if self.until is not None:
-            words.append(f"until {self.until:%Y-%m-%d %H:%M:%S}")
+            due = "next at" if self.event == "attempt failed" else "until"
+            words.append(f"{due} {self.until:%Y-%m-%d %H:%M:%S}")
         return " ".join(word for word in words if word)
 
     @property
@@ -94,23 +95,33 @@ class Entry:
 
 def entries_of(view: RunView, history: Iterable[Recorded]) -> Iterator[Entry]:
     """The entries of a run: its start, its events, and its end if it has ended."""
-    run, outcome = view.run, view.outcome
-    yield Entry(
-        number=0, at=run.created_at, kind="run", event="started", name=run.workflow, args=decoded(run.args)
-    )
     kinds: dict[str, str] = {}
+    yield start_of(view)
     for recorded in history:
         yield entry_of(recorded, kinds)
-    if outcome is not None:
-        yield Entry(
-            number=None,
-            at=outcome.ended_at,
-            kind="run",
-            event=outcome.status.value,
-            name=run.workflow,
-            value=decoded(outcome.value),
-            error=outcome.failure,
-        )
+    if view.outcome is not None:
+        yield end_of(view, view.outcome)
+
+
+def start_of(view: RunView) -> Entry:
+    """The entry before the first event."""
+    run = view.run
+    return Entry(
+        number=0, at=run.created_at, kind="run", event="started", name=run.workflow, args=decoded(run.args)
+    )
+
+
+def end_of(view: RunView, outcome: OutcomeRow) -> Entry:
+    """The entry after the last event of a run that has ended."""
+    return Entry(
+        number=None,
+        at=outcome.ended_at,
+        kind="run",
+        event=outcome.status.value,
+        name=view.run.workflow,
+        value=decoded(outcome.value),
+        error=outcome.failure,
+    )
 
 
 def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:

@@ -23,9 +23,10 @@ from qwit_durable.errors import (
     WorkflowFailed,
     WorkflowTerminated,
 )
+from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.reasons import read_reason
 from qwit_durable.stores.rows import OutcomeRow, RunView
-from qwit_durable.stores.writes import Accepted, Deliver, Refused
+from qwit_durable.stores.writes import Deliver
 
 if TYPE_CHECKING:
     from qwit_durable.client.runs import Run

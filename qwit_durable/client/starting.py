@@ -14,9 +14,10 @@ from qwit_durable.ids import new_run_id
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.workflow import WorkflowDefinition
 from qwit_durable.observers.base import Observer, Observers
+from qwit_durable.stores.answers import Started
 from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.rows import RunRow
-from qwit_durable.stores.writes import Start, Started
+from qwit_durable.stores.writes import Start
 
 __all__ = ["start_run"]
 

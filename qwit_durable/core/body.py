@@ -36,13 +36,13 @@ class Body:
         needless_timers: Positions of waits that a signal has answered before their timers; whoever reads it empties it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, limit_bytes: int | None = None) -> None:
         self.open: dict[str, Open] = {}
         self.end: Returned | Raised | None = None
         self.wrong: str | None = None
         self.refusals: list[str] = []
         self.needless_timers: list[str] = []
-        self._sink = Sink()
+        self._sink = Sink(limit_bytes=limit_bytes)
         self._frames: dict[str, Frame] = {}
         self._ready: deque[tuple[Target, Answer]] = deque()
         self._signals: dict[str, deque[bytes]] = {}
@@ -137,7 +137,8 @@ class Body:
                 if not members:
                     self._ready.append((target, Answer(())))
                 for _ in range(min(len(members), command.limit or len(members))):
-                    self._start_member(group)
+                    if self.wrong is None:
+                        self._start_member(group)
             case WaitSignal(name=name) if self._signals.get(name):
                 self._answer(target, command, self._signals[name].popleft())
             case WaitSignal(name=name):

@@ -30,10 +30,14 @@ __all__ = [
 
 @attrs.define
 class Sink:
-    """Takes down the commands that were dropped unused while a body ran: their text and where they were built."""
+    """Takes down the commands that were dropped unused while a body ran: their text and where they were built.
+
+    `limit_bytes` is the largest argument list a command may carry, encoded; None for no limit.
+    """
 
     dropped: list[tuple[str, Site | None]] = attrs.field(factory=list[tuple[str, "Site | None"]])
     inert: bool = False
+    limit_bytes: int | None = None
 
     def report(self, text: str, site: Site | None) -> None:
         """A command was dropped without having been yielded or handed to a verb."""
@@ -46,7 +50,7 @@ class Sink:
         A failure ends plans: what was built before it and is dropped after it was not forgotten.
         """
         self.inert = True
-        return Sink(dropped=self.dropped)
+        return Sink(dropped=self.dropped, limit_bytes=self.limit_bytes)
 
 
 _sink: ContextVar[Sink | None] = ContextVar("qwit_sink", default=None)

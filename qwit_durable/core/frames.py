@@ -192,24 +192,37 @@ def _from_a_list(site: Site | None) -> str:
 def close(generator: Branch) -> str | None:
     """Close the generator where it stands, with building inert; tell how it refused, if it did.
 
-    One that yields while it is closed is closed again where it yielded, so that its cleanup is over when this returns
-    and nothing of it is left to the garbage collector. One that goes on yielding is kept as it is for ever.
+    What yields while it is closed is closed again where it yielded, the generators that it delegates to as well, so
+    that its cleanup is over when this returns and nothing of it is left to the garbage collector. What goes on
+    yielding is kept as it is for ever.
     """
     site = stands_at(generator)
     refusal = None
+    known = _delegates(generator)
     with building_in(Sink(inert=True)):
         for _ in range(_CLOSING_TRIES):
-            try:
-                generator.close()
-            except _FAILURES as error:
-                refusal = refusal or _refusal(site, stands_at(generator), error)
-                if getgeneratorstate(generator) == GEN_CLOSED:
-                    break
-            else:
+            for one in known:
+                try:
+                    one.close()
+                except _FAILURES as error:
+                    again = next(filter(None, map(stands_at, reversed(known))), None)
+                    refusal = refusal or _refusal(site, again, error)
+            known = list(dict.fromkeys(inner for one in known for inner in _delegates(one)))
+            if not known:
                 break
         else:
-            _unclosable.append(generator)
+            _unclosable.extend(known)
     return refusal
+
+
+def _delegates(generator: Branch) -> list[Branch]:
+    """The generators that stand open from this one inwards; none if it is closed."""
+    found: list[Branch] = []
+    inner: Any = generator
+    while isgenerator(inner) and getgeneratorstate(inner) != GEN_CLOSED:
+        found.append(inner)
+        inner = inner.gi_yieldfrom
+    return found
 
 
 def _refusal(site: Site | None, again: Site | None, error: BaseException) -> str:

@@ -71,6 +71,7 @@ class Program:
         encode: Turns the body's value into canonical JSON, or raises `EncodingError`.
         is_child: Whether a parent may yet ask this run to undo what it did.
         on_undo_failure: What follows an undo that gave up.
+        limit_bytes: The largest arguments a command may carry, encoded.
     """
 
     name: str
@@ -78,6 +79,7 @@ class Program:
     encode: Callable[[Any], bytes]
     is_child: bool = False
     on_undo_failure: OnUndoFailure = "stop"
+    limit_bytes: int | None = None
 
 
 @attrs.frozen
@@ -99,7 +101,7 @@ class Interpreter:
     def __init__(self, program: Program) -> None:
         self._program = program
         self.head = 0
-        self._body = Body()
+        self._body = Body(limit_bytes=program.limit_bytes)
         self._debts = Debts()
         self._ending: _Ending | None = None
         self._completed: Completed | None = None

@@ -49,12 +49,11 @@ ENDED = frozenset(
 )
 OPEN = frozenset(Status) - ENDED
 
-#: Which status may follow which. An ended run is opened again in one case only: a completed sub-workflow is reopened
-#: to undo what it did when its parent unwinds.
+#: Which status may follow which. A cancel or a deadline moves a scheduled run to `running` first, and a stuck one goes
+#: back to where it was. An ended run is opened again where its parent unwinds: a completed sub-workflow is reopened to
+#: undo what it did, and one that was terminated while it did so when its parent is told to retry.
 TRANSITIONS: dict[Status, frozenset[Status]] = {
-    Status.SCHEDULED: frozenset(
-        {Status.RUNNING, Status.CANCELLED, Status.TERMINATED, Status.PAUSED, Status.STUCK}
-    ),
+    Status.SCHEDULED: frozenset({Status.RUNNING, Status.TERMINATED, Status.PAUSED}),
     Status.RUNNING: frozenset(
         {
             Status.COMPLETED,
@@ -69,15 +68,13 @@ TRANSITIONS: dict[Status, frozenset[Status]] = {
     Status.COMPENSATING: frozenset(
         {Status.COMPENSATED, Status.CANCELLED, Status.TERMINATED, Status.PAUSED, Status.STUCK},
     ),
-    Status.PAUSED: frozenset(
-        {Status.SCHEDULED, Status.RUNNING, Status.COMPENSATING, Status.STUCK, Status.TERMINATED}
-    ),
-    Status.STUCK: frozenset({Status.RUNNING, Status.COMPENSATING, Status.TERMINATED, Status.PAUSED}),
+    Status.PAUSED: frozenset({Status.SCHEDULED, Status.RUNNING, Status.COMPENSATING, Status.TERMINATED}),
+    Status.STUCK: frozenset({Status.RUNNING, Status.COMPENSATING, Status.TERMINATED}),
     Status.COMPLETED: frozenset({Status.COMPENSATING}),
     Status.COMPENSATED: frozenset(),
     Status.FAILED: frozenset(),
     Status.CANCELLED: frozenset(),
-    Status.TERMINATED: frozenset(),
+    Status.TERMINATED: frozenset({Status.COMPENSATING}),
 }
 
 #: Which verb is accepted in which status. Repeating one that has already had its effect is accepted and does nothing.

@@ -90,8 +90,12 @@ class Unwinding:
                 pass
 
     def resume(self) -> None:
-        """The parent asks again, after the run was terminated half-way: what is undone stays undone."""
+        """The parent asks again, after the run was terminated half-way: what is undone stays undone.
+
+        What stood for the current undo (its task, its timer) is gone, so that one starts anew.
+        """
         self._reopen_failed()
+        self._try = _Try()
 
     def _apply_to_current(self, event: Scheduled | AttemptFailed | Resolved) -> None:
         match event:

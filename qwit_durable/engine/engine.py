@@ -15,9 +15,10 @@ from qwit_durable.engine.queued import QueuedAttempts
 from qwit_durable.engine.sweep import Heart, Sweeper
 from qwit_durable.engine.turns import Turns
 from qwit_durable.errors import StoreError
+from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.processes import process_started
 from qwit_durable.stores.rows import WorkerRow
-from qwit_durable.stores.writes import Disown, Retire, Rings
+from qwit_durable.stores.writes import Disown, Retire
 
 __all__ = ["Engine"]
 

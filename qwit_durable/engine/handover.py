@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime
 
+from qwit_durable.codec import check_size
 from qwit_durable.core import (
     CallStep,
     CallWorkflow,
@@ -25,7 +26,7 @@ from qwit_durable.core.identity import identity
 from qwit_durable.core.outcome import Dropped, Outcome
 from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
-from qwit_durable.errors import EncodingError, Failure, UnknownName
+from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.ids import child_id
 from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.writes import NewTask, Reopen
@@ -50,16 +51,16 @@ def settling(pending: Pending, *, lost: bool) -> Resolved:
     return resolved(pending, Dropped(begun=begun), max(pending.attempts, 1))
 
 
-def resolve_local(hold: Hold, pending: Pending) -> Resolved | None:
+def resolve_local(services: Services, hold: Hold, pending: Pending) -> Resolved | None:
     """The outcome of a command that needs nobody else: a recorded value, or a registered compensation."""
     match pending.command:
         case Now():
             return resolved(pending, Value(_json_time(hold.now())))
-        case Record(produce=produce):
+        case Record(name=name, produce=produce):
             try:
-                return resolved(pending, Value(produce()))
-            except EncodingError as error:
-                return resolved(pending, Failure.of(error))
+                data = produce()
+                check_size(data, f"the value of {name}()", services.settings.limit_bytes)
+                return resolved(pending, Value(data))
             except Exception as error:  # noqa: BLE001 - what the recorded function raises is its outcome
                 return resolved(pending, Failure.of(error))
         case Compensate():

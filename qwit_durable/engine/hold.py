@@ -12,18 +12,10 @@ from datetime import datetime
 
 from qwit_durable.core import Decision, Event, Interpreter, Resolved, Status
 from qwit_durable.engine.ports import Services
+from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
-from qwit_durable.stores.writes import (
-    Acquired,
-    Commit,
-    Committed,
-    Conflict,
-    NewTask,
-    Release,
-    Reopen,
-    Report,
-)
+from qwit_durable.stores.writes import Commit, NewTask, Release, Reopen, Report
 
 __all__ = ["Hold", "LostHold", "Superseded"]
 
@@ -57,7 +49,8 @@ class Hold:
         self.status: Status = acquired.live.status
         self.interpreter = interpreter
         self.head = acquired.live.head
-        self.decision: Decision = interpreter.feed(acquired.events)
+        self._decision: Decision = interpreter.feed(acquired.events)
+        self._unfed: list[Event] = []
         if interpreter.head != self.head:
             message = f"run {self.run.key}: {interpreter.head} of the history's {self.head} events were read"
             raise RuntimeError(message)
@@ -88,6 +81,14 @@ class Hold:
         return self._services.clock.now() + self._offset
 
     @property
+    def decision(self) -> Decision:
+        """What to do next. Events are fed when it is asked for, because deciding costs as much as is open."""
+        if self._unfed:
+            unfed, self._unfed = self._unfed, []
+            self._decision = self.interpreter.feed(unfed)
+        return self._decision
+
+    @property
     def is_clean(self) -> bool:
         """Whether everything the body has seen is recorded."""
         return not self._events
@@ -95,7 +96,7 @@ class Hold:
     def record(self, *events: Event) -> None:
         """Take events into the transition and into the interpreter."""
         self._events.extend(events)
-        self.decision = self.interpreter.feed(events)
+        self._unfed.extend(events)
 
     def record_fact(self, event: Event, *, timer: TimerRow | None, then: Callable[[], None]) -> None:
         """Take in how an attempt went: recorded whatever else happens, and `then` told."""
@@ -148,6 +149,7 @@ class Hold:
             LostHold: The run is somebody else's now.
             Superseded: Somebody else's event came first.
         """
+        _ = self.decision
         stuck = Status.STUCK if reason is not None else None
         timers = (*self._timers, *self._fact_timers)
         answer = self._services.committer.write(
@@ -194,7 +196,7 @@ class Hold:
         for call in after:
             call()
         if answer.settled:
-            self.decision = self.interpreter.feed(answer.settled)
+            self._unfed.extend(answer.settled)
 
     def _retreat(self) -> None:
         """Record the facts alone, let go of the run and ask for another look."""

@@ -13,8 +13,9 @@ from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.ids import idempotency_key
 from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
+from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import TimerRow
-from qwit_durable.stores.writes import Commit, Committed, Release
+from qwit_durable.stores.writes import Commit, Release
 
 __all__ = ["InlineAttempt"]
 

@@ -18,8 +18,9 @@ from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.ids import idempotency_key
 from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
+from qwit_durable.stores.answers import Accepted, Claimed
 from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Accepted, Claim, Claimed, FailTask, ResolveTask
+from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
 
 __all__ = ["QueuedAttempts"]
 

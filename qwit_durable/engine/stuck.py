@@ -28,22 +28,20 @@ def reason_for(run: RunRow, halt: Halt, status: Status) -> Reason:
 def _mismatch(run: RunRow, mismatch: Mismatch) -> tuple[str, dict[str, Any]]:
     recorded = mismatch.recorded
     assert isinstance(recorded, Scheduled | Resolved)
-    was = f"{recorded.kind} {recorded.name!r} {_shown(recorded.args)}"
+    was = f"{recorded.kind} {recorded.name!r} {_shown(recorded.args)}".rstrip()
     if mismatch.found is None:
-        found, where = "nothing: the body does not ask for a command there", ""
+        found, where = mismatch.found_text, ""
     else:
         kind, name, args = identity(mismatch.found)
-        found, where = (
-            f"{kind} {name!r} {_shown(args)}",
-            f"   at {mismatch.found.site}" if mismatch.found.site else "",
-        )
+        found = f"{kind} {name!r} {_shown(args)}".rstrip()
+        where = f"   at {mismatch.found.site}" if mismatch.found.site else ""
     text = (
         f"run {run.key} of workflow {run.workflow!r} no longer matches its history at position {mismatch.position}.\n"
         f"  recorded: {was}\n"
         f"  found:    {found}{where}\n"
         f"The body changed, or it reads something that differs between replays (clock, random, environment).\n"
         f"Nothing was run or recorded. Ways out: deploy a body that matches (the run goes on by itself), or\n"
-        f"`qwit retry {run.key}` afterwards, or `qwit cancel {run.key}`."
+        f"`qwit retry {run.key}` afterwards, or `qwit terminate {run.key}`."
     )
     return text, {"position": mismatch.position, "recorded": was, "found": found, "where": where.strip()}
 

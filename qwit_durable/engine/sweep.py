@@ -19,19 +19,9 @@ from datetime import datetime, timedelta
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import StoreUnavailable
+from qwit_durable.stores.answers import Accepted, Rings
 from qwit_durable.stores.rows import Ring, WorkerRow
-from qwit_durable.stores.writes import (
-    Accepted,
-    Beat,
-    Disown,
-    FireTimers,
-    Lead,
-    Reap,
-    RingDue,
-    Rings,
-    WakeStuck,
-    Write,
-)
+from qwit_durable.stores.writes import Beat, Disown, FireTimers, Lead, Reap, RingDue, WakeStuck, Write
 
 __all__ = ["Heart", "Sweeper"]
 

@@ -48,9 +48,10 @@ from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
 from qwit_durable.errors import Failure, StoreUnavailable, UnknownName
 from qwit_durable.observers.base import EndInfo
+from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, OutcomeRow, Ring
-from qwit_durable.stores.writes import Acquire, Acquired, Commit, Release, Report
+from qwit_durable.stores.writes import Acquire, Commit, Release, Report
 
 __all__ = ["Turns"]
 
@@ -148,6 +149,7 @@ class Turns:
                 encode=definition.encode_result,
                 is_child=run.parent_id is not None,
                 on_undo_failure=definition.on_undo_failure,
+                limit_bytes=self._services.settings.limit_bytes,
             )
         )
 
@@ -196,10 +198,10 @@ class Turns:
         until = monotonic() + self._services.settings.time_slice.total_seconds()
         rested = True
         while True:
+            decision = hold.decision
             for refusal in hold.interpreter.refusals:
                 _logger.warning("run %s: %s", hold.run.key, refusal)
             hold.interpreter.refusals.clear()
-            decision = hold.decision
             match decision:
                 case Advance():
                     if self._do_here(hold, decision):
@@ -227,7 +229,7 @@ class Turns:
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
-        local = [event for pending in decision.begin if (event := resolve_local(hold, pending)) is not None]
+        local = [event for pending in decision.begin if (event := resolve_local(self._services, hold, pending)) is not None]
         if local:
             hold.record(*local)
             return True

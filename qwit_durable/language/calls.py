@@ -12,11 +12,12 @@ import sys
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
+from qwit_durable.codec import check_size
 from qwit_durable.core.building import current_sink, step_in_progress
 from qwit_durable.core.commands import CallStep, Command, Site
 from qwit_durable.errors import MisuseError
 
-__all__ = ["Call", "call_site", "refuse_in_step"]
+__all__ = ["Call", "call_site", "refuse_in_step", "refuse_oversized"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -124,3 +125,10 @@ class Call(Generic[R_co]):
                 self._sink.report(self._text, self.command.site)
         except Exception:  # noqa: BLE001, S110 - collected at any moment, even while Python shuts down
             pass
+
+
+def refuse_oversized(data: bytes, where: str) -> None:
+    """Refuse arguments that are larger than the body they are built in may hand over. Raises EncodingError."""
+    sink = current_sink()
+    if sink is not None and sink.limit_bytes is not None:
+        check_size(data, where, sink.limit_bytes)

@@ -19,7 +19,7 @@ from qwit_durable.codec import ResultCodec, SignatureCodec
 from qwit_durable.core.commands import CallStep, Settings, Site
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, EncodingError, Failure, describe
-from qwit_durable.language.calls import Call, call_site, refuse_in_step
+from qwit_durable.language.calls import Call, call_site, refuse_in_step, refuse_oversized
 from qwit_durable.language.definitions import check_plain, name_of, site_of
 from qwit_durable.language.options import (
     StepCallOptions,
@@ -117,6 +117,7 @@ class Step(Generic[P, R]):
         shared = self._shared
         try:
             stored = shared.arguments.encode(args, kwargs)
+            refuse_oversized(stored, f"the arguments of step {self.name!r}")
         except EncodingError as error:
             raise explained(error, args, kwargs) from error
         command = CallStep(

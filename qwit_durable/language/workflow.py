@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 from qwit_durable.codec import ResultCodec, SignatureCodec
 from qwit_durable.core.commands import CallWorkflow, Site
 from qwit_durable.errors import DefinitionError, EncodingError, describe
-from qwit_durable.language.calls import Call, call_site, refuse_in_step
+from qwit_durable.language.calls import Call, call_site, refuse_in_step, refuse_oversized
 from qwit_durable.language.current import current_starter
 from qwit_durable.language.definitions import check_body, check_plain, name_of, site_of
 from qwit_durable.language.options import (
@@ -138,7 +138,9 @@ class WorkflowDefinition(Generic[P, R]):
     def encode_args(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Write the arguments of a run, defaults applied. Raises TypeError and EncodingError as a call does."""
         try:
-            return self._arguments.encode(args, kwargs)
+            stored = self._arguments.encode(args, kwargs)
+            refuse_oversized(stored, f"the arguments of workflow {self.name!r}")
+            return stored
         except EncodingError as error:
             raise explained(error, args, kwargs) from error
 

@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from typing import cast
 
 from qwit_durable.errors import StoreUnavailable
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 __all__ = ["Committer"]
 

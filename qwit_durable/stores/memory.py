@@ -15,6 +15,7 @@ from uuid import UUID
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.core import Event, Status
 from qwit_durable.ids import parse_run_id
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.reasons import is_over_code
@@ -28,7 +29,7 @@ from qwit_durable.stores.rows import (
     TimerRow,
     WorkerRow,
 )
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 __all__ = ["MemoryStore"]
 

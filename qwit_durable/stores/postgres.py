@@ -22,6 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from qwit_durable.clock import Clock
 from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import redacted
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.migrations import check, migrations, pending
@@ -40,8 +41,9 @@ from qwit_durable.stores.pg.hot import append_hot, are_hot
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.session import RunCache
-from qwit_durable.stores.sql.tables import Columns, Tables
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.sql.table import Columns
+from qwit_durable.stores.sql.tables import Tables
+from qwit_durable.stores.writes import Write
 
 __all__ = ["PostgresStore"]
 
@@ -202,40 +204,48 @@ class PostgresStore(SqlReader):
     def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
         here = self._here
         with here.lock:
-            last: psycopg.Error
-            for _ in range(_REPEATS):
-                try:
-                    return self._carry_out(here, writes)
-                except _Unwritten as unwritten:
-                    last = unwritten.error
-                except psycopg.Error as error:
-                    if not is_worth_repeating(error):
-                        raise explain(error, self._address.where) from error
-                    last = error
-                except (OverflowError, UnicodeEncodeError) as error:
-                    msg = f"a row can't be stored at {self._address.where}: {error}"
-                    raise StoreError(msg) from error
-            raise explain(last, self._address.where) from last
+            if not are_hot(writes):
+                return self._repeated(here, lambda statements: self._transact(statements, writes))
+            encoding, now = self._tables.encoding, self._now_given
+            answers = self._repeated(here, lambda statements: append_hot(statements, encoding, writes, now))
+            # What has won is durable, so the losers are looked at in a transaction of their own.
+            losers = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
+            if not losers:
+                return [answer for answer in answers if answer is not None]
+            looked_at = iter(self._repeated(here, lambda statements: self._transact(statements, losers)))
+            return [next(looked_at) if answer is None else answer for answer in answers]
 
-    def _carry_out(self, here: _InProcess, writes: Sequence[Write]) -> Sequence[Answer]:
-        connection = self._writer(here)
-        statements = PgStatements(connection)
-        try:
-            if are_hot(writes):
-                now = None if self._clock is None else self._clock.now()
-                answers = append_hot(statements, self._tables.encoding, writes, now)
-                losers = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
-                looked_at = iter(self._transact(statements, losers) if losers else ())
-                return [next(looked_at) if answer is None else answer for answer in answers]
-            return self._transact(statements, writes)
-        except BaseException as error:
-            self._clean_up(here, connection, error)
-            raise
+    @property
+    def _now_given(self) -> datetime | None:
+        return None if self._clock is None else self._clock.now()
+
+    def _repeated(self, here: _InProcess, carry_out: Callable[[PgStatements], _T]) -> _T:
+        """Carry something out, all or nothing; again where it lost a race or had written nothing yet."""
+        last: psycopg.Error
+        for _ in range(_REPEATS):
+            connection = self._writer(here)
+            try:
+                return carry_out(PgStatements(connection))
+            except BaseException as error:
+                self._clean_up(here, connection, error)
+                match error:
+                    case _Unwritten():
+                        last = error.error
+                    case psycopg.Error() if is_worth_repeating(error):
+                        last = error
+                    case psycopg.Error():
+                        raise explain(error, self._address.where) from error
+                    case OverflowError() | UnicodeEncodeError():
+                        msg = f"a row can't be stored at {self._address.where}: {error}"
+                        raise StoreError(msg) from error
+                    case _:
+                        raise
+        raise explain(last, self._address.where) from last
 
     def _transact(self, statements: PgStatements, writes: Sequence[Write]) -> Sequence[Answer]:
         session = PgSession(self._tables, statements, self._cache)
         try:
-            session.begin(statements, writes, None if self._clock is None else self._clock.now())
+            session.begin(statements, writes, self._now_given)
             answers = [perform(session, write) for write in writes]
         except psycopg.Error as error:
             if is_lost(error):

@@ -15,8 +15,9 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Status
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 __all__ = ["Reader", "RunQuery", "Store"]
 

@@ -19,6 +19,7 @@ from typing import Any
 
 from qwit_durable.clock import Clock, SystemClock, monotonic
 from qwit_durable.errors import StoreError, StoreUnavailable
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.migrations import migrations, pending
@@ -28,8 +29,9 @@ from qwit_durable.stores.sql.dialect import SQLITE
 from qwit_durable.stores.sql.mapped import Change
 from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.session import RunCache, SqlSession
-from qwit_durable.stores.sql.tables import Columns, Tables
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.sql.table import Columns
+from qwit_durable.stores.sql.tables import Tables
+from qwit_durable.stores.writes import Write
 
 __all__ = ["SqliteStore"]
 

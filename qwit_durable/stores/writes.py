@@ -12,39 +12,38 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import AttemptFailed, CancelRequested, Cause, Event, OperatorActed, Resolved, SignalReceived, Status
-from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow, TaskRow, TaskSpec, TimerRow, WorkerRow
+from qwit_durable.core import (
+    AttemptFailed,
+    CancelRequested,
+    Cause,
+    Event,
+    OperatorActed,
+    Resolved,
+    SignalReceived,
+    Status,
+)
+from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow, WorkerRow
 
 __all__ = [
-    "Accepted",
     "Acquire",
-    "Acquired",
-    "Answer",
     "Beat",
     "Claim",
-    "Claimed",
     "Commit",
-    "Committed",
-    "Conflict",
     "Deliver",
     "Disown",
     "FailTask",
-    "Fenced",
     "FireTimers",
     "Lead",
     "NewTask",
     "OnConflict",
     "Reap",
-    "Refused",
     "Release",
     "Reopen",
     "Report",
     "ResolveTask",
     "Retire",
     "RingDue",
-    "Rings",
     "Start",
-    "Started",
     "WakeStuck",
     "Write",
 ]
@@ -70,16 +69,6 @@ class Start:
     ring_after: timedelta = timedelta(0)
 
 
-@attrs.frozen(kw_only=True)
-class Started:
-    """The run that now stands under the key, and whether this write made it."""
-
-    run: RunRow
-    created: bool
-    status: Status
-    ring: Ring | None = None
-
-
 # -- turns -----------------------------------------------------------------------------------------------------
 
 
@@ -94,16 +83,6 @@ class Acquire:
     worker: int
     after: int = 0
     may_take_over: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class Acquired:
-    """The run is held under `live.epoch`. `events` are those after what the caller knew; `now` is the store's time."""
-
-    run: RunRow
-    live: LiveRow
-    events: tuple[Event, ...]
-    now: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -177,29 +156,6 @@ class Commit:
     release: Release | None = None
 
 
-@attrs.frozen(kw_only=True)
-class Committed:
-    """The transition is durable. `settled` are the events that settling recorded, after those of the caller."""
-
-    head: int
-    now: datetime
-    settled: tuple[Event, ...] = ()
-    rings: tuple[Ring, ...] = ()
-    cancel_asked: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Conflict:
-    """The history has grown meanwhile; nothing was written. Look again."""
-
-    head: int
-
-
-@attrs.frozen(kw_only=True)
-class Fenced:
-    """The caller has lost what it held; nothing was written. Drop everything quietly."""
-
-
 # -- queued steps ----------------------------------------------------------------------------------------------
 
 
@@ -212,16 +168,6 @@ class Claim:
     worker: int
     lease: timedelta
     may_take_over: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class Claimed:
-    """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker."""
-
-    task: TaskRow
-    run: RunRow
-    now: datetime
-    lost: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -252,22 +198,6 @@ class Deliver:
 
     run_id: UUID
     event: SignalReceived | CancelRequested | OperatorActed
-
-
-@attrs.frozen(kw_only=True)
-class Accepted:
-    """It is recorded, or had its effect before (`repeated`)."""
-
-    rings: tuple[Ring, ...] = ()
-    repeated: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Refused:
-    """It can't be: the reason, and the run's status if there is one."""
-
-    reason: Literal["missing", "ended", "held", "paused", "stuck", "early", "status"]
-    status: Status | None = None
 
 
 # -- keeping things moving -------------------------------------------------------------------------------------
@@ -345,15 +275,6 @@ class WakeStuck:
     limit: int = 1000
 
 
-@attrs.frozen(kw_only=True)
-class Rings:
-    """The bells that are owed now; `more` tells that the limit was reached."""
-
-    rings: tuple[Ring, ...] = ()
-    more: bool = False
-    next_timer_at: datetime | None = None
-
-
 Write = (
     Start
     | Acquire
@@ -371,4 +292,3 @@ Write = (
     | Lead
     | WakeStuck
 )
-Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings

@@ -34,11 +34,12 @@ from qwit_durable.language.options import StartOptions
 from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
 from qwit_durable.observers.base import Observer, Observers
 from qwit_durable.registry import Registry, default_registry
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import Reader, RunQuery, Store
 from qwit_durable.stores.rows import TURN, Ring, RunView
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 
 __all__ = ["Environment", "VirtualBells"]
 

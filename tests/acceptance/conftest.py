@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from qwit_durable.stores import open_store
-from tests.acceptance.app import Application, wire
 from tests.acceptance.ledger import Ledger
 from tests.acceptance.workers import Workers
 from tests.servers.fixtures import PostgresTemplate
+
+if TYPE_CHECKING:
+    from tests.acceptance.app import Application
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -66,6 +69,8 @@ def open_application(
     ledger: Ledger, start_workers: Callable[..., Workers]
 ) -> Generator[Callable[..., tuple[Application, Workers]]]:
     """Give the application as this process has it, and its workers: `open_application(APP_STORE=..., ...)`."""
+    from tests.acceptance.app import wire  # what it registers must not be known to other folders' tests
+
     with ExitStack() as cleanup:
 
         def make(**environment: str) -> tuple[Application, Workers]:

@@ -53,12 +53,16 @@ class Ledger:
     def do(self, what: str) -> None:
         """Make an effect, once."""
         step = current()
-        self._write("insert or ignore into effect values (?, ?, ?)", (step.idempotency_key, step.run_id, what))
+        self._write(
+            "insert or ignore into effect values (?, ?, ?)", (step.idempotency_key, step.run_id, what)
+        )
 
     def undo(self, what: str) -> None:
         """Undo an effect, once."""
         step = current()
-        self._write("insert or ignore into undone values (?, ?, ?)", (step.idempotency_key, step.run_id, what))
+        self._write(
+            "insert or ignore into undone values (?, ?, ?)", (step.idempotency_key, step.run_id, what)
+        )
 
     def note(self, what: str) -> None:
         """Take down anything."""
@@ -84,7 +88,10 @@ class Ledger:
 
     def attempts(self, what: str) -> list[int]:
         """The numbers of the attempts that began, in order."""
-        return [number for (number,) in self.rows("select attempt from attempt where what = ? order by n", (what,))]
+        return [
+            number
+            for (number,) in self.rows("select attempt from attempt where what = ? order by n", (what,))
+        ]
 
     def pids(self, what: str = "%") -> set[int]:
         """The processes in which attempts began."""

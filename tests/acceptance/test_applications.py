@@ -38,7 +38,9 @@ def test_a_process_that_never_works_starts_a_run_and_another_one_gets_its_result
 def test_the_steps_of_one_workflow_run_on_two_brokers(
     store_url, redis_url, rabbitmq_url, open_application, ledger
 ):
-    application, workers = open_application(APP_STORE=store_url, APP_REDIS=redis_url, APP_RABBITMQ=rabbitmq_url)
+    application, workers = open_application(
+        APP_STORE=store_url, APP_REDIS=redis_url, APP_RABBITMQ=rabbitmq_url
+    )
     at_redis = workers.start(broker="tests.acceptance.app:redis_broker", processes=1)
     at_rabbitmq = workers.start(broker="tests.acceptance.app:rabbit_broker", processes=1)
 
@@ -48,7 +50,9 @@ def test_the_steps_of_one_workflow_run_on_two_brokers(
 
     for n, handle in enumerate(handles):
         assert result(workers, handle) == f"order {n}: 6 items, approved by Ann, order {n} book"
-    brokers = set(ledger.rows("select distinct actor, broker from message where actor in ('charge', 'notify')"))
+    brokers = set(
+        ledger.rows("select distinct actor, broker from message where actor in ('charge', 'notify')")
+    )
     assert brokers == {("charge", "RedisBroker"), ("notify", "RabbitmqBroker")}
     assert ledger.pids("% notify") <= at_rabbitmq.pids
     assert ledger.pids("% charge") <= at_redis.pids

@@ -19,7 +19,17 @@ def test_forged_repeated_and_malformed_bells_harm_nothing(store_url, redis_url, 
         stranger = uuid.uuid4().hex
         for run_id in (*ids, *ids, stranger):
             application.send("default", "qwit.turn", run_id)
-            for position in ("", "0", "2", "4.0.0", "~0", "99.1", "no position", "'; drop table run; --", "nul\0"):
+            for position in (
+                "",
+                "0",
+                "2",
+                "4.0.0",
+                "~0",
+                "99.1",
+                "no position",
+                "'; drop table run; --",
+                "nul\0",
+            ):
                 application.send("default", "charge", run_id, position)
                 application.send("mail", "reserve", run_id, position)
         for arguments in ((), ("not an id",), (7,), (None, None), (stranger, "0", "more"), ({"a": 1}, [])):
@@ -39,5 +49,7 @@ def test_forged_repeated_and_malformed_bells_harm_nothing(store_url, redis_url, 
     assert result(workers, application.durable.start(work.count, "after", 3)) == 3
     assert ledger.rows("select what from attempt group by what having count(*) > 1") == []
     assert processes <= group.pids
+    assert "Traceback" not in group.log
+    assert "a message for actor 'pack' is no bell of a workflow and was dropped: (7,)" in group.log
     assert_recorded_once(application.durable)
     assert_nothing_is_left(workers, application.durable)

@@ -1,4 +1,4 @@
-"""Workers are killed at any moment and their broker forgets everything: each order is fulfilled or undone all the same."""
+"""Workers are killed at any moment and their broker forgets everything: each order is fulfilled or undone."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ _FLUSHES = {3, 7}
 
 
 @pytest.mark.timeout(240)
-def test_sixty_sagas_survive_ten_kills_and_two_flushes_of_the_broker(store_url, own_redis, open_application, ledger):
+def test_sixty_sagas_survive_ten_kills_and_two_flushes_of_the_broker(
+    store_url, own_redis, open_application, ledger
+):
     seed = secrets.randbits(32)
-    print(f"seed {seed}")
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
     dice = random.Random(seed)
     server = own_redis()
     application, workers = open_application(APP_STORE=store_url, APP_REDIS=server.url)
     places = {f"order {n}": ("", "", "start", "ship", "end")[n % 5] for n in range(_ORDERS)}
     group = workers.start()
-    handles = {order: application.durable.start(work.checkout, order, fails) for order, fails in places.items()}
+    handles = {
+        order: application.durable.start(work.checkout, order, fails) for order, fails in places.items()
+    }
     for handle in handles.values():
         approve(handle)
 

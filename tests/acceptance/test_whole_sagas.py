@@ -9,15 +9,16 @@ import pytest
 from qwit_durable import Status
 from tests.acceptance import work
 from tests.acceptance.checks import approve, assert_nothing_is_left, assert_recorded_once, result
-from tests.acceptance.workers import python
 
 
 @pytest.fixture(params=["redis and postgres", "rabbitmq and postgres", "redis and sqlite"])
 def environment(request, tmp_path: Path):
     broker, _, store = request.param.partition(" and ")
-    fixture, variable = {"redis": ("redis_url", "APP_REDIS"), "rabbitmq": ("rabbitmq_url", "APP_RABBITMQ")}[broker]
-    url = request.getfixturevalue("store_url") if store == "postgres" else f"sqlite:///{tmp_path / 'store.db'}"
-    return {"APP_STORE": url, variable: request.getfixturevalue(fixture)}
+    on_file = f"sqlite:///{tmp_path / 'store.db'}"
+    return {
+        "APP_STORE": on_file if store == "sqlite" else request.getfixturevalue("store_url"),
+        f"APP_{broker.upper()}": request.getfixturevalue(f"{broker}_url"),
+    }
 
 
 def test_sagas_complete_and_are_undone_on_every_broker_and_store(environment, open_application, ledger):
@@ -25,7 +26,10 @@ def test_sagas_complete_and_are_undone_on_every_broker_and_store(environment, op
     workers.start()
 
     good = [application.durable.start(work.checkout, f"good {n}") for n in range(4)]
-    bad = {place: application.durable.start(work.checkout, f"bad {place}", place) for place in ("start", "ship", "end")}
+    bad = {
+        place: application.durable.start(work.checkout, f"bad {place}", place)
+        for place in ("start", "ship", "end")
+    }
     for handle in (*good, *bad.values()):
         approve(handle)
 
@@ -41,7 +45,9 @@ def test_sagas_complete_and_are_undone_on_every_broker_and_store(environment, op
     assert_nothing_is_left(workers, application.durable)
 
 
-def test_a_queued_step_runs_under_the_users_middleware_as_an_actor_of_its_name(environment, open_application, ledger):
+def test_a_queued_step_runs_under_the_users_middleware_as_an_actor_of_its_name(
+    environment, open_application, ledger
+):
     application, workers = open_application(**environment)
     workers.start(processes=1)
     handle = application.durable.start(work.checkout, "one")

@@ -214,7 +214,7 @@ def poison_inline(name: str) -> None:
 
 
 @workflow
-def swallow(name: str, queued: bool) -> Workflow[str]:  # noqa: FBT001 - the input of a run
+def swallow(name: str, queued: bool) -> Workflow[str]:
     try:
         yield from poison_queued(name) if queued else poison_inline(name)
     except StepFailed as failed:
@@ -249,7 +249,7 @@ def linger_queued(name: str, gate: str) -> str:
 
 
 @workflow
-def visit(name: str, gate: str, queued: bool) -> Workflow[str]:  # noqa: FBT001 - the input of a run
+def visit(name: str, gate: str, queued: bool) -> Workflow[str]:
     before = yield from tick(name, 0)
     value = yield from linger_queued(name, gate) if queued else linger_inline(name, gate)
     after = yield from tick(name, 1)

@@ -1,7 +1,7 @@
 """Worker processes as tests have them: started in groups of their own, killed, stopped and always ended.
 
-What a group said is kept in a file and shown where a test waits in vain. The janitor of `tests.servers` ends what a test
-run leaves behind when it is killed itself.
+What a group said is kept in a file and shown where a test waits in vain. The janitor of `tests.servers` ends what a
+test run leaves behind when it is killed itself.
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ def python(arguments: Sequence[str], environment: Mapping[str, str]) -> subproce
 class Group:
     """A command and everything it started, in a process group of its own."""
 
-    def __init__(self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path) -> None:
+    def __init__(
+        self, name: str, command: Sequence[str], environment: Mapping[str, str], folder: Path
+    ) -> None:
         self.name = name
         self._path = folder / f"{name}.log"
         with self._path.open("ab") as log:
@@ -153,7 +155,8 @@ class Workers:
     def logs(self) -> str:
         """The ends of all logs."""
         return "\n".join(
-            f"-- {group.name}, {'running' if group.running else 'ended'}\n{group.log[-_LOG_CHARS:]}" for group in self.groups
+            f"-- {group.name}, {'running' if group.running else 'ended'}\n{group.log[-_LOG_CHARS:]}"
+            for group in self.groups
         )
 
     def close(self) -> list[str]:

@@ -13,9 +13,10 @@ from qwit_durable.client.handle import Handle
 from qwit_durable.core import Retry, Status
 from qwit_durable.language import Workflow, compensate, gather, sleep, step, wait_signal, workflow
 from qwit_durable.registry import Registry
+from qwit_durable.stores.answers import Acquired, Claimed
 from qwit_durable.stores.processes import this_host
 from qwit_durable.stores.rows import Ring, WorkerRow
-from qwit_durable.stores.writes import Acquire, Acquired, Beat, Claim, Claimed, Commit, Release
+from qwit_durable.stores.writes import Acquire, Beat, Claim, Commit, Release
 from qwit_durable.testing.environment import Environment
 
 LEASE = timedelta(seconds=10)

@@ -45,7 +45,6 @@ from qwit_durable.core import (
     WaitSignal,
 )
 from qwit_durable.errors import SignalTimeout
-
 from tests.core import asking
 
 # -- programs ------------------------------------------------------------------------------------------------------

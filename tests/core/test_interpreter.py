@@ -34,7 +34,6 @@ from qwit_durable.core import (
     decide,
 )
 from qwit_durable.errors import ChildFailed, EncodingError, SignalTimeout, StepFailed
-
 from tests.core.asking import (
     CANCEL,
     SLEEP,
@@ -1274,6 +1273,18 @@ def test_child_that_is_reopened_twice_goes_on_where_it_stood():
     play.feed(Reopened(cause=Cause(failure=failure("parent"))))
 
     assert play.begin == {"~0": "owing"}
+
+
+def test_child_that_is_reopened_in_the_middle_of_an_undo_starts_it_anew():
+    """What stood for that undo is gone with the termination: it is neither waited for nor put off."""
+    play = reopened()
+    play.feed(attrs.evolve(attempt_failed("~1", "owing"), retry_at=datetime(2030, 1, 1, tzinfo=UTC)))
+    play.feed(scheduled("~1", Undo(name="owing", args=b"[]"), queued=True), OperatorActed(verb=Verb.TERMINATE))
+
+    play.feed(Reopened(cause=Cause(failure=failure("parent"))))
+
+    (pending,) = play.advance.begin
+    assert (pending.attempts, pending.retry_at, pending.queued) == (0, None, False)
 
 
 def test_child_that_is_reopened_over_a_failed_undo_tries_it_again():

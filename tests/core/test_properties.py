@@ -7,7 +7,6 @@ import random
 from hypothesis import given, settings
 
 from qwit_durable.core import CancelRequested, Finish, Halt, Interpreter, Status, decide
-
 from tests.core import simulated
 
 few = settings(max_examples=80, deadline=None)

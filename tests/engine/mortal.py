@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Answer, Write
+from qwit_durable.stores.writes import Write
 from qwit_durable.testing.environment import VirtualBells
 
 

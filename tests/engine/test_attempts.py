@@ -12,7 +12,7 @@ from qwit_durable.app import Durable
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import AttemptFailed, Resolved, Retry, Status
 from qwit_durable.engine.ports import Settings
-from qwit_durable.errors import AttemptLost, AttemptTimedOut, Failure, StepFailed, WorkflowFailed
+from qwit_durable.errors import AttemptLost, AttemptTimedOut, EncodingError, Failure, StepFailed, WorkflowFailed
 from qwit_durable.language.context import current
 from qwit_durable.language.step import step
 from qwit_durable.language.verbs import gather
@@ -364,3 +364,28 @@ def sleeper(number: int) -> Workflow[int]:
 
     yield from sleep(timedelta(hours=1 + number % 7))
     return number
+
+
+@step
+def takes_text(text: str) -> int:
+    return len(text)
+
+
+@workflow
+def too_large() -> Workflow[str]:
+    try:
+        yield from takes_text("x" * 2_000)
+    except EncodingError as error:
+        return str(error)
+    return "sent"
+
+
+def test_argument_over_the_limit_is_refused_in_the_body_and_nothing_is_stored() -> None:
+    """A size limit gives a clear error at the call, before anything of it is stored."""
+    environment = Environment(settings=Settings(limit_bytes=1_000))
+    handle = environment.start(too_large)
+
+    environment.settle()
+
+    assert "the arguments of step 'takes_text'" in handle.result(0)
+    assert not environment.store.history(handle._run_id)

@@ -63,7 +63,9 @@ def test_a_codec_sees_every_payload_and_no_column_is_missing(event):
 def test_bytes_that_are_no_text_are_kept_inside_json():
     from qwit_durable.core import Completed, Debt, DebtKind
 
-    event = Completed(owed=(Debt(position="1", kind=DebtKind.UNDO, name="x", args=b"\xff\x00\xc3", result=b""),))
+    event = Completed(
+        owed=(Debt(position="1", kind=DebtKind.UNDO, name="x", args=b"\xff\x00\xc3", result=b""),)
+    )
 
     assert Encoding().read_event(Encoding().write_event(event)) == event
 

@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import assert_never
 from uuid import UUID
 
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel.outside import deliver
 from qwit_durable.stores.kernel.queued import claim, fail_task, resolve_task
 from qwit_durable.stores.kernel.starting import start
@@ -25,30 +26,20 @@ from qwit_durable.stores.kernel.turns import acquire, commit
 from qwit_durable.stores.kernel.workers import beat, disown, lead, reap, retire, wake_stuck
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import (
-    Accepted,
     Acquire,
-    Acquired,
-    Answer,
     Beat,
     Claim,
-    Claimed,
     Commit,
-    Committed,
-    Conflict,
     Deliver,
     Disown,
     FailTask,
-    Fenced,
     FireTimers,
     Lead,
     Reap,
-    Refused,
     ResolveTask,
     Retire,
     RingDue,
-    Rings,
     Start,
-    Started,
     WakeStuck,
     Write,
 )

@@ -15,12 +15,13 @@ from qwit_durable.core import (
     Verb,
 )
 from qwit_durable.errors import Failure, WorkflowTerminated
+from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.kernel.turns import cancel_run, report_to
 from qwit_durable.stores.kernel.waking import append
 from qwit_durable.stores.reasons import Reason, status_before
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Accepted, Deliver, Refused
+from qwit_durable.stores.writes import Deliver
 
 __all__ = ["deliver"]
 

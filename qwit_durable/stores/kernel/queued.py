@@ -6,11 +6,12 @@ import attrs
 
 from qwit_durable.core import AttemptFailed, Dropped, Resolved, Status
 from qwit_durable.errors import AttemptLost, Failure
+from qwit_durable.stores.answers import Accepted, Claimed, Fenced, Refused
 from qwit_durable.stores.kernel.turns import is_held
 from qwit_durable.stores.kernel.waking import append, may_move
 from qwit_durable.stores.rows import LiveRow, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Accepted, Claim, Claimed, FailTask, Fenced, Refused, ResolveTask
+from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
 
 __all__ = ["claim", "fail_task", "record_lost", "resolve_task"]
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 import attrs
 
 from qwit_durable.core import Status
+from qwit_durable.stores.answers import Started
 from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TimerRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Start, Started
+from qwit_durable.stores.writes import Start
 
 __all__ = ["open_run", "start"]
 

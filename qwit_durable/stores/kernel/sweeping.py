@@ -7,11 +7,12 @@ from datetime import timedelta
 import attrs
 
 from qwit_durable.core import DeadlinePassed, Status, TimerFired
+from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.kernel.turns import is_held
 from qwit_durable.stores.kernel.waking import append, ask_for_turn, may_move, ring_for
 from qwit_durable.stores.rows import TURN, Ring, TimerRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import FireTimers, RingDue, Rings
+from qwit_durable.stores.writes import FireTimers, RingDue
 
 __all__ = ["fire_timers", "ring_due"]
 

@@ -10,21 +10,12 @@ import attrs
 from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Reopened, Resolved, Status
 from qwit_durable.errors import Failure
 from qwit_durable.ids import child_id
+from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
 from qwit_durable.stores.kernel.starting import open_run
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, ask_for_turn, may_move, ring_for
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import (
-    Acquire,
-    Acquired,
-    Commit,
-    Committed,
-    Conflict,
-    Fenced,
-    Refused,
-    Release,
-    Reopen,
-)
+from qwit_durable.stores.writes import Acquire, Commit, Release, Reopen
 
 __all__ = ["acquire", "cancel_run", "commit", "is_held", "report_to"]
 

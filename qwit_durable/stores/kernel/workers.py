@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import attrs
 
+from qwit_durable.stores.answers import Accepted, Refused, Rings
 from qwit_durable.stores.kernel.queued import record_lost
 from qwit_durable.stores.kernel.waking import ask_for_turn, may_move, ring_for
 from qwit_durable.stores.reasons import status_before
 from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Accepted, Beat, Disown, Lead, Reap, Refused, Retire, Rings, WakeStuck
+from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Retire, WakeStuck
 
 __all__ = ["beat", "disown", "lead", "reap", "retire", "wake_stuck"]
 

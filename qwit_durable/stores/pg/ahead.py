@@ -10,7 +10,7 @@ here is read when it is asked for, at the price of a round trip.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -20,8 +20,10 @@ from qwit_durable.ids import child_id
 from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.sql.mapped import Mapped
 from qwit_durable.stores.sql.session import RunCache, SqlSession
-from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns
+from qwit_durable.stores.sql.table import Columns, Table
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS
 from qwit_durable.stores.writes import (
     Acquire,
     Claim,
@@ -37,15 +39,20 @@ from qwit_durable.stores.writes import (
 __all__ = ["PgSession"]
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
-_LIVES = "SELECT {} FROM qwit.live WHERE run_id = ANY(%s::uuid[]) ORDER BY run_id FOR UPDATE"
-_KEYS = "SELECT {} FROM qwit.idem WHERE (namespace, key) IN (SELECT * FROM unnest(%s::text[], %s::text[]))"
-_AT_POSITION = "SELECT {} FROM qwit.{} WHERE (run_id, {}) IN (SELECT * FROM unnest(%s::uuid[], %s::text[]))"
+_NOW = "SELECT clock_timestamp()"
+_LOCK_KEYS = "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::int8[]) AS lock"
 # The history of a run that somebody holds is not wanted: the answer will be no.
-_EVENTS = (
+_HISTORY = (
+    f"SELECT run_id, {EVENT_COLUMNS} FROM qwit.event WHERE run_id = %s AND number > %s "
+    "AND EXISTS (SELECT 1 FROM qwit.live WHERE run_id = %s AND owner IS NULL) ORDER BY number"
+)
+_HISTORIES = (
     f"SELECT event.run_id, {EVENT_COLUMNS} FROM unnest(%s::uuid[], %s::int8[]) AS wanted (run_id, after) "
     "JOIN qwit.live ON live.run_id = wanted.run_id AND owner IS NULL "
     "JOIN qwit.event ON event.run_id = wanted.run_id AND number > after ORDER BY event.run_id, number"
 )
+
+Question = tuple[str, Sequence[Any]]
 
 
 def _lock_of(key: tuple[str, str]) -> int:
@@ -113,46 +120,32 @@ class PgSession(SqlSession):
     def begin(self, statements: PgStatements, writes: Sequence[Write], now: datetime | None) -> None:
         """Begin the transaction, lock and read what is foreseen, and learn the time."""
         tables, needs = self._tables, _Needs(writes, self._cache)
-        questions: list[tuple[str, Sequence[Any]]] = [(_BEGIN, ())]
-        takers: list[Any] = [_ignore]
+        questions: list[Question] = [(_BEGIN, ())]
+        takers: list[Callable[[Sequence[Columns]], None]] = [_ignore]
 
-        def ask(sql: str, params: Sequence[Any], taker: Any) -> None:
-            questions.append((sql, params))
+        def ask(question: Question, taker: Callable[[Sequence[Columns]], None]) -> None:
+            questions.append(question)
             takers.append(taker)
 
-        keys, lives, tasks = sorted(needs.keys), sorted(needs.lives), sorted(needs.tasks)
-        if keys:
-            locks = sorted(map(_lock_of, keys))
-            ask("SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::int8[]) AS lock", [locks], _ignore)
-        if lives:
-            ask(_LIVES.format(tables.live.listed()), [lives], lambda rows: self._lives.expect(lives, rows))
-        if keys:
-            ask(_KEYS.format(tables.key.listed()), _pairs(keys), lambda rows: self._keys.expect(keys, rows))
-        if tasks:
-            sql = _AT_POSITION.format(tables.task.listed(), "task", "position")
-            ask(
-                f"{sql} ORDER BY run_id, position FOR UPDATE",
-                _pairs(tasks),
-                lambda rows: self._tasks.expect(tasks, rows),
-            )
-        if needs.timers:
-            sql = _AT_POSITION.format(tables.timer.listed(), "timer", "position")
-            ask(sql, _pairs(needs.timers), lambda rows: self._timers.expect(needs.timers, rows))
-        if needs.signals:
-            sql = _AT_POSITION.format(tables.signal.listed(), "signal", "dedupe_id")
-            ask(sql, _pairs(needs.signals), lambda rows: self._signals.expect(needs.signals, rows))
-        for table, ids, mapped in (
-            (tables.run, needs.runs, self._runs),
-            (tables.outcome, needs.outcomes, self._outcomes),
-        ):
-            if ids:
-                sql = f"SELECT {table.listed()} FROM qwit.{table.name} WHERE {table.columns[0]} = ANY(%s::uuid[])"
-                ask(sql, [list(ids)], lambda rows, mapped=mapped, ids=ids: mapped.expect(ids, rows))
+        def look_up(
+            table: Table[Any, Any], mapped: Mapped[Any, Any], keys: Collection[Any], lock: str = ""
+        ) -> None:
+            if keys:
+                ask(_rows_of(table, sorted(keys), lock), lambda rows: mapped.expect(keys, rows))
+
+        if needs.keys:
+            ask((_LOCK_KEYS, [sorted(map(_lock_of, needs.keys))]), _ignore)
+        look_up(tables.live, self._lives, needs.lives, " FOR UPDATE")
+        look_up(tables.key, self._keys, needs.keys)
+        look_up(tables.task, self._tasks, needs.tasks, " FOR UPDATE")
+        look_up(tables.timer, self._timers, needs.timers)
+        look_up(tables.signal, self._signals, needs.signals)
+        look_up(tables.run, self._runs, needs.runs)
+        look_up(tables.outcome, self._outcomes, needs.outcomes)
         if needs.histories:
-            wanted = [[*needs.histories], [*needs.histories.values()]]
-            ask(_EVENTS, wanted, lambda rows: self._expect_events(needs.histories, rows))
+            ask(_histories(needs.histories), lambda rows: self._expect_events(needs.histories, rows))
         if now is None:
-            ask("SELECT clock_timestamp()", (), self._learn_time)
+            ask((_NOW, ()), self._learn_time)
         else:
             self._now = now
         for taker, rows in zip(takers, statements.ask(questions), strict=True):
@@ -171,5 +164,26 @@ def _ignore(_: Sequence[Columns]) -> None:
     pass
 
 
-def _pairs(keys: Any) -> list[list[Any]]:
-    return [list(column) for column in zip(*keys, strict=True)]
+def _rows_of(table: Table[Any, Any], keys: Sequence[Any], lock: str) -> Question:
+    """Look up the rows of these keys, in their order.
+
+    One key is asked for without arrays: the server then keeps one plan, while for arrays it plans each time anew.
+    """
+    if len(keys) == 1:
+        return table.select + lock, table.key_in(keys[0])
+    names = table.columns[: table.width]
+    select = f"SELECT {table.listed()} FROM qwit.{table.name} WHERE"
+    if table.width == 1:
+        return f"{select} {names[0]} = ANY(%s) ORDER BY {names[0]}{lock}", [list(keys)]
+    both = ", ".join(names)
+    columns = [list(column) for column in zip(*keys, strict=True)]
+    first = "uuid" if table.columns[0] == "run_id" else "text"
+    given = f"(SELECT * FROM unnest(%s::{first}[], %s::text[]))"
+    return f"{select} ({both}) IN {given} ORDER BY {both}{lock}", columns
+
+
+def _histories(wanted: dict[UUID, int]) -> Question:
+    if len(wanted) == 1:
+        ((run_id, after),) = wanted.items()
+        return _HISTORY, (run_id, after, run_id)
+    return _HISTORIES, ([*wanted], [*wanted.values()])

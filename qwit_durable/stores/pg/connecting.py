@@ -23,7 +23,7 @@ from psycopg.types.numeric import Int8BinaryDumper
 from qwit_durable.errors import DefinitionError, SchemaMismatch, StoreError, StoreUnavailable
 from qwit_durable.stores.sql.dialect import Statements
 from qwit_durable.stores.sql.mapped import Change
-from qwit_durable.stores.sql.tables import Columns
+from qwit_durable.stores.sql.table import Columns
 
 __all__ = ["Address", "Connection", "PgStatements", "explain", "is_lost", "is_stale", "is_worth_repeating"]
 
@@ -39,6 +39,9 @@ _DEFAULTS = {
     "keepalives_count": "3",
     "tcp_user_timeout": "25000",
 }
+_UNREADABLE = (
+    "the store's URL can't be read: it should look like postgresql://user:password@host:5432/database"
+)
 _THRESHOLD = "prepare_threshold"
 _DEFAULT_THRESHOLD = 5
 
@@ -76,7 +79,10 @@ class Address:
         Raises:
             DefinitionError: It is none that the driver understands.
         """
-        parts = urlsplit(url)
+        try:
+            parts = urlsplit(url)
+        except ValueError:
+            raise DefinitionError(_UNREADABLE) from None
         query = parse_qsl(parts.query, keep_blank_values=True)
         thresholds = [value for name, value in query if name == _THRESHOLD]
         threshold = thresholds[-1].lower() if thresholds else str(_DEFAULT_THRESHOLD)
@@ -87,10 +93,9 @@ class Address:
             raise DefinitionError(msg)
         try:
             found = conninfo_to_dict(conninfo)
-        except psycopg.ProgrammingError as error:
+        except psycopg.ProgrammingError:
             # The driver's own text may repeat the password.
-            msg = "the store's URL can't be read: it should look like postgresql://user:password@host:5432/database"
-            raise DefinitionError(msg) from error.__cause__
+            raise DefinitionError(_UNREADABLE) from None
         where = f"{found.get('host') or 'localhost'}:{found.get('port') or 5432}/{found.get('dbname') or ''}"
         return cls(
             conninfo=conninfo, prepare_threshold=None if threshold == "none" else int(threshold), where=where
@@ -140,7 +145,8 @@ class PgStatements(Statements):
         with self._connection.pipeline():
             for sql, params in questions:
                 cursors.append(self._connection.cursor(binary=True).execute(sql.encode(), params or None))
-        return [cursor.fetchall() if cursor.description is not None else () for cursor in cursors]
+        # `rownumber` tells whether there are rows; `description` would too, and costs more than the query.
+        return [cursor.fetchall() if cursor.rownumber is not None else () for cursor in cursors]
 
     def many(self, changes: Sequence[Change], *, end: str | None = None) -> None:
         """Carry out statements in one round trip, and then `end`."""

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, TypeGuard
 
+from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS
-from qwit_durable.stores.writes import Answer, Commit, Committed, Write
+from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["append_hot", "are_hot"]
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
 from qwit_durable.stores.sql.dialect import Statements
-from qwit_durable.stores.sql.tables import Columns, Table
+from qwit_durable.stores.sql.table import Columns, Table
 
 __all__ = ["Mapped"]
 

@@ -12,7 +12,8 @@ from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import marks
-from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns, Tables
+from qwit_durable.stores.sql.table import Columns
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 
 __all__ = ["SqlReader"]
 

@@ -19,7 +19,8 @@ from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Statements, marks
 from qwit_durable.stores.sql.mapped import Change, Mapped
-from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Columns, Table, Tables
+from qwit_durable.stores.sql.table import Columns, Table
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 
 __all__ = ["RunCache", "SqlSession"]
 

@@ -56,7 +56,11 @@ _causeless = st.builds(
     outcome_unknown=st.booleans(),
 )
 failures: st.SearchStrategy[Failure] = st.builds(
-    Failure, type=_texts, message=_texts, lineage=st.lists(_texts, max_size=3).map(tuple), cause=st.none() | _causeless
+    Failure,
+    type=_texts,
+    message=_texts,
+    lineage=st.lists(_texts, max_size=3).map(tuple),
+    cause=st.none() | _causeless,
 )
 _debts = st.lists(
     st.builds(
@@ -73,7 +77,13 @@ _causes = st.builds(Cause, failure=failures, cancelled=st.booleans())
 _outcomes = st.one_of(st.builds(Value, payloads), failures, st.builds(Dropped, begun=st.booleans()))
 
 events: st.SearchStrategy[Event] = st.one_of(
-    st.builds(Resolved, position=_positions, kind=st.just(Kind.STEP), name=_texts, outcome=st.builds(Value, payloads)),
+    st.builds(
+        Resolved,
+        position=_positions,
+        kind=st.just(Kind.STEP),
+        name=_texts,
+        outcome=st.builds(Value, payloads),
+    ),
     st.builds(
         Resolved,
         position=_positions,

@@ -86,7 +86,9 @@ def contents(store: Store, run_ids: list[UUID]) -> dict[Any, Any]:
     return found
 
 
-def store_machine(make: Callable[[ManualClock], AbstractContextManager[Store]]) -> type[RuleBasedStateMachine]:
+def store_machine(
+    make: Callable[[ManualClock], AbstractContextManager[Store]],
+) -> type[RuleBasedStateMachine]:
     """A state machine that compares the stores that `make` opens, empty ones, with memory."""
 
     class StoreMachine(_Machine):
@@ -128,7 +130,8 @@ class _Machine(RuleBasedStateMachine):
     def _apply(self, writes: list[Write]) -> None:
         wanted = self.oracle.apply(writes)
         assert self.store.apply(writes) == wanted
-        for run_id in {write.run_id for write in writes if isinstance(getattr(write, "run_id", None), UUID)}:  # type: ignore[union-attr]
+        touched = {getattr(write, "run_id", None) for write in writes}
+        for run_id in [known for known in self.run_ids if known in touched]:
             assert contents(self.store, [run_id]) == contents(self.oracle, [run_id])
 
     # -- drawing writes that have a chance -----------------------------------------------------------------------
@@ -148,7 +151,8 @@ class _Machine(RuleBasedStateMachine):
             makers += [self._commit] * 6
         if self._open_tasks():
             makers += [self._work] * 5
-        return draw(st.sampled_from(makers))(draw)
+        make: Callable[[Any], Write] = draw(st.sampled_from(makers))
+        return make(draw)
 
     def _new_id(self, draw: Any) -> UUID:
         run_id: UUID = draw(st.uuids(version=4).filter(lambda found: found not in self.run_ids))
@@ -165,7 +169,9 @@ class _Machine(RuleBasedStateMachine):
             queue="default",
             args=draw(payloads),
             created_at=self.clock.now(),
-            attributes=draw(st.dictionaries(st.sampled_from("ab"), st.integers(0, 2) | st.booleans(), max_size=2)),
+            attributes=draw(
+                st.dictionaries(st.sampled_from("ab"), st.integers(0, 2) | st.booleans(), max_size=2)
+            ),
             **{"root_id": run_id, **changes},
         )
 
@@ -211,17 +217,30 @@ class _Machine(RuleBasedStateMachine):
         if draw(st.booleans()):
             return Commit(**base)
         base["tasks"] = tuple(
-            NewTask(position=position, queue="default", spec=draw(specs), priority=draw(st.none() | st.just(3)))
+            NewTask(
+                position=position, queue="default", spec=draw(specs), priority=draw(st.none() | st.just(3))
+            )
             for position in draw(st.sets(_POSITIONS, max_size=2))
         )
         base["timers"] = tuple(
-            TimerRow(run_id=run.id, position=position, fire_at=self.clock.now() + timedelta(seconds=3), kind=kind)
-            for position, kind in draw(st.dictionaries(_POSITIONS, st.sampled_from(["fire", "wake"]), max_size=2)).items()
+            TimerRow(
+                run_id=run.id, position=position, fire_at=self.clock.now() + timedelta(seconds=3), kind=kind
+            )
+            for position, kind in draw(
+                st.dictionaries(_POSITIONS, st.sampled_from(["fire", "wake"]), max_size=2)
+            ).items()
         )
         base["drop_timers"] = tuple(draw(st.sets(_POSITIONS, max_size=2)))
-        base["starts"] = tuple(self._child(run, position, draw) for position in draw(st.sets(_POSITIONS, max_size=1)))
+        base["starts"] = tuple(
+            self._child(run, position, draw) for position in draw(st.sets(_POSITIONS, max_size=1))
+        )
         base["settle"] = tuple(
-            Resolved(position=position, kind=draw(st.sampled_from([Kind.STEP, Kind.WORKFLOW])), name="x", outcome=Value())
+            Resolved(
+                position=position,
+                kind=draw(st.sampled_from([Kind.STEP, Kind.WORKFLOW])),
+                name="x",
+                outcome=Value(),
+            )
             for position in draw(st.sets(_POSITIONS, max_size=2))
         )
         base["reopens"] = tuple(
@@ -231,7 +250,9 @@ class _Machine(RuleBasedStateMachine):
         )
         ending = draw(st.sampled_from(["go on", "go on", "release", "end", "stuck"]))
         if ending == "release":
-            wake_at = draw(st.none() | st.sampled_from([0, 2]).map(lambda s: self.clock.now() + timedelta(seconds=s)))
+            wake_at = draw(
+                st.none() | st.sampled_from([0, 2]).map(lambda s: self.clock.now() + timedelta(seconds=s))
+            )
             awaiting, keep_lost = draw(st.integers(0, 2)), draw(st.booleans())
             base["release"] = Release(awaiting=awaiting, keep_lost=keep_lost, wake_at=wake_at, note="why")
         elif ending == "stuck":
@@ -262,25 +283,37 @@ class _Machine(RuleBasedStateMachine):
         if run.parent_id is None:
             return {"outcome": outcome}
         told = _FAILURE if status is Status.FAILED else Value(b"1")
-        event = Resolved(position=run.parent_position or "", kind=Kind.WORKFLOW, name=run.workflow, outcome=told)
+        event = Resolved(
+            position=run.parent_position or "", kind=Kind.WORKFLOW, name=run.workflow, outcome=told
+        )
         return {"outcome": outcome, "report": Report(run_id=run.parent_id, event=event)}
 
     def _open_tasks(self) -> list[Any]:
-        return [task for run_id in self.run_ids for task in self.oracle.tasks(run_id) if task.position != TURN]
+        return [
+            task for run_id in self.run_ids for task in self.oracle.tasks(run_id) if task.position != TURN
+        ]
 
     def _work(self, draw: Any) -> Write:
         task = draw(st.sampled_from(self._open_tasks()))
         worker = task.owner or draw(_WORKERS)
         attempt = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
-        match draw(st.sampled_from(["resolve", "fail"] if task.owner is not None else ["claim"] * 4 + ["resolve"])):
+        match draw(
+            st.sampled_from(["resolve", "fail"] if task.owner is not None else ["claim"] * 4 + ["resolve"])
+        ):
             case "resolve":
                 outcome = draw(st.sampled_from([Value(b"7"), _FAILURE]))
-                event = Resolved(position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt)
+                event = Resolved(
+                    position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt
+                )
                 return ResolveTask(worker=worker, run_id=task.run_id, attempt=attempt, event=event)
             case "fail":
                 retry_at = draw(st.none() | st.just(self.clock.now() + timedelta(seconds=2)))
                 failed = AttemptFailed(
-                    position=task.position, name=task.name, attempt=attempt, failure=_FAILURE, retry_at=retry_at
+                    position=task.position,
+                    name=task.name,
+                    attempt=attempt,
+                    failure=_FAILURE,
+                    retry_at=retry_at,
                 )
                 return FailTask(worker=worker, run_id=task.run_id, event=failed)
             case _:
@@ -293,7 +326,9 @@ class _Machine(RuleBasedStateMachine):
                 )
 
     def _deliver(self, draw: Any) -> Write:
-        signal = st.builds(SignalReceived, name=st.just("go"), value=payloads, dedupe_id=st.none() | st.sampled_from("xy"))
+        signal = st.builds(
+            SignalReceived, name=st.just("go"), value=payloads, dedupe_id=st.none() | st.sampled_from("xy")
+        )
         acts = st.builds(OperatorActed, verb=st.sampled_from(sorted(set(Verb) - {Verb.SIGNAL, Verb.CANCEL})))
         event = draw(signal | acts | st.just(CancelRequested(reason="enough")))
         return Deliver(run_id=draw(st.sampled_from(self.run_ids)), event=event)
@@ -301,7 +336,11 @@ class _Machine(RuleBasedStateMachine):
     def _tend(self, draw: Any) -> Write:
         worker = draw(_WORKERS)
         known = tuple(self.run_ids)
-        one = st.builds(FireTimers, run_id=st.sampled_from(known), position=_POSITIONS) if known else st.nothing()
+        one = (
+            st.builds(FireTimers, run_id=st.sampled_from(known), position=_POSITIONS)
+            if known
+            else st.nothing()
+        )
         row = WorkerRow(
             id=worker,
             host="elsewhere",
@@ -318,9 +357,14 @@ class _Machine(RuleBasedStateMachine):
             st.builds(RingDue, limit=st.sampled_from([1, 500]), queues=st.none() | st.just(("default",))),
             st.just(Beat(worker=row, lease=_LEASE)),
             st.just(Retire(worker=worker)),
-            st.just(Disown(worker=worker, runs=frozenset(), tasks=frozenset(), older_than=timedelta(seconds=3))),
+            st.just(
+                Disown(worker=worker, runs=frozenset(), tasks=frozenset(), older_than=timedelta(seconds=3))
+            ),
             st.builds(Reap, orphans=st.booleans()),
-            st.builds(Lead, duty=st.sampled_from(["sweep", "prune"]), worker=st.just(worker), lease=st.just(_LEASE)),
+            st.builds(
+                Lead, duty=st.sampled_from(["sweep", "prune"]), worker=st.just(worker), lease=st.just(_LEASE)
+            ),
             st.builds(WakeStuck, limit=st.sampled_from([1, 1000])),
         )
-        return draw(choices)
+        found: Write = draw(choices)
+        return found

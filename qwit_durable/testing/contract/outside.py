@@ -1,3 +1,4 @@
+# ruff: noqa: PLR2004 - a literal in a test is the expected value
 """What comes from outside: signals, cancels and operators' verbs."""
 
 from __future__ import annotations
@@ -8,9 +9,10 @@ import pytest
 
 from qwit_durable.core import CancelRequested, OperatorActed, Resolved, SignalReceived, Status, Verb
 from qwit_durable.errors import Failure
+from qwit_durable.stores.answers import Accepted, Acquired, Fenced, Refused
 from qwit_durable.stores.reasons import Reason, read_reason
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import Accepted, Acquired, Fenced, FireTimers, Refused, ResolveTask
+from qwit_durable.stores.writes import FireTimers, ResolveTask
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved, seconds, task
 
 __all__ = ["Outside"]
@@ -127,7 +129,9 @@ class Outside:
         assert again == running == Accepted(repeated=True)
         assert len(stage.events(hold.id)) == 2
 
-    def test_a_scheduled_run_whose_time_came_while_it_was_paused_begins_when_it_is_resumed(self, stage: Stage) -> None:
+    def test_a_scheduled_run_whose_time_came_while_it_was_paused_begins_when_it_is_resumed(
+        self, stage: Stage
+    ) -> None:
         run = stage.start(delay=seconds(5)).run
         stage.operate(run.id, Verb.PAUSE)
         stage.wait(6)
@@ -162,7 +166,9 @@ class Outside:
 
         stage.operate(hold.id, Verb.SKIP, value=b'"by hand"', reason="done by hand")
 
-        assert stage.events(hold.id) == [OperatorActed(verb=Verb.SKIP, value=b'"by hand"', reason="done by hand")]
+        assert stage.events(hold.id) == [
+            OperatorActed(verb=Verb.SKIP, value=b'"by hand"', reason="done by hand")
+        ]
 
     @pytest.mark.parametrize("verb", [Verb.RETRY, Verb.SKIP])
     def test_only_a_stuck_run_is_retried_or_skipped(self, stage: Stage, verb: Verb) -> None:

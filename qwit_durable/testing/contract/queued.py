@@ -1,13 +1,16 @@
+# ruff: noqa: PLR2004 - a literal in a test is the expected value
 """Queued steps: attempts that are claimed, settled and recorded once."""
 
 from __future__ import annotations
 
+from typing import Any
 from uuid import UUID
 
-from qwit_durable.core import AttemptFailed, Dropped, Resolved, Verb
+from qwit_durable.core import AttemptFailed, CancelRequested, Dropped, Resolved, Verb
 from qwit_durable.errors import AttemptLost, Failure
+from qwit_durable.stores.answers import Accepted, Claimed, Conflict, Fenced, Refused
 from qwit_durable.stores.rows import TURN, TaskRow
-from qwit_durable.stores.writes import Accepted, Claimed, Conflict, FailTask, Fenced, Reap, Refused, ResolveTask
+from qwit_durable.stores.writes import FailTask, Reap, ResolveTask
 from qwit_durable.testing.contract.stage import BROKEN, LEASE, Hold, Stage, failed, resolved, seconds, task
 
 __all__ = ["Queued"]
@@ -96,7 +99,8 @@ class Queued:
         for position in positions:
             stage.claimed(hold.id, position, worker=5)
         writes = [
-            ResolveTask(worker=5, run_id=hold.id, attempt=1, event=resolved(position)) for position in positions
+            ResolveTask(worker=5, run_id=hold.id, attempt=1, event=resolved(position))
+            for position in positions
         ]
 
         first, rest = stage.store.apply(writes[:1]), stage.store.apply(writes[1:])
@@ -114,7 +118,9 @@ class Queued:
 
         assert [ring.run_id for ring in answer.rings] == [hold.id]
 
-    def test_an_outcome_that_comes_while_the_run_is_held_is_seen_before_it_is_let_go(self, stage: Stage) -> None:
+    def test_an_outcome_that_comes_while_the_run_is_held_is_seen_before_it_is_let_go(
+        self, stage: Stage
+    ) -> None:
         hold = stage.begin()
         hold.committed(tasks=(task("0"),))
         stage.claimed(hold.id, "0", worker=5)
@@ -134,7 +140,12 @@ class Queued:
         assert answer == Accepted()
         assert stage.events(hold.id) == [event]
         found = stage.tasks(hold.id)["0"]
-        assert (found.attempt, found.owner, found.ready_at, found.ring_at) == (1, None, event.retry_at, event.retry_at)
+        assert (found.attempt, found.owner, found.ready_at, found.ring_at) == (
+            1,
+            None,
+            event.retry_at,
+            event.retry_at,
+        )
         assert stage.claim(hold.id, "0") == Refused(reason="early")
         stage.wait(30)
         second = stage.claimed(hold.id, "0", worker=6)
@@ -229,8 +240,6 @@ class Queued:
         assert stage.store.cancel_asked(hold.id, "0")
 
     def test_an_attempt_is_asked_to_stop_when_its_run_is_cancelled(self, stage: Stage) -> None:
-        from qwit_durable.core import CancelRequested
-
         hold = _waiting(stage, "0")
         stage.claimed(hold.id, "0", worker=5)
         before = stage.store.cancel_asked(hold.id, "0")
@@ -263,9 +272,8 @@ def _dropped(position: str) -> Resolved:
     return resolved(position, Dropped())
 
 
-def _resolve(stage: Stage, run_id: UUID, worker: int, attempt: int) -> Accepted:
-    found: Accepted = stage.do(ResolveTask(worker=worker, run_id=run_id, attempt=attempt, event=resolved("0")))
-    return found
+def _resolve(stage: Stage, run_id: UUID, worker: int, attempt: int) -> Any:
+    return stage.do(ResolveTask(worker=worker, run_id=run_id, attempt=attempt, event=resolved("0")))
 
 
 def _attempt_failed(stage: Stage, claimed: TaskRow, *, retry_after: float) -> AttemptFailed:

@@ -12,22 +12,19 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.core import Event, Kind, OperatorActed, Outcome, Resolved, Status, Value, Verb
 from qwit_durable.errors import Failure
 from qwit_durable.ids import child_id, new_run_id
+from qwit_durable.stores.answers import Acquired, Claimed, Committed, Started
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TaskSpec, WorkerRow
 from qwit_durable.stores.writes import (
     Acquire,
-    Acquired,
     Beat,
     Claim,
-    Claimed,
     Commit,
-    Committed,
     Deliver,
     NewTask,
     Release,
     Report,
     Start,
-    Started,
     Write,
 )
 
@@ -45,7 +42,9 @@ def seconds(count: float) -> timedelta:
 
 def resolved(position: str, outcome: Outcome | None = None, **changes: Any) -> Resolved:
     """A command's outcome; a value by default."""
-    found = Resolved(position=position, kind=Kind.STEP, name="pack", args=b"[1]", outcome=outcome or Value(b'"box"'))
+    found = Resolved(
+        position=position, kind=Kind.STEP, name="pack", args=b"[1]", outcome=outcome or Value(b'"box"')
+    )
     return attrs.evolve(found, **changes)
 
 

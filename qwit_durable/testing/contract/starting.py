@@ -5,8 +5,9 @@ from __future__ import annotations
 import attrs
 
 from qwit_durable.core import Status
+from qwit_durable.stores.answers import Refused
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import FireTimers, Refused, RingDue, Start
+from qwit_durable.stores.writes import FireTimers, RingDue, Start
 from qwit_durable.testing.contract.stage import Stage, seconds
 
 __all__ = ["Starting"]
@@ -51,7 +52,11 @@ class Starting:
         assert (turn.queue, turn.name, turn.ready_at) == ("shipping", "ship", stage.clock.now())
         assert turn.ring_at == stage.clock.now() + seconds(3)
         assert answer.ring is not None
-        assert (answer.ring.run_id, answer.ring.position, answer.ring.queue) == (answer.run.id, TURN, "shipping")
+        assert (answer.ring.run_id, answer.ring.position, answer.ring.queue) == (
+            answer.run.id,
+            TURN,
+            "shipping",
+        )
 
     def test_starting_a_key_again_answers_the_run_that_stands_there(self, stage: Stage) -> None:
         first = stage.start("order-1")

@@ -1,25 +1,13 @@
+# ruff: noqa: PLR2004 - a literal in a test is the expected value
 """Timers, lost bells, and workers that come and go."""
 
 from __future__ import annotations
 
 from qwit_durable.core import AttemptFailed, CancelRequested, DeadlinePassed, Status, TimerFired, Verb
+from qwit_durable.stores.answers import Accepted, Acquired, Fenced, Refused, Rings
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, TimerRow
-from qwit_durable.stores.writes import (
-    Accepted,
-    Acquired,
-    Disown,
-    Fenced,
-    FireTimers,
-    Lead,
-    Reap,
-    Refused,
-    Release,
-    Retire,
-    RingDue,
-    Rings,
-    WakeStuck,
-)
+from qwit_durable.stores.writes import Disown, FireTimers, Lead, Reap, Release, Retire, RingDue, WakeStuck
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, resolved, seconds, task
 
 __all__ = ["Sweeping"]

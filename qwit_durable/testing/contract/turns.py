@@ -1,26 +1,15 @@
+# ruff: noqa: PLR2004 - a literal in a test is the expected value
 """Holding runs and committing transitions."""
 
 from __future__ import annotations
 
 from uuid import UUID
 
-from qwit_durable.core import Resolved, Scheduled, SignalReceived, Status, Verb
-from qwit_durable.core import Kind
+from qwit_durable.core import CancelRequested, Kind, Resolved, Scheduled, SignalReceived, Status, Verb
+from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, TimerRow
-from qwit_durable.stores.writes import (
-    Acquire,
-    Acquired,
-    Commit,
-    Committed,
-    Conflict,
-    Fenced,
-    FireTimers,
-    Reap,
-    Refused,
-    Release,
-    Retire,
-)
+from qwit_durable.stores.writes import Acquire, Commit, FireTimers, Reap, Release, Retire, Write
 from qwit_durable.testing.contract.stage import Stage, failed, resolved, seconds, task
 
 __all__ = ["Turns"]
@@ -195,7 +184,9 @@ class Turns:
         holds = [stage.begin() for _ in range(4)]
         stage.tell(holds[1].id, SignalReceived(name="go"))
         writes = [
-            Commit(run_id=hold.id, worker=worker, epoch=hold.epoch, head=0, events=(resolved("0"), resolved("1")))
+            Commit(
+                run_id=hold.id, worker=worker, epoch=hold.epoch, head=0, events=(resolved("0"), resolved("1"))
+            )
             for hold, worker in zip(holds, (1, 1, 9, 1), strict=True)
         ]
 
@@ -208,8 +199,6 @@ class Turns:
     def test_a_holder_learns_that_a_cancel_has_been_asked(self, stage: Stage) -> None:
         hold, other = stage.begin(), stage.begin()
         hold.committed(resolved("0"))
-        from qwit_durable.core import CancelRequested
-
         stage.tell(hold.id, CancelRequested(reason="enough"))
 
         assert hold.committed(resolved("1"), head=None).cancel_asked
@@ -217,7 +206,7 @@ class Turns:
 
     def test_several_writes_of_one_run_in_a_batch_see_each_other(self, stage: Stage) -> None:
         run = stage.start().run
-        writes = [
+        writes: list[Write] = [
             Acquire(run_id=run.id, worker=1),
             Commit(run_id=run.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
             Commit(run_id=run.id, worker=1, epoch=1, head=1, events=(resolved("1"),), release=Release()),
@@ -263,7 +252,9 @@ class Turns:
         hold.committed(tasks=(task("0"),), timers=(_timer(stage, hold.id, "1"),))
         stage.wait(2)
 
-        hold.end(resolved("9"), status=Status.FAILED, failure=failed("9").outcome, undone=("refund", "unpack"))
+        hold.end(
+            resolved("9"), status=Status.FAILED, failure=failed("9").outcome, undone=("refund", "unpack")
+        )
 
         outcome = stage.outcome(hold.id)
         assert (outcome.status, outcome.ended_at) == (Status.FAILED, stage.clock.now())

@@ -1,0 +1,105 @@
+"""What a store answers to a write: granted or refused, done, lost to another, or what is owed now."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+import attrs
+
+from qwit_durable.core import Event, Status
+from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TaskRow
+
+__all__ = [
+    "Accepted",
+    "Acquired",
+    "Answer",
+    "Claimed",
+    "Committed",
+    "Conflict",
+    "Fenced",
+    "Refused",
+    "Rings",
+    "Started",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Started:
+    """The run that now stands under the key, and whether this write made it."""
+
+    run: RunRow
+    created: bool
+    status: Status
+    ring: Ring | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Acquired:
+    """The run is held under `live.epoch`. `events` are those after what the caller knew; `now` is the store's time."""
+
+    run: RunRow
+    live: LiveRow
+    events: tuple[Event, ...]
+    now: datetime
+
+
+@attrs.frozen(kw_only=True)
+class Committed:
+    """The transition is durable. `settled` are the events that settling recorded, after those of the caller."""
+
+    head: int
+    now: datetime
+    settled: tuple[Event, ...] = ()
+    rings: tuple[Ring, ...] = ()
+    cancel_asked: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Conflict:
+    """The history has grown meanwhile; nothing was written. Look again."""
+
+    head: int
+
+
+@attrs.frozen(kw_only=True)
+class Fenced:
+    """The caller has lost what it held; nothing was written. Drop everything quietly."""
+
+
+@attrs.frozen(kw_only=True)
+class Claimed:
+    """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker."""
+
+    task: TaskRow
+    run: RunRow
+    now: datetime
+    lost: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Accepted:
+    """It is recorded, or had its effect before (`repeated`)."""
+
+    rings: tuple[Ring, ...] = ()
+    repeated: bool = False
+
+
+@attrs.frozen(kw_only=True)
+class Refused:
+    """It can't be: the reason, and the run's status if there is one."""
+
+    reason: Literal["missing", "ended", "held", "paused", "stuck", "early", "status"]
+    status: Status | None = None
+
+
+@attrs.frozen(kw_only=True)
+class Rings:
+    """The bells that are owed now; `more` tells that the limit was reached."""
+
+    rings: tuple[Ring, ...] = ()
+    more: bool = False
+    next_timer_at: datetime | None = None
+
+
+Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings
