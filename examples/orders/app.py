@@ -16,7 +16,7 @@ from qwit_durable import Durable
 __all__ = ["broker", "durable", "workflow"]
 
 # The schema is brought up to date at boot, which suits an example; production runs `qwit migrate` once per deploy.
-durable = Durable(os.environ["QWIT_STORE_URL"], migrate=True)
+durable = Durable(os.environ.get("QWIT_STORE_URL", "postgresql://localhost/qwit"), migrate=True)
 broker = RedisBroker(url=os.environ.get("REDIS_URL", "redis://localhost:6379/0"))
 broker.add_middleware(durable)
 dramatiq.set_broker(broker)

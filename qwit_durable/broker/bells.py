@@ -64,6 +64,10 @@ class BrokerBells:
         """Whether messages wait in this process for a thread."""
         return any(w.work_queue.qsize() > 0 for _, w in self._workers)
 
+    def room(self) -> int:
+        """How many more bells the threads of this process can soon follow: as many wait as are being followed."""
+        return sum(w.worker_threads * 2 - w.work_queue.unfinished_tasks for _, w in self._workers)
+
     def ring(self, rings: Sequence[Ring]) -> None:
         """Enqueue a message for each; an error is logged and left to the sweeper."""
         for ring in rings:

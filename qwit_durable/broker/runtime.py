@@ -88,7 +88,9 @@ class Runtime:
             if self.engine is None:
                 rings_locally = isinstance(broker, LocalBroker)
                 queues = tuple(sorted(worker.consumer_whitelist or ()))
-                self.engine = Engine(self._services(), queues=queues, rings_locally=rings_locally)
+                self.engine = Engine(
+                    self._services(), queues=queues, rings_locally=rings_locally, room=self.bells.room
+                )
         if is_first:
             self._unsubscribe.append(self._registry.subscribe(self._declare))
         for workflow in self._registry.workflows():

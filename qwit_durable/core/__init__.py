@@ -1,6 +1,7 @@
 """The pure core: commands in, decisions out. No store, clock, thread, broker, logging or randomness in here."""
 
 from qwit_durable.core.commands import (
+    AS_DEFINED,
     CallStep,
     CallWorkflow,
     Command,
@@ -52,6 +53,7 @@ from qwit_durable.core.status import ENDED, OPEN, TRANSITIONS, VERBS, Status, Ve
 from qwit_durable.core.unwind import undo_position
 
 __all__ = [
+    "AS_DEFINED",
     "ENDED",
     "OPEN",
     "TRANSITIONS",

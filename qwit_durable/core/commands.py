@@ -17,6 +17,7 @@ import attrs
 from qwit_durable.core.retry import Retry
 
 __all__ = [
+    "AS_DEFINED",
     "Branch",
     "CallStep",
     "CallWorkflow",
@@ -93,6 +94,10 @@ class Settings:
     dispatch: Dispatch | None = None
 
 
+#: A call without settings of its own, as `compensate` leaves it in the plan: what the step itself says holds.
+AS_DEFINED = Settings()
+
+
 @attrs.frozen(kw_only=True)
 class _Leaf:
     site: Site | None = attrs.field(default=None, eq=False, repr=False)
@@ -104,7 +109,7 @@ class CallStep(_Leaf):
 
     name: str
     args: bytes
-    settings: Settings = attrs.field(default=Settings(), eq=False, repr=False)
+    settings: Settings = attrs.field(default=AS_DEFINED, eq=False, repr=False)
     undo_when: When | None = None
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
     normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)

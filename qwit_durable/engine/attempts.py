@@ -16,11 +16,11 @@ from typing import Any
 import attrs
 
 from qwit_durable.codec import check_size
-from qwit_durable.core import CallStep, Retry, Settings, Undo, Value
+from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
 from qwit_durable.core.building import running_step
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
-from qwit_durable.errors import AttemptTimedOut, EncodingError, Failure, MisuseError
+from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
 from qwit_durable.language.context import StepContext, entered
 from qwit_durable.language.current import using
 from qwit_durable.observers.base import AttemptInfo
@@ -46,7 +46,7 @@ class Work:
         """The work of an inline command. `cause` is why the run is unwound, for an undo."""
         if isinstance(command, Undo):
             return cls._undo(step, command.args, command.result, cause)
-        settings = step.settings if command.settings == Settings() else command.settings
+        settings = step.settings if command.settings is AS_DEFINED else command.settings
         return cls(step=step, call=step.bind(command.args), settings=settings)
 
     @classmethod
@@ -56,8 +56,8 @@ class Work:
             return cls._undo(step, spec.args, spec.result, spec.failure)
         settings = step.settings
         if spec.retry is not None:
-            settings = attrs.evolve(settings, retry=_retry_of(spec.retry, settings.retry))
-        settings = attrs.evolve(settings, timeout=spec.timeout, deadline=spec.deadline)
+            retry = _retry_of(spec.retry, settings.retry)
+            settings = attrs.evolve(settings, retry=retry, timeout=spec.timeout, deadline=spec.deadline)
         return cls(step=step, call=step.bind(spec.args), settings=settings)
 
     @classmethod
@@ -90,11 +90,15 @@ def retry_delay(
     work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime
 ) -> timedelta | None:
     """The wait before the next attempt, or None if there is none: used up, given up, or past the step's deadline."""
-    if failure.is_a(EncodingError):
+    if failure.is_a(EncodingError) or failure.is_a(DefinitionError):
         return None
-    delay = work.settings.retry.wait_after(attempt, failure)
+    try:
+        delay = work.settings.retry.wait_after(attempt, failure)
+    except DefinitionError:
+        _logger.exception("step %r waits by the formula of its Retry", work.step.name)
+        delay = work.settings.retry.without_delay().wait_after(attempt, failure)
     deadline = work.settings.deadline
-    if delay is not None and deadline is not None and now + delay >= began_at + deadline:
+    if delay is not None and deadline is not None and now + delay - began_at >= deadline:
         return None
     return delay
 
@@ -150,7 +154,7 @@ class Attempts:
     def _timeout(self, work: Work, info: AttemptInfo, began_at: datetime) -> timedelta | None:
         bounds = [] if work.settings.timeout is None else [work.settings.timeout]
         if work.settings.deadline is not None:
-            bounds.append(began_at + work.settings.deadline - info.started_at)
+            bounds.append(work.settings.deadline - (info.started_at - began_at))
         return min(bounds, default=None)
 
     def _call(self, work: Work, info: AttemptInfo, context: StepContext) -> Value | Failure:
@@ -179,7 +183,7 @@ class Attempts:
         try:
             data = work.step.encode_result(value)
             check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
-        except EncodingError as error:
+        except (EncodingError, DefinitionError) as error:
             return Failure.of(error, outcome_unknown=True)
         return Value(data)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
+from collections.abc import Callable
 from uuid import UUID
 
 from qwit_durable.engine.attempts import Attempts
@@ -12,7 +13,7 @@ from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.queued import QueuedAttempts
-from qwit_durable.engine.sweep import Heart, Sweeper
+from qwit_durable.engine.sweep import Heart, Sweeper, plenty
 from qwit_durable.engine.turns import Turns
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Rings
@@ -33,7 +34,12 @@ class Engine:
     """
 
     def __init__(
-        self, services: Services, *, queues: tuple[str, ...] = (), rings_locally: bool = False
+        self,
+        services: Services,
+        *,
+        queues: tuple[str, ...] = (),
+        rings_locally: bool = False,
+        room: Callable[[], int] = plenty,
     ) -> None:
         self._bells = DrainableBells(services.bells, services.draining)
         services.bells = self._bells
@@ -43,7 +49,7 @@ class Engine:
         self.turns = Turns(services, self._attempts, self._cache)
         self.queued = QueuedAttempts(services, self._attempts, self.turns)
         self.heart = Heart(services, _worker_row(services, queues))
-        self.sweeper = Sweeper(services, rings_locally=rings_locally, held=self._held)
+        self.sweeper = Sweeper(services, rings_locally=rings_locally, held=self._held, room=room)
         services.timer_set = self.sweeper.timer_set
 
     def start(self) -> None:

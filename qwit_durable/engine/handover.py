@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import (
+    AS_DEFINED,
     CallStep,
     CallWorkflow,
     Cause,
@@ -32,6 +33,8 @@ from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.writes import NewTask, Reopen
 
 __all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling"]
+
+_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
@@ -93,11 +96,9 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
     queued = False
     match pending.command:
         case Sleep(duration=duration, until=until):
-            due = (
-                until if until is not None else hold.now() + duration if duration is not None else hold.now()
-            )
+            due = until if until is not None else _later(hold.now(), duration or timedelta(0))
         case WaitSignal(timeout=timeout):
-            due = hold.now() + timeout if timeout is not None else None
+            due = _later(hold.now(), timeout) if timeout is not None else None
         case CallWorkflow() as call:
             child = _child(services, hold, pending.position, call)
             hold.add(start=child)
@@ -115,10 +116,19 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
     hold.record(Scheduled(position=pending.position, kind=kind, name=name, args=args, due=due, queued=queued))
 
 
+def _later(now: datetime, wait: timedelta) -> datetime:
+    """`now + wait`, or the end of time as the stores know it."""
+    try:
+        return min(now + wait, _NEVER)
+    except OverflowError:
+        return _NEVER
+
+
 def _task(
     services: Services, hold: Hold, pending: Pending, command: CallStep | Undo, cause: Cause | None
 ) -> NewTask:
-    settings = command.settings if isinstance(command, CallStep) else None
+    own = isinstance(command, CallStep) and command.settings is not AS_DEFINED
+    settings = command.settings if isinstance(command, CallStep) and own else None
     retry = settings.retry if settings is not None else None
     spec = TaskSpec(
         kind=Kind.UNDO if isinstance(command, Undo) else Kind.STEP,

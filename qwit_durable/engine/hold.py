@@ -149,7 +149,7 @@ class Hold:
             LostHold: The run is somebody else's now.
             Superseded: Somebody else's event came first.
         """
-        _ = self.decision
+        _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
         timers = (*self._timers, *self._fact_timers)
         answer = self._services.committer.write(

@@ -3,7 +3,7 @@
 The beat keeps the process's lease. The sweep fires due timers, rings for work nobody has begun, frees what dead workers
 held and mends what this process holds by mistake. One process at a time sweeps for all (a leader by lease); every
 process wakes at the times of the timers it set itself, so that they are exact. Where the broker is in process, every
-process rings for itself.
+process rings for itself, and takes no more than its threads can soon begin: the rest is left to processes that idle.
 
 After an outage of the store longer than a lease, every worker looks dead. So a process that was cut off takes nothing
 over until one more lease has passed: the living beat first.
@@ -23,11 +23,17 @@ from qwit_durable.stores.answers import Accepted, Rings
 from qwit_durable.stores.rows import Ring, WorkerRow
 from qwit_durable.stores.writes import Beat, Disown, FireTimers, Lead, Reap, RingDue, WakeStuck, Write
 
-__all__ = ["Heart", "Sweeper"]
+__all__ = ["Heart", "Sweeper", "plenty"]
 
 _logger = logging.getLogger("qwit_durable.sweep")
 _STAMP_SECONDS = 0.05
+_HUNGRY_SECONDS = 0.01
 _MISTAKE = timedelta(seconds=3)
+
+
+def plenty() -> int:
+    """Room for as many bells as are asked for at once."""
+    return 500
 
 
 class Heart:
@@ -87,10 +93,13 @@ class Sweeper:
         *,
         rings_locally: bool,
         held: Callable[[], Disown],
+        room: Callable[[], int] = plenty,
     ) -> None:
         self._services = services
         self._rings_locally = rings_locally
         self._held = held
+        self._room = room
+        self._left_some = False
         self._condition = threading.Condition()
         self._next_timer: datetime | None = None
         self._stopped = False
@@ -136,13 +145,21 @@ class Sweeper:
         if self._leads or self._timer_is_due():
             self._fire()
         if self._leads or self._rings_locally:
-            self._ring(self._write(RingDue()))
+            self._ring_due()
         is_tidying = services.clock.now() >= self._tidy_at
         if self._leads and services.may_take_over():
             self._ring(self._write(Reap(orphans=is_tidying)))
         if is_tidying:
             self._tidy_at = services.clock.now() + services.settings.lease
             self._ring(self._write(self._held()))
+
+    def _ring_due(self) -> None:
+        limit = self._room() if self._rings_locally else plenty()
+        self._left_some = limit <= 0
+        if limit > 0:
+            due = self._write(RingDue(limit=limit))
+            self._left_some = due.more and self._rings_locally
+            self._ring(due)
 
     def _lead(self) -> None:
         now = self._services.clock.now()
@@ -190,6 +207,8 @@ class Sweeper:
                 if changed or monotonic() - swept_at >= interval or self._timer_is_due():
                     self.sweep()
                     swept_at = monotonic()
+                elif self._left_some and self._room() > 0:
+                    self._ring_due()
             except StoreUnavailable as error:
                 _logger.warning("no sweep: %s", error)
             except Exception:
@@ -201,6 +220,8 @@ class Sweeper:
             if self._stopped:
                 return
             wait = min(interval, _STAMP_SECONDS) if polls else interval
+            if self._left_some:
+                wait = min(wait, _HUNGRY_SECONDS)
             if self._next_timer is not None:
                 until_timer = (self._next_timer - self._services.clock.now()).total_seconds()
                 wait = min(wait, max(until_timer, 0.001))

@@ -21,6 +21,7 @@ from qwit_durable.clock import monotonic
 __all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog"]
 
 _GRACE_SECONDS = 0.2
+_NAP_SECONDS = 3600.0  # a condition can't be waited for as long as a timedelta can be
 
 
 class Interrupted(BaseException):
@@ -110,7 +111,7 @@ class Watchdog:
         while True:
             with self._condition:
                 while not self._stopped and (not self._due or self._due[0][0] > monotonic()):
-                    wait = self._due[0][0] - monotonic() if self._due else None
+                    wait = min(self._due[0][0] - monotonic(), _NAP_SECONDS) if self._due else None
                     self._condition.wait(wait)
                 if self._stopped:
                     return

@@ -67,4 +67,5 @@ def redacted(url: str) -> str:
     user, at, host = place.rpartition("@")
     if ":" in user:
         user = f"{user.partition(':')[0]}:{_SECRET}"
-    return f"{scheme}{separator}{user}{at}{host}{mark}{_IN_QUERY.sub(rf'\1{_SECRET}', query)}"
+    hidden = _IN_QUERY.sub(lambda found: found[1] + _SECRET, query)
+    return f"{scheme}{separator}{user}{at}{host}{mark}{hidden}"

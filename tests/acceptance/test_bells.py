@@ -11,6 +11,7 @@ from tests.acceptance.checks import approve, assert_nothing_is_left, assert_reco
 def test_forged_repeated_and_malformed_bells_harm_nothing(store_url, redis_url, open_application, ledger):
     application, workers = open_application(APP_STORE=store_url, APP_REDIS=redis_url)
     group = workers.start(processes=2, threads=4)
+    workers.until(lambda: len(application.durable.reader.workers()) == 2, "both processes are there")
     processes = group.pids
     handles = [application.durable.start(work.checkout, f"order {n}") for n in range(4)]
     ids = [handle.run().run_id.hex for handle in handles]

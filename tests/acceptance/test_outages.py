@@ -42,6 +42,7 @@ def test_nothing_is_lost_while_the_database_is_away(
     migrate(server.url)
     application, workers = open_application(APP_STORE=server.url, APP_REDIS=redis_url)
     group = workers.start()
+    workers.until(lambda: len(application.durable.reader.workers()) == 2, "both processes are there")
     processes = group.pids
     handles = [application.durable.start(work.checkout, f"order {n}") for n in range(_ORDERS)]
     for handle in handles:

@@ -8,6 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 from pathlib import Path
 
 import attrs
@@ -96,9 +97,9 @@ def test_an_owner_on_another_machine_is_judged_by_its_lease(stage: Stage):
 PROGRAM = """
 import json, sys
 from qwit_durable.clock import ManualClock
+from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.sqlite import SqliteStore
-from qwit_durable.stores.writes import Acquired
-from qwit_durable.testing.contract.stage import Stage, resolved
+from qwit_durable.testing.contract.stage import Stage
 
 worker, url = int(sys.argv[1]), sys.argv[2]
 stage = Stage(SqliteStore(url, clock=ManualClock()), ManualClock())
@@ -119,19 +120,14 @@ print(json.dumps([created, held]))
 
 def test_two_processes_share_one_file(tmp_path: Path):
     url = sqlite_url(tmp_path)
-    programs = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROGRAM, str(worker), url],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for worker in (1, 2)
-    ]
-    for program in programs:
-        assert program.stdout.readline() == "ready\n"
-
-    found = [json.loads(program.communicate("\n", timeout=60)[0]) for program in _set_off(programs)]
+    with ExitStack() as cleanup:
+        programs = [cleanup.enter_context(_worker(number, url)) for number in (1, 2)]
+        for program in programs:
+            assert program.stdout.readline() == "ready\n"
+        for program in programs:
+            program.stdin.write("go\n")
+            program.stdin.flush()
+        found = [json.loads(program.stdout.readline()) for program in programs]
 
     assert sum(created for created, _ in found) == 40
     assert sum(held for _, held in found) == 40
@@ -139,11 +135,9 @@ def test_two_processes_share_one_file(tmp_path: Path):
         assert sum(store.counts("contract").values()) == 40
 
 
-def _set_off(programs):
-    for program in programs:
-        program.stdin.write("\n")
-        program.stdin.flush()
-    return programs
+def _worker(number: int, url: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM, str(number), url]
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
 
 FORKING = """

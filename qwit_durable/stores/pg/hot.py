@@ -67,6 +67,7 @@ def _is_hot(write: Write) -> bool:
         and write.outcome is None
         and write.report is None
         and write.status is None
+        and write.reason is None
         and not (
             write.settle or write.tasks or write.timers or write.drop_timers or write.starts or write.reopens
         )

@@ -1,0 +1,139 @@
+"""The command line as people have it: processes, a file, a module in the current directory."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+MODULE = '''
+import threading
+from pathlib import Path
+
+from qwit_durable import Workflow, step, wait_signal, workflow
+
+
+@step
+def mark(number: int) -> int:
+    with Path("marks").open("a") as file:
+        file.write(f"{number}\\n")
+    if number == 1 and not Path("go").exists():
+        print("in the middle", flush=True)
+        threading.Event().wait()
+    return number
+
+
+@workflow
+def slow() -> Workflow[int]:
+    total = 0
+    for number in range(3):
+        total += yield from mark(number)
+    return total
+
+
+@workflow
+def approval(name: str) -> Workflow[str]:
+    answer = yield from wait_signal("approved", str)
+    return f"{name}: {answer}"
+'''
+ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("QWIT")}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A folder with a module of workflows."""
+    (tmp_path / "flows.py").write_text(MODULE, encoding="utf-8")
+    return tmp_path
+
+
+def qwit(folder: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "qwit_durable", *args]
+    return subprocess.run(
+        command, cwd=folder, env=ENVIRONMENT, capture_output=True, text=True, timeout=60, check=False
+    )
+
+
+@contextmanager
+def started(folder: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
+    """A command under way; killed in the end, whatever happens."""
+    command = [sys.executable, "-m", "qwit_durable", *args]
+    process = subprocess.Popen(
+        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def test_a_run_goes_on_when_another_process_sends_its_signal(folder: Path) -> None:
+    with started(folder, "run", "flows:approval", '["ann"]', "--id", "a-1") as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "signal approved scheduled" in line)
+
+        sent = qwit(folder, "signal", "a-1", "approved", '"yes"')
+        out, _ = process.communicate(timeout=30)
+
+    assert (sent.returncode, sent.stdout) == (0, "a-1: signal; it is running\n")
+    assert (process.returncode, out) == (0, '"ann: yes"\n')
+
+
+def test_a_run_that_was_killed_goes_on_when_it_is_run_again(folder: Path) -> None:
+    with started(folder, "run", "flows:slow", "--id", "s-1") as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in the middle\n"
+        process.kill()
+        process.wait()
+    waits = json.loads(qwit(folder, "explain", "s-1", "--json").stdout)["waits"]
+    (folder / "go").touch()
+
+    again = qwit(folder, "run", "flows:slow", "--id", "s-1", "--json")
+    found = json.loads(again.stdout)
+
+    assert (waits[0]["kind"], waits[0]["worker"].rpartition(":")[2]) == ("takeover", str(process.pid))
+    assert (again.returncode, found["status"], found["value"]) == (0, "completed", 3)
+    assert (folder / "marks").read_text(encoding="utf-8").split() == ["0", "1", "1", "2"]
+
+
+def test_a_store_that_is_not_there_is_not_made_by_looking(folder: Path) -> None:
+    result = qwit(folder, "ls")
+
+    assert result.returncode == 1
+    assert result.stderr.startswith("qwit: there is no store sqlite:///qwit.db: no such file as qwit.db")
+    assert len(result.stderr.splitlines()) == 1
+    assert [path.name for path in folder.iterdir()] == ["flows.py"]
+
+
+def test_a_reader_that_goes_away_is_no_error(folder: Path) -> None:
+    for number in range(3):
+        qwit(folder, "start", "flows:approval", '["x"]', "--id", f"a-{number}")
+
+    result = subprocess.run(
+        f"{sys.executable} -m qwit_durable ls --json | true",
+        shell=True,
+        cwd=folder,
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+    assert "Traceback" not in result.stderr
+
+
+def test_the_console_script_is_the_same(folder: Path) -> None:
+    script = Path(sys.executable).with_name("qwit")
+    if not script.exists():
+        pytest.skip("the package is not installed")
+
+    result = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=False)
+
+    assert result.stdout == qwit(folder, "--version").stdout
