@@ -232,7 +232,9 @@ class RunFailed(DurableError):
 
     _verb = "failed"
 
-    def __init__(self, run_id: str, workflow: str, cause: Failure | None, undone: tuple[str, ...] = ()) -> None:
+    def __init__(
+        self, run_id: str, workflow: str, cause: Failure | None, undone: tuple[str, ...] = ()
+    ) -> None:
         self.run_id = run_id
         self.workflow = workflow
         self.cause = cause

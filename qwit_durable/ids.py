@@ -13,7 +13,15 @@ import random
 import uuid
 from datetime import datetime
 
-__all__ = ["child_id", "idempotency_key", "new_run_id", "new_uuid4", "new_worker_id", "parse_run_id", "random_float"]
+__all__ = [
+    "child_id",
+    "idempotency_key",
+    "new_run_id",
+    "new_uuid4",
+    "new_worker_id",
+    "parse_run_id",
+    "random_float",
+]
 
 _RANDOM = random.SystemRandom()
 

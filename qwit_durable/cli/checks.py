@@ -68,7 +68,8 @@ def _python() -> Check:
 
 
 def _packages() -> Check:
-    found, old = [], []
+    found: list[str] = []
+    old: list[str] = []
     for line in metadata.requires(_PACKAGE) or ():
         requirement = _REQUIREMENT.match(line)
         if requirement is None or "extra ==" in line:
@@ -92,7 +93,7 @@ def _numbers(version: str) -> tuple[int, ...]:
 
 
 def _broker() -> Check:
-    told = []
+    told: list[str] = []
     for name, module, package in _BROKERS:
         is_there = util.find_spec(module) is not None
         told.append(f"{name} {'can be used' if is_there else f'needs pip install {package!r}'}")

@@ -103,9 +103,11 @@ def follow(
     """
     show = _Lines(output) if output.is_json or not output.progress.is_terminal else _Terminal(output)
     show.is_silent = output.is_json and not as_lines
+    glance: Glance | None = None
     with show:
         for glance in following.until_rest(timeout):
             show.tell(glance)
+    assert glance is not None  # there is always a first one
     return glance
 
 

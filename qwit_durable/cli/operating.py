@@ -22,7 +22,8 @@ _reason = click.option("--reason", default="", help="Why: kept in the history.")
 
 def _act(place: Place, verb: str, runs: tuple[str, ...], action: Callable[[Handle[Any]], None]) -> int:
     """Do the same to each run; what can't be done to one does not hold up the others."""
-    output, found = place.output, []
+    output = place.output
+    found: list[dict[str, Any]] = []
     is_done = True
     for key in runs:
         told: dict[str, Any] = {"id": key, "asked": verb, "status": None, "error": None}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any, Literal
@@ -184,7 +184,7 @@ def _tell_end(output: Output, glance: Glance) -> int:
 
 
 @contextmanager
-def _log_shown(output: Output) -> Iterator[None]:
+def _log_shown(output: Output) -> Generator[None]:
     """Show what the engine has to complain about between the lines of progress."""
     logger = logging.getLogger("qwit_durable")
     handler = RichHandler(logging.WARNING, console=output.progress, show_path=False, show_time=False)

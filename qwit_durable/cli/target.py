@@ -9,7 +9,7 @@ import sys
 import traceback
 from importlib import import_module
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard, cast
 
 import click
 
@@ -34,15 +34,23 @@ def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
     if not (colon and module_name and name):
         raise click.BadParameter(f"write module:workflow, got {target!r}", param_hint=_HINT)
     module = _import(module_name)
-    found = getattr(module, name, None)
-    if isinstance(found, WorkflowDefinition):
+    known = _workflows(module)
+    by_name = {definition.name: definition for definition in known.values()}
+    found = known.get(name) or by_name.get(name)
+    if found is not None:
         return found
-    known = {n: v for n, v in vars(module).items() if isinstance(v, WorkflowDefinition)}
-    by_name = [v for v in known.values() if v.name == name]
-    if by_name:
-        return by_name[0]
-    what = "a step, not a workflow" if isinstance(found, Step) else "no workflow"
-    raise CommandFailed(f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}")
+    what = "a step, not a workflow" if isinstance(getattr(module, name, None), Step) else "no workflow"
+    raise CommandFailed(
+        f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}"
+    )
+
+
+def _workflows(module: ModuleType) -> dict[str, WorkflowDefinition[Any, Any]]:
+    return {name: value for name, value in vars(module).items() if _is_workflow(value)}
+
+
+def _is_workflow(value: object) -> TypeGuard[WorkflowDefinition[Any, Any]]:
+    return isinstance(value, WorkflowDefinition)
 
 
 def _import(name: str) -> ModuleType:
@@ -88,23 +96,18 @@ def arguments(definition: WorkflowDefinition[Any, Any], text: str) -> tuple[tupl
         click.BadParameter: It is no JSON, or does not fit the workflow.
     """
     value = json_value(text, "'ARGS'")
+    if not isinstance(value, (list, dict)):
+        raise click.BadParameter(
+            f"an object (arguments by name) or an array (by place), got {text[:60]}", param_hint="'ARGS'"
+        )
     signature = inspect.signature(definition.fn)
+    places: list[object] = list(cast("list[object]", value)) if isinstance(value, list) else []
+    names = dict(cast("dict[str, object]", value)) if isinstance(value, dict) else {}
+    for name, parameter in signature.parameters.items():
+        if parameter.kind is parameter.POSITIONAL_ONLY and name in names:
+            places.append(names.pop(name))
     try:
-        match value:
-            case list():
-                bound = signature.bind(*value)
-            case dict():
-                places = [
-                    n for n, p in signature.parameters.items() if p.kind is p.POSITIONAL_ONLY and n in value
-                ]
-                bound = signature.bind(
-                    *(value[name] for name in places), **{n: v for n, v in value.items() if n not in places}
-                )
-            case _:
-                raise click.BadParameter(
-                    f"an object (arguments by name) or an array (by place), got {text[:60]}",
-                    param_hint="'ARGS'",
-                )
+        bound = signature.bind(*places, **names)
         return SignatureCodec(definition.fn).decode(json.dumps(bound.arguments).encode())
     except TypeError as error:
         takes = signature.replace(return_annotation=inspect.Signature.empty)

@@ -67,7 +67,8 @@ class Entry:
     @property
     def text(self) -> str:
         """The fact in words, without its number, time and position."""
-        words = [self.kind if self.kind != "run" else "", self.name or "", self._event_text]
+        name = self.name if self.kind != "sleep" else ""
+        words = [self.kind if self.kind != "run" else "", name or "", self._event_text]
         if self.args not in (None, {}):
             words.append(shortened(self.args, _VALUE_CHARS))
         if self.value is not None:

@@ -41,15 +41,15 @@ class Facts:
         Raises:
             RunNotFound: The run was removed meanwhile.
         """
+        facts = cls._read_once(reader, view)
         for _ in range(_READINGS):
-            facts = cls._read_once(reader, view)
             found = reader.view(view.run.id)
             if found is None:
                 msg = f"run {view.run.key} is not in the store any more"
                 raise RunNotFound(msg)
-            if found == view:
+            if found == facts.view:
                 break
-            view = found
+            facts = cls._read_once(reader, found)
         return facts
 
     @classmethod

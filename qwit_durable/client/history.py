@@ -70,7 +70,7 @@ def table(entries: Sequence[Entry]) -> list[str]:
     """Entries as aligned lines under a head."""
     rows = [_HEAD, *(_cells(entry) for entry in entries)]
     widths = [max(len(row[column]) for row in rows) for column in range(len(_HEAD) - 1)]
-    lines = []
+    lines: list[str] = []
     for number, at, position, what in rows:
         cells = (number.rjust(widths[0]), at.ljust(widths[1]), position.ljust(widths[2]), what)
         lines.append("  ".join(cells).rstrip())

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
 from enum import Enum
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 import attrs
@@ -71,13 +71,18 @@ def plain(value: Any) -> Any:
         case Failure():
             return _failure(value)
         case Mapping():
-            return {str(name): plain(item) for name, item in value.items()}
+            entries = cast("Mapping[object, object]", value)
+            return {str(name): plain(item) for name, item in entries.items()}
         case Sequence() | AbstractSet():
-            return [plain(item) for item in value]
-        case _ if attrs.has(type(value)):
-            return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(type(value))}
+            return [plain(item) for item in cast("Iterable[object]", value)]
         case _:
-            return str(value)
+            return _record(value)
+
+
+def _record(value: Any) -> Any:
+    if not attrs.has(value.__class__):
+        return str(value)
+    return {field.name: plain(getattr(value, field.name)) for field in attrs.fields(value.__class__)}
 
 
 def _failure(failure: Failure) -> dict[str, Any]:

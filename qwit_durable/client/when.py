@@ -22,7 +22,8 @@ def span_text(span: timedelta) -> str:
     seconds = abs(span.total_seconds())
     if seconds < _SHORT_SECONDS:
         return f"{round(seconds, 1):g} s"
-    left, parts = round(seconds), []
+    left = round(seconds)
+    parts: list[str] = []
     for size, unit in _UNITS:
         count, left = divmod(left, size)
         if count:

@@ -229,7 +229,8 @@ class Turns:
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
-        local = [event for pending in decision.begin if (event := resolve_local(self._services, hold, pending)) is not None]
+        outcomes = (resolve_local(self._services, hold, pending) for pending in decision.begin)
+        local = [event for event in outcomes if event is not None]
         if local:
             hold.record(*local)
             return True

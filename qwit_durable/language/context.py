@@ -35,7 +35,9 @@ class StepContext:
     step: str
     attempt: int
     idempotency_key: str
-    _asked_to_stop: Callable[[], bool] = attrs.field(default=_never, alias="asked_to_stop", eq=False, repr=False)
+    _asked_to_stop: Callable[[], bool] = attrs.field(
+        default=_never, alias="asked_to_stop", eq=False, repr=False
+    )
 
     @property
     def cancelled(self) -> bool:

@@ -84,7 +84,9 @@ class Committer:
         finally:
             for ticket in batch:
                 if not ticket.done:
-                    ticket.error = ticket.error or StoreUnavailable("the write was interrupted before it was answered")
+                    ticket.error = ticket.error or StoreUnavailable(
+                        "the write was interrupted before it was answered"
+                    )
             with self._mutex:
                 heir = self._waiting.pop(0) if self._waiting else None
                 if heir is None:

@@ -172,7 +172,11 @@ class MemorySession:
         return sorted(found, key=lambda row: (row.run_id, row.position))
 
     def due_tasks(self, limit: int, queues: Sequence[str] | None) -> Sequence[TaskRow]:
-        due = [r for r in self._rows.task.values() if r.ring_at <= self.now and (queues is None or r.queue in queues)]
+        due = [
+            r
+            for r in self._rows.task.values()
+            if r.ring_at <= self.now and (queues is None or r.queue in queues)
+        ]
         return sorted(due, key=lambda row: (row.ring_at, row.run_id, row.position))[:limit]
 
     def put_task(self, row: TaskRow) -> None:
@@ -305,7 +309,9 @@ class MemoryStore:
 
     def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
         with self._lock:
-            return sorted((r for r in self._rows.task.values() if r.run_id == run_id), key=lambda row: row.position)
+            return sorted(
+                (r for r in self._rows.task.values() if r.run_id == run_id), key=lambda row: row.position
+            )
 
     def timers(self, run_id: UUID) -> Sequence[TimerRow]:
         with self._lock:

@@ -46,7 +46,9 @@ def migrations(dialect: str) -> tuple[Migration, ...]:
     for file in resources.files("qwit_durable.stores").joinpath("schema").iterdir():
         stem, _, kind = file.name.removesuffix(".sql").partition(".")
         if file.name.endswith(".sql") and kind == dialect:
-            found.append(Migration(number=int(stem.partition("_")[0]), name=stem, sql=file.read_text(encoding="utf-8")))
+            found.append(
+                Migration(number=int(stem.partition("_")[0]), name=stem, sql=file.read_text(encoding="utf-8"))
+            )
     found.sort(key=lambda migration: migration.number)
     assert [migration.number for migration in found] == [*range(1, len(found) + 1)]
     return tuple(found)

@@ -37,7 +37,9 @@ class RunQuery:
     namespace: str
     statuses: tuple[Status, ...] = ()
     workflow: str | None = None
-    attributes: dict[str, str | int | float | bool] = attrs.field(factory=dict)
+    attributes: dict[str, str | int | float | bool] = attrs.field(
+        factory=dict[str, "str | int | float | bool"]
+    )
     roots_only: bool = False
     before: UUID | None = None
     limit: int = 100

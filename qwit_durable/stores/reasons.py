@@ -25,7 +25,7 @@ class Reason:
     kind: ReasonKind
     text: str
     was: Status = Status.RUNNING
-    details: dict[str, Any] = attrs.field(factory=dict)
+    details: dict[str, Any] = attrs.field(factory=dict[str, Any])
 
     def encode(self) -> bytes:
         """As it is stored."""

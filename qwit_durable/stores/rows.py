@@ -61,7 +61,9 @@ class RunRow:
     parent_id: UUID | None = None
     parent_position: str | None = None
     generation: int = 0
-    attributes: dict[str, str | int | float | bool] = attrs.field(factory=dict)
+    attributes: dict[str, str | int | float | bool] = attrs.field(
+        factory=dict[str, "str | int | float | bool"]
+    )
     deadline_at: datetime | None = None
     trace: str | None = None
 

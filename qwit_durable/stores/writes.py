@@ -133,8 +133,8 @@ class Commit:
     """One transition of a held run: all of it or nothing.
 
     Refused as `Fenced` when the caller no longer holds the run under `epoch`; as `Conflict` when `head` is given and
-    the history has grown by somebody else's event. `settle` ends commands nobody waits for, each given as the event that
-    is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are; attempts under way are asked to
+    the history has grown by somebody else's event. `settle` ends commands nobody waits for, each given as the event
+    that is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are; attempts under way are asked to
     stop and sub-workflows are cancelled, and their outcome is waited for.
     """
 

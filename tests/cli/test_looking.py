@@ -22,7 +22,9 @@ IN_FULL = RUN | {"args", "value", "undone"}
 def busy(desk: Desk) -> Desk:
     """A store with a run that completed, one that failed and one that waits for a signal."""
     shop.broken.clear()
-    desk.type("start", "tests.cli.shop:checkout", '[{"id": "o-1"}]', "--id", "good", "--attribute", "customer=ann")
+    desk.type(
+        "start", "tests.cli.shop:checkout", '[{"id": "o-1"}]', "--id", "good", "--attribute", "customer=ann"
+    )
     desk.type("start", "tests.cli.shop:checkout", '[{"id": "o-2", "cents": -1}]', "--id", "bad")
     desk.type("start", "tests.cli.shop:approval", '["a"]', "--id", "open", "--attribute", "urgent=true")
     desk.work()
@@ -176,7 +178,9 @@ def test_looking_makes_no_store(desk: Desk, typed: tuple[str, ...]) -> None:
 
 def test_a_file_that_is_no_store_is_left_as_it_is(desk: Desk) -> None:
     file = desk.folder / "qwit.db"
-    file.write_text("dear diary, today I went to the seaside and wrote nothing of note at all", encoding="utf-8")
+    file.write_text(
+        "dear diary, today I went to the seaside and wrote nothing of note at all", encoding="utf-8"
+    )
     before = file.read_bytes()
 
     result = desk.type("ls")

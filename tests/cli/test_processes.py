@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-MODULE = '''
+MODULE = """
 import threading
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def slow() -> Workflow[int]:
 def approval(name: str) -> Workflow[str]:
     answer = yield from wait_signal("approved", str)
     return f"{name}: {answer}"
-'''
+"""
 ENVIRONMENT = {name: value for name, value in os.environ.items() if not name.startswith("QWIT")}
 
 
@@ -100,6 +101,17 @@ def test_a_run_that_was_killed_goes_on_when_it_is_run_again(folder: Path) -> Non
     assert (waits[0]["kind"], waits[0]["worker"].rpartition(":")[2]) == ("takeover", str(process.pid))
     assert (again.returncode, found["status"], found["value"]) == (0, "completed", 3)
     assert (folder / "marks").read_text(encoding="utf-8").split() == ["0", "1", "1", "2"]
+
+
+def test_an_interrupted_run_says_that_it_goes_on(folder: Path) -> None:
+    with started(folder, "run", "flows:approval", '["ann"]', "--id", "a-1") as process:
+        assert process.stderr is not None
+        next(line for line in process.stderr if "signal approved scheduled" in line)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=30)
+
+    assert process.returncode == 130
+    assert err.splitlines()[-1].startswith("interrupted: run a-1 stays in the store")
 
 
 def test_a_store_that_is_not_there_is_not_made_by_looking(folder: Path) -> None:

@@ -47,7 +47,9 @@ def test_migrate_prints_the_script_and_touches_nothing(desk: Desk) -> None:
 
 
 def test_migrate_prints_the_script_of_a_server_that_is_not_there() -> None:
-    result = CliRunner().invoke(cli, ["migrate", "--sql", "--json", "--store", "postgresql://nobody@127.0.0.1:1/x"])
+    result = CliRunner().invoke(
+        cli, ["migrate", "--sql", "--json", "--store", "postgresql://nobody@127.0.0.1:1/x"]
+    )
 
     steps = json.loads(result.stdout)
     assert [set(step) for step in steps] == [{"number", "name", "sql"}] * len(steps)
@@ -148,7 +150,9 @@ def test_doctor_says_what_is_wrong_with_the_store(desk: Desk) -> None:
 
 
 def test_doctor_finds_packages_that_are_too_old(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checks.metadata, "requires", lambda _: ["click>=999.1", "rich>=1", 'pika>=9; extra == "x"'])
+    monkeypatch.setattr(
+        checks.metadata, "requires", lambda _: ["click>=999.1", "rich>=1", 'pika>=9; extra == "x"']
+    )
     desk.type("migrate")
 
     packages = next(check for check in desk.ask("doctor")["checks"] if check["name"] == "packages")

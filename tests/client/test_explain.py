@@ -10,10 +10,12 @@ import pytest
 
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.handle import Handle
+from qwit_durable.clock import ManualClock
 from qwit_durable.core import Retry, Status
 from qwit_durable.language import Workflow, compensate, gather, sleep, step, wait_signal, workflow
 from qwit_durable.registry import Registry
 from qwit_durable.stores.answers import Acquired, Claimed
+from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.processes import this_host
 from qwit_durable.stores.rows import Ring, WorkerRow
 from qwit_durable.stores.writes import Acquire, Beat, Claim, Commit, Release
@@ -862,6 +864,18 @@ def test_a_run_that_nobody_owes_anything_is_not_passed_over_in_silence() -> None
     assert wait.kind is WaitKind.NOTHING
     assert "please report it" in wait.text
     assert wait.ways_out == ("have it looked at: qwit pause p && qwit resume p",)
+
+
+def test_a_delayed_run_whose_timer_is_gone_is_not_passed_over_in_silence() -> None:
+    store = MemoryStore(clock := ManualClock())
+    shop = Shop(store=store, clock=clock)
+    handle = shop.start(plain.options(id="p", delay=timedelta(hours=1)), "a")
+
+    store._rows.timer.clear()
+    wait = only(handle.explain())
+
+    assert wait.kind is WaitKind.NOTHING
+    assert wait.ways_out == ("end it, and start it anew: qwit terminate p",)
 
 
 def test_of_very_many_waits_only_the_first_are_written_out() -> None:

@@ -188,7 +188,7 @@ def test_it_is_printed_as_an_aligned_table_with_branches_indented() -> None:
         "  3  2026-01-01 00:00:00.000    0.0      step double completed → 2",
         "  4  2026-01-01 00:00:01.000      0.1.0  sleep fired",
         '  5  2026-01-01 00:00:01.000      0.1.1  step double completed {"number": 2} → 4',
-        "     2026-01-01 00:00:01.000             gathering completed → null",
+        "     2026-01-01 00:00:01.000             gathering completed",
     ]
 
 

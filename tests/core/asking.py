@@ -91,18 +91,24 @@ def failure(text: str = "broken", kind: type[Exception] = ValueError, *, unknown
     return Failure.of(kind(text), outcome_unknown=unknown)
 
 
-def resolved(position: str, command: Any, outcome: Outcome, *, attempt: int = 1, owes: bool = False) -> Resolved:
+def resolved(
+    position: str, command: Any, outcome: Outcome, *, attempt: int = 1, owes: bool = False
+) -> Resolved:
     from qwit_durable.core.identity import identity
 
     kind, name, args = identity(command)
-    return Resolved(position=position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt, owes=owes)
+    return Resolved(
+        position=position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt, owes=owes
+    )
 
 
 def done(position: str, command: Any, value: Any = None, *, owes: bool = False) -> Resolved:
     return resolved(position, command, Value(encode(value)), owes=owes)
 
 
-def failed(position: str, command: Any, text: str = "broken", *, attempt: int = 1, unknown: bool = False) -> Resolved:
+def failed(
+    position: str, command: Any, text: str = "broken", *, attempt: int = 1, unknown: bool = False
+) -> Resolved:
     return resolved(position, command, failure(text, unknown=unknown), attempt=attempt)
 
 

@@ -19,6 +19,7 @@ def deploy() -> Iterator[Registry]:
     """What is defined in this block is one deploy's code: it is known to the registry that the block is given, alone.
 
     >>> with deploy() as code:
+    ...
     ...     @workflow
     ...     def checkout(): ...
     """

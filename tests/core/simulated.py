@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from datetime import timedelta
 from typing import Any
 
@@ -213,10 +214,8 @@ def body_of(node: Any) -> Generator[Any, Any, Any]:
             message = "boom"
             raise RuntimeError(message)
         case Hear(name=name, times_out=times_out):
-            try:
+            with suppress(SignalTimeout):
                 yield attrs.evolve(asking.signal(name), timeout=timedelta(1) if times_out else None)
-            except SignalTimeout:
-                pass
             return "heard"
         case Block(nodes=nodes):
             values = []
@@ -336,7 +335,9 @@ class World:
                 return []
             del self.tasks[position]
             begun = task.attempt > 0
-        return [asking.dropped(position, pending.command, begun=begun and isinstance(pending.command, CallStep))]
+        return [
+            asking.dropped(position, pending.command, begun=begun and isinstance(pending.command, CallStep))
+        ]
 
     # What others do, whatever the run waits for.
 
@@ -359,7 +360,7 @@ class World:
         if name == "retries" and task.attempt < 3 and not task.is_cancelled:
             return asking.attempt_failed(position, name, task.attempt)
         self.tasks.pop(position, None)
-        if fails or name == "retries" and task.attempt < 3:
+        if fails or (name == "retries" and task.attempt < 3):
             return asking.failed(position, task.command, attempt=task.attempt)
         return asking.done(position, task.command, name)
 
@@ -431,9 +432,14 @@ def owed_at_the_end(history: list[Event]) -> list[str]:
                 is_dropped = isinstance(outcome, Dropped) and not outcome.begun
                 if args == b'["attempted"]' and is_dropped:
                     at.pop(position, None)
-                elif args == b'["attempted"]' or (args == b'["completed"]' and isinstance(outcome, asking.Value)):
+                elif args == b'["attempted"]' or (
+                    args == b'["completed"]' and isinstance(outcome, asking.Value)
+                ):
                     at[position] = number
-            case Resolved(position=position, owes=True) | Resolved(position=position, kind=asking.Kind.COMPENSATE):
+            case (
+                Resolved(position=position, owes=True)
+                | Resolved(position=position, kind=asking.Kind.COMPENSATE)
+            ):
                 if isinstance(event.outcome, asking.Value):
                     at[position] = number
             case _:
@@ -441,4 +447,15 @@ def owed_at_the_end(history: list[Event]) -> list[str]:
     return sorted(at, key=lambda position: at[position], reverse=True)
 
 
-__all__ = ["AttemptFailed", "Run", "World", "fails", "owed_at_the_end", "play", "program", "seeds", "trees", "value_of"]
+__all__ = [
+    "AttemptFailed",
+    "Run",
+    "World",
+    "fails",
+    "owed_at_the_end",
+    "play",
+    "program",
+    "seeds",
+    "trees",
+    "value_of",
+]

@@ -114,7 +114,9 @@ def test_class_inside_a_function_has_its_qualified_name():
     class Local(Exception):
         pass
 
-    assert class_name(Local) == f"{__name__}.test_class_inside_a_function_has_its_qualified_name.<locals>.Local"
+    assert (
+        class_name(Local) == f"{__name__}.test_class_inside_a_function_has_its_qualified_name.<locals>.Local"
+    )
 
 
 def test_error_that_can_not_be_shown_is_recorded_all_the_same():
@@ -149,7 +151,13 @@ def test_is_a_goes_by_the_recorded_bases():
 
     found = {cls.__name__: failure.is_a(cls) for cls in (Expired, CardDeclined, Exception, OSError, GiveUp)}
 
-    assert found == {"Expired": True, "CardDeclined": True, "Exception": True, "OSError": False, "GiveUp": False}
+    assert found == {
+        "Expired": True,
+        "CardDeclined": True,
+        "Exception": True,
+        "OSError": False,
+        "GiveUp": False,
+    }
 
 
 def test_is_a_asks_by_name():

@@ -278,7 +278,11 @@ def test_sub_workflow_is_read_with_todays_types_too():
     """A call of a sub-workflow that was recorded before a field existed still matches."""
     program = program_of(shipping, Order("1"))
     old = Resolved(
-        position="0", kind=Kind.WORKFLOW, name="packing", args=b'{"order":{"id":"1"}}', outcome=Value(b'"packed"')
+        position="0",
+        kind=Kind.WORKFLOW,
+        name="packing",
+        args=b'{"order":{"id":"1"}}',
+        outcome=Value(b'"packed"'),
     )
 
     decision = decide(program, [old])

@@ -176,7 +176,9 @@ def test_unknown_outcome_can_be_given_up_on():
 
 def test_recorded_names_decide_not_loaded_classes():
     """An error of a class that no longer exists is judged by the names that were recorded."""
-    gone = Failure(type="Gone", message="", lineage=("old.module.Gone", "OSError", "Exception", "BaseException"))
+    gone = Failure(
+        type="Gone", message="", lineage=("old.module.Gone", "OSError", "Exception", "BaseException")
+    )
 
     found = Retry(retry_on=(OSError,)).wait_after(1, gone), Retry(retry_on=(ValueError,)).wait_after(1, gone)
 
@@ -283,7 +285,10 @@ def test_formula_stands_in_for_a_broken_callable():
             "Retry: cap is a timedelta, got '1h'\n  right:  Retry(cap=timedelta(seconds=...))",
         ),
         ({"delay": s(1)}, f"Retry: delay is a callable (attempt, error) -> timedelta, got {s(1)!r}"),
-        ({"give_up_on": ("CardDeclined",)}, "Retry: give_up_on and retry_on take exception classes, got 'CardDeclined'"),
+        (
+            {"give_up_on": ("CardDeclined",)},
+            "Retry: give_up_on and retry_on take exception classes, got 'CardDeclined'",
+        ),
         ({"retry_on": (int,)}, "Retry: give_up_on and retry_on take exception classes, got <class 'int'>"),
     ],
 )

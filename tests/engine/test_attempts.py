@@ -12,7 +12,14 @@ from qwit_durable.app import Durable
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import AttemptFailed, Resolved, Retry, Status
 from qwit_durable.engine.ports import Settings
-from qwit_durable.errors import AttemptLost, AttemptTimedOut, EncodingError, Failure, StepFailed, WorkflowFailed
+from qwit_durable.errors import (
+    AttemptLost,
+    AttemptTimedOut,
+    EncodingError,
+    Failure,
+    StepFailed,
+    WorkflowFailed,
+)
 from qwit_durable.language.context import current
 from qwit_durable.language.step import step
 from qwit_durable.language.verbs import gather

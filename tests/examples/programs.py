@@ -20,12 +20,8 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def run_module(*command: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
-    return run_python("-m", *command, folder=folder, **env)
-
-
-def run_python(*command: str, folder: Path, **env: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", *command],
+        [sys.executable, "-W", "error", "-m", *command],
         cwd=folder,
         env=environment(**env),
         capture_output=True,

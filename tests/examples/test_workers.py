@@ -1,12 +1,11 @@
 from __future__ import annotations
 
-from tests.examples.programs import run_module, run_python, running
+from tests.examples.programs import run_module, running
 
 
 def test_a_producer_gets_its_value_from_workers_over_redis_and_postgres(tmp_path, postgres_url, redis_url):
     where = {"QWIT_STORE_URL": postgres_url, "REDIS_URL": redis_url}
-    qwit = ("-c", "from qwit_durable.cli.main import main; main()")
-    migrated = run_python(*qwit, "migrate", folder=tmp_path, **where)
+    migrated = run_module("qwit_durable", "migrate", folder=tmp_path, **where)
     assert migrated.returncode == 0, migrated.stderr
 
     worker = ("dramatiq", "examples.workers.app", "--processes", "2", "--threads", "2")

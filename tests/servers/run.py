@@ -28,7 +28,7 @@ _owned: tuple[Path, subprocess.Popen[bytes]] | None = None
 
 def run_directory() -> Path:
     """The directory of this run; made, with its janitor, on the first call of the first process."""
-    global _owned  # noqa: PLW0603 - there is one per process by nature
+    global _owned
     known = os.environ.get(_VARIABLE)
     if known:
         return Path(known)
@@ -51,7 +51,7 @@ def is_owner() -> bool:
 
 def close_run_directory() -> None:
     """Have everything of this run ended and removed, if this process owns it; returns when that is done."""
-    global _owned  # noqa: PLW0603
+    global _owned
     if _owned is None:
         return
     _, keeper = _owned

@@ -59,7 +59,7 @@ def _fire(session: Session, timer: TimerRow) -> Ring | None:
 
 def ring_due(session: Session, write: RingDue) -> Rings:
     """Name the tasks nobody has begun and put off their next ringing: 2 s, 4 s, … up to a minute."""
-    rings = []
+    rings: list[Ring] = []
     due = session.due_tasks(write.limit, write.queues)
     for task in due:
         wait = min(_FIRST_RING * 2 ** min(task.rings, 10), _LAST_RING)

@@ -126,9 +126,8 @@ def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) 
         session.drop_timer(run.id, position)
     for timer in write.timers:
         session.put_timer(timer)
-    for child in write.starts:
-        if session.run(child.id) is None and (ring := open_run(session, child)) is not None:
-            rings.append(ring)
+    fresh = [child for child in write.starts if session.run(child.id) is None]
+    rings.extend(ring for child in fresh if (ring := open_run(session, child)) is not None)
     for reopen in write.reopens:
         rings.extend(_reopen(session, reopen))
 

@@ -102,7 +102,7 @@ def lead(session: Session, write: Lead) -> Accepted | Refused:
 
 def wake_stuck(session: Session, write: WakeStuck) -> Rings:
     """Ask for a turn of each run that is stuck over its code."""
-    rings = []
+    rings: list[Ring] = []
     for live in session.stuck_over_code(write.limit):
         was = status_before(live.reason)
         freed = attrs.evolve(live, status=was, reason=None, owner=None, begun=False, lost=0, awaiting=0)

@@ -7,7 +7,8 @@ between; behind one that does not know prepared statements, say `?prepare_thresh
 from __future__ import annotations
 
 import select
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
@@ -130,6 +131,23 @@ def adapt(connection: Connection) -> None:
     adapters.register_loader("jsonb", _JsonTextLoader)
 
 
+@contextmanager
+def _one_trip(connection: Connection) -> Iterator[None]:
+    """Send what is asked for within without waiting, then wait for all of it. Raises the first error alone."""
+    first: psycopg.Error | None = None
+    try:
+        with connection.pipeline():
+            try:
+                yield
+            except psycopg.Error as error:
+                # Kept from the driver, which would log that what came after it failed too.
+                first = error
+    except psycopg.Error as error:
+        raise first or error from None
+    if first is not None:
+        raise first
+
+
 class PgStatements(Statements):
     """Carries out SQL on one connection; several statements at once cost one round trip."""
 
@@ -142,7 +160,7 @@ class PgStatements(Statements):
     def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[Sequence[Columns]]:
         """Carry out several statements in one round trip and answer the rows of each. Each sees what came before it."""
         cursors = []
-        with self._connection.pipeline():
+        with _one_trip(self._connection):
             for sql, params in questions:
                 cursors.append(self._connection.cursor(binary=True).execute(sql.encode(), params or None))
         # `rownumber` tells whether there are rows; `description` would too, and costs more than the query.
@@ -150,7 +168,7 @@ class PgStatements(Statements):
 
     def many(self, changes: Sequence[Change], *, end: str | None = None) -> None:
         """Carry out statements in one round trip, and then `end`."""
-        with self._connection.pipeline():
+        with _one_trip(self._connection):
             for sql, rows in changes:
                 cursor = self._connection.cursor()
                 if len(rows) == 1:
