@@ -153,8 +153,8 @@ def _waits(reader: Reader, facts: Facts, live: LiveRow, reason: Reason | None) -
 
 
 def _children_to_explain(facts: Facts) -> set[object]:
-    """Open sub-workflows, those that need a person first."""
-    found = [child for child in facts.children.values() if child.outcome is None]
+    """The sub-workflows that are waited for: those that need a person first, else in the order of their calls."""
+    found = [child for position in facts.standing.open if (child := facts.child_at(position)) is not None]
     found.sort(key=lambda child: child.status is not Status.STUCK)
     return {child.run.id for child in found[:_CHILDREN_AT_ONCE]}
 

@@ -118,9 +118,10 @@ class Explanation:
         return next((found for wait in self.waits if wait.child and (found := wait.child.stuck)), None)
 
     def lines(self) -> list[str]:
-        """The text and the waits, the waits indented; of very many only the first."""
+        """The text and the waits, the waits indented; of very many only some, what is stuck before the others."""
         lines = self.text.splitlines()
-        for wait in self.waits[:_SHOWN_WAITS]:
+        by_need = sorted(self.waits, key=lambda wait: wait.child is None or wait.child.stuck is None)
+        for wait in self.waits if len(by_need) <= _SHOWN_WAITS else by_need[:_SHOWN_WAITS]:
             lines.extend(f"  {line}" for line in wait.lines())
         if len(self.waits) > _SHOWN_WAITS:
             lines.append(f"  … and for {len(self.waits) - _SHOWN_WAITS:,} more")

@@ -24,6 +24,7 @@ from qwit_durable.errors import (
     WorkflowTerminated,
 )
 from qwit_durable.stores.answers import Accepted, Refused
+from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.reasons import read_reason
 from qwit_durable.stores.rows import OutcomeRow, RunView
 from qwit_durable.stores.writes import Deliver
@@ -208,7 +209,7 @@ class Handle(Generic[R]):
         self._deliver(Verb.SKIP, OperatorActed(verb=Verb.SKIP, reason=reason, value=data))
 
     def _deliver(self, verb: Verb, event: SignalReceived | CancelRequested | OperatorActed) -> None:
-        answer = self._access.write(Deliver(run_id=self._target(verb), event=event))
+        answer = self._access.write(self._delivery(verb, event))
         match answer:
             case Accepted(rings=rings):
                 self._access.ring(rings)
@@ -221,6 +222,10 @@ class Handle(Generic[R]):
             case _:
                 msg = f"the store answered {answer!r} to {verb}"
                 raise AssertionError(msg)
+
+    def _delivery(self, verb: Verb, event: SignalReceived | CancelRequested | OperatorActed) -> Deliver:
+        ring_after = RING_GRACE if self._access.can_ring else timedelta(0)
+        return Deliver(run_id=self._target(verb), event=event, ring_after=ring_after)
 
     def _target(self, verb: Verb) -> UUID:
         """Retry and skip go to the sub-workflow that is stuck, if this run only waits for it."""

@@ -256,13 +256,12 @@ class PostgresStore(SqlReader):
         return answers
 
     def _clean_up(self, here: _InProcess, connection: Connection, error: BaseException) -> None:
-        """Leave the connection as new, or give it up: always when the thread was interrupted from outside."""
-        if (
-            not isinstance(error, Exception)
-            or isinstance(error, _Unwritten)
-            or connection.closed
-            or is_lost(error)
-        ):
+        """Leave the connection as new, or give it up.
+
+        That is done when the thread was interrupted from outside, and after each of the server's errors: what stood
+        behind it in a round trip was not carried out, and the driver would count on it all the same.
+        """
+        if not isinstance(error, Exception) or isinstance(error, _Unwritten | psycopg.Error):
             self._discard(here)
             return
         try:

@@ -132,10 +132,10 @@ class Release:
 class Commit:
     """One transition of a held run: all of it or nothing.
 
-    Refused as `Fenced` when the caller no longer holds the run under `epoch`; as `Conflict` when `head` is given and
-    the history has grown by somebody else's event. `settle` ends commands nobody waits for, each given as the event
-    that is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are; attempts under way are asked to
-    stop and sub-workflows are cancelled, and their outcome is waited for.
+    Refused as `Fenced` when the caller no longer holds the run under `epoch`; as `Conflict` when `head` is
+    given and the history has grown by somebody else's event. `settle` ends commands nobody waits for, each
+    given as the event that is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are;
+    attempts under way are asked to stop and sub-workflows are cancelled, and their outcome is waited for.
     """
 
     run_id: UUID
@@ -194,10 +194,14 @@ class FailTask:
 
 @attrs.frozen(kw_only=True)
 class Deliver:
-    """A signal, a cancel or an operator's verb for a run. Refused by the table `core.status.VERBS`."""
+    """A signal, a cancel or an operator's verb for a run. Refused by the table `core.status.VERBS`.
+
+    `ring_after` is when the sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody.
+    """
 
     run_id: UUID
     event: SignalReceived | CancelRequested | OperatorActed
+    ring_after: timedelta = timedelta(0)
 
 
 # -- keeping things moving -------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from tests.acceptance.checks import approve, assert_nothing_is_left, assert_reco
 from tests.acceptance.conftest import migrate
 from tests.servers import PostgresServer
 
-_ORDERS = 20
+_ORDERS = 40
 
 
 def _restart(server: PostgresServer) -> None:
@@ -48,9 +48,9 @@ def test_nothing_is_lost_while_the_database_is_away(
     for handle in handles:
         approve(handle)
 
-    for each in harm:
-        wanted = ledger.count("attempt") + 25
-        workers.until(lambda wanted=wanted: ledger.count("attempt") >= wanted, "work goes on")
+    for part, each in enumerate(harm, start=1):
+        wanted = part * _ORDERS * len(work.effects_of("any")) // (len(harm) + 1)
+        workers.until(lambda wanted=wanted: ledger.count("effect") >= wanted, "work goes on")
         each(server)
 
     for n, handle in enumerate(handles):

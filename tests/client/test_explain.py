@@ -889,6 +889,30 @@ def test_of_very_many_waits_only_the_first_are_written_out() -> None:
     assert "… and for 30 more" in str(explanation)
 
 
+def test_of_very_many_sub_workflows_the_stuck_ones_are_explained_and_of_the_others_the_status_is_told() -> (
+    None
+):
+    shop = Shop()
+    broken.add("refund")
+    handle = shop.start(big_family)
+
+    shop.settle(until=shop.clock.now() + timedelta(minutes=1))
+    explanation = handle.explain()
+    explained = [wait.child for wait in explanation.waits if wait.child is not None]
+
+    assert len(explanation.waits) == 25
+    assert len(explained) == 20
+    assert explanation.stuck is not None
+    assert explanation.stuck.workflow == "failing"
+    assert "running) at 0.20, which has not ended" in explanation.waits[20].text
+    assert "OSError: refund is broken" in str(explanation)
+
+
+@workflow
+def big_family() -> Workflow[None]:
+    yield from gather(*(sleeper() for _ in range(24)), failing("a"))
+
+
 @workflow
 def crowd() -> Workflow[None]:
     yield from gather(*(sleep(timedelta(hours=1)) for _ in range(50)))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
-import attrs
 import pytest
 
 from qwit_durable.client.handle import Handle
@@ -103,27 +102,24 @@ class WatchedStore:
         return getattr(self._store, name)
 
 
-@attrs.define
 class World:
-    """What the steps of this file do."""
+    """The process that a test plays, over a watched store."""
 
     store: WatchedStore
     environment: Environment
-    broken_undo: bool = False
-    calls: list[str] = attrs.field(factory=list)
+    broken_undo: bool
 
 
-world: World
+world = World()
 
 
 @pytest.fixture(autouse=True)
-def fresh_world() -> World:
+def fresh_world() -> None:
     """One process over one watched store."""
-    global world
     clock = ManualClock()
-    store = WatchedStore(MemoryStore(clock))
-    world = World(store, Environment(store, clock=clock))  # type: ignore[arg-type]
-    return world
+    world.store = WatchedStore(MemoryStore(clock))
+    world.environment = Environment(world.store, clock=clock)  # type: ignore[arg-type]
+    world.broken_undo = False
 
 
 @step
@@ -133,7 +129,6 @@ def hold() -> str:
 
 @hold.undo(retry=Retry(max_attempts=2, first=timedelta(hours=1)))
 def free() -> None:
-    world.calls.append("free")
     if world.broken_undo:
         raise OSError("locked")
 

@@ -431,7 +431,7 @@ def test_recorded_value_that_can_not_be_stored_is_raised_in_the_body():
 
     @workflow
     def recording() -> Workflow[Any]:
-        return (yield from record(lambda: object()))
+        return (yield from record(object))
 
     failed = failure_of(recording)
 

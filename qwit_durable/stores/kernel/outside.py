@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 
 from qwit_durable.core import (
@@ -38,13 +40,13 @@ def deliver(session: Session, write: Deliver) -> Accepted | Refused:
         case SignalReceived(dedupe_id=dedupe_id):
             if dedupe_id is not None and not session.is_new_signal(write.run_id, dedupe_id):
                 return Accepted(repeated=True)
-            _, ring = append(session, live, [write.event], wake=True)
+            _, ring = append(session, live, [write.event], wake=True, grace=write.ring_after)
             return Accepted(rings=(ring,) if ring is not None else ())
         case CancelRequested():
-            rings = cancel_run(session, write.run_id, write.event)
+            rings = cancel_run(session, write.run_id, write.event, grace=write.ring_after)
             return Accepted(rings=tuple(rings), repeated=live.cancel_asked)
         case OperatorActed():
-            return _operate(session, live, write.event)
+            return _operate(session, live, write.event, write.ring_after)
 
 
 def _verb(write: Deliver) -> Verb:
@@ -67,27 +69,27 @@ def _refuse_ended(session: Session, write: Deliver, verb: Verb) -> Accepted | Re
     return Accepted(repeated=True) if repeated else Refused(reason="ended", status=outcome.status)
 
 
-def _operate(session: Session, live: LiveRow, event: OperatorActed) -> Accepted:
+def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timedelta) -> Accepted:
     run = session.run(live.run_id)
     assert run is not None
     match event.verb:
         case Verb.RETRY | Verb.SKIP:
             resumed = status_before(live.reason)
             live = attrs.evolve(live, status=resumed, reason=None, lost=0, owner=None, begun=False)
-            _, ring = append(session, live, [event], wake=True)
+            _, ring = append(session, live, [event], wake=True, grace=grace)
             return Accepted(rings=(ring,) if ring is not None else ())
         case Verb.PAUSE:
             if live.status is Status.PAUSED:
                 return Accepted(repeated=True)
             reason = Reason(kind="operator", text=event.reason or "paused by an operator", was=live.status)
             live = attrs.evolve(live, status=Status.PAUSED, reason=reason.encode())
-            append(session, live, [event], wake=True)
+            append(session, live, [event], wake=True, grace=grace)
             return Accepted()
         case Verb.RESUME:
             if live.status is not Status.PAUSED:
                 return Accepted(repeated=True)
             live = attrs.evolve(live, status=_status_to_resume(session, run, live), reason=None)
-            live, ring = append(session, live, [event], wake=True)
+            live, ring = append(session, live, [event], wake=True, grace=grace)
             return Accepted(rings=(ring,) if ring is not None else ())
         case Verb.TERMINATE:
             _terminate(session, run, live, event)

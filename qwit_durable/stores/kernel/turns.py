@@ -167,13 +167,17 @@ def _settle(session: Session, run: RunRow, template: Resolved, rings: list[Ring]
     return attrs.evolve(template, outcome=Dropped(begun=task.attempt > 0))
 
 
-def cancel_run(session: Session, run_id: UUID, event: CancelRequested) -> list[Ring]:
+def cancel_run(
+    session: Session, run_id: UUID, event: CancelRequested, *, grace: timedelta = RING_GRACE
+) -> list[Ring]:
     """Record a cancel once; the first cause wins."""
     live = session.live(run_id)
     if live is None or live.cancel_asked or live.status is Status.COMPENSATING:
         return []
     status = Status.RUNNING if live.status is Status.SCHEDULED else live.status
-    live, ring = append(session, attrs.evolve(live, cancel_asked=True, status=status), [event], wake=True)
+    live, ring = append(
+        session, attrs.evolve(live, cancel_asked=True, status=status), [event], wake=True, grace=grace
+    )
     return [ring] if ring is not None else []
 
 

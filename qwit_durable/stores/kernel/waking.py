@@ -53,7 +53,13 @@ def ask_for_turn(
 
 
 def append(
-    session: Session, live: LiveRow, events: Sequence[Event], *, wake: bool, successes: int = 0
+    session: Session,
+    live: LiveRow,
+    events: Sequence[Event],
+    *,
+    wake: bool,
+    successes: int = 0,
+    grace: timedelta = RING_GRACE,
 ) -> tuple[LiveRow, Ring | None]:
     """Append somebody else's events to a run, and ask for its turn if it is free and it is time.
 
@@ -67,4 +73,4 @@ def append(
         return live, None
     run = session.run(live.run_id)
     assert run is not None
-    return live, ask_for_turn(session, run)
+    return live, ask_for_turn(session, run, grace=grace)
