@@ -80,7 +80,7 @@ class Encoding:
             "scheduled": self._scheduled,
             "attempt_failed": self._attempt_failed,
             "signal_received": self._signal_received,
-            "timer_fired": lambda position, *_: TimerFired(position=position),
+            "timer_fired": self._timer_fired,
             "cancel_requested": self._cancel_requested,
             "deadline_passed": self._deadline_passed,
             "unwind_started": self._unwind_started,
@@ -210,6 +210,9 @@ class Encoding:
             due=to_time(found.get("due")),
             queued=found.get("queued", False),
         )
+
+    def _timer_fired(self, position: str, *_: Any) -> TimerFired:
+        return TimerFired(position=position)
 
     def _attempt_failed(
         self, position: str, name: str, attempt: int, _: bytes, value: bytes, detail: bytes

@@ -291,7 +291,7 @@ class MemoryStore:
             found: list[RunView] = []
             for run_id in sorted(self._rows.run, reverse=True):
                 view = self._view(run_id)
-                if view is not None and _is_wanted(view, query):
+                if view is not None and query.wants(view):
                     found.append(view)
                     if len(found) == query.limit:
                         break
@@ -335,20 +335,3 @@ class MemoryStore:
         with self._lock:
             live, task = self._rows.live.get(run_id), self._rows.task.get((run_id, position))
             return live is None or live.cancel_asked or (task is not None and task.cancelled)
-
-
-def _is_wanted(view: RunView, query: RunQuery) -> bool:
-    run = view.run
-    return (
-        run.namespace == query.namespace
-        and (not query.statuses or view.status in query.statuses)
-        and (query.workflow is None or run.workflow == query.workflow)
-        and all(_is_same(run.attributes.get(name), value) for name, value in query.attributes.items())
-        and not (query.roots_only and run.parent_id is not None)
-        and (query.before is None or run.id < query.before)
-    )
-
-
-def _is_same(found: object, wanted: object) -> bool:
-    """Equality as JSON has it: true is not 1."""
-    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)

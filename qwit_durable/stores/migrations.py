@@ -42,7 +42,7 @@ class Migration:
 @cache
 def migrations(dialect: str) -> tuple[Migration, ...]:
     """All steps for a database, in order."""
-    found = []
+    found: list[Migration] = []
     for file in resources.files("qwit_durable.stores").joinpath("schema").iterdir():
         stem, _, kind = file.name.removesuffix(".sql").partition(".")
         if file.name.endswith(".sql") and kind == dialect:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -138,7 +138,7 @@ class PostgresStore(SqlReader):
         return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
 
     @contextmanager
-    def _apart(self) -> Iterator[Connection]:
+    def _apart(self) -> Generator[Connection]:
         """A connection for one errand."""
         with self._address.connect() as connection:
             try:
@@ -221,7 +221,7 @@ class PostgresStore(SqlReader):
 
     def _repeated(self, here: _InProcess, carry_out: Callable[[PgStatements], _T]) -> _T:
         """Carry something out, all or nothing; again where it lost a race or had written nothing yet."""
-        last: psycopg.Error
+        last: psycopg.Error | None = None
         for _ in range(_REPEATS):
             connection = self._writer(here)
             try:
@@ -240,6 +240,7 @@ class PostgresStore(SqlReader):
                         raise StoreError(msg) from error
                     case _:
                         raise
+        assert last is not None
         raise explain(last, self._address.where) from last
 
     def _transact(self, statements: PgStatements, writes: Sequence[Write]) -> Sequence[Answer]:

@@ -44,6 +44,23 @@ class RunQuery:
     before: UUID | None = None
     limit: int = 100
 
+    def wants(self, view: RunView) -> bool:
+        """Whether a run is one of those asked for; `limit` aside."""
+        run = view.run
+        return (
+            run.namespace == self.namespace
+            and (not self.statuses or view.status in self.statuses)
+            and (self.workflow is None or run.workflow == self.workflow)
+            and all(_is_same(run.attributes.get(name), value) for name, value in self.attributes.items())
+            and not (self.roots_only and run.parent_id is not None)
+            and (self.before is None or run.id < self.before)
+        )
+
+
+def _is_same(found: object, wanted: object) -> bool:
+    """Equality as JSON has it: true is not 1."""
+    return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
+
 
 class Reader(Protocol):
     """Consistent reads; none of them locks."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -136,7 +136,7 @@ class SqliteStore(SqlReader):
         return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def _writing(self) -> Generator[sqlite3.Connection]:
         """The one connection that writes, for this thread alone."""
         here = self._here
         with here.lock, self._explained():
@@ -248,7 +248,7 @@ class SqliteStore(SqlReader):
     # -- errors ------------------------------------------------------------------------------------------------
 
     @contextmanager
-    def _explained(self) -> Iterator[None]:
+    def _explained(self) -> Generator[None]:
         try:
             yield
         except sqlite3.Error as error:

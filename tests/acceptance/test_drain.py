@@ -6,7 +6,7 @@ from qwit_durable.core import AttemptFailed
 from tests.acceptance import work
 from tests.acceptance.checks import assert_nothing_is_left, assert_recorded_once, result
 
-_STEPS = 150
+_STEPS = 500
 
 
 def test_a_worker_that_is_told_to_stop_hands_a_long_run_over_without_burning_an_attempt(

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Kind, Reopened, Resolved, Retry, Status, UnwindStarted, Value
+from qwit_durable.core import Completed, Reopened, Resolved, Retry, Status, UnwindStarted
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import SignalTimeout
 from qwit_durable.language.context import current
@@ -21,6 +21,7 @@ from qwit_durable.language.step import step
 from qwit_durable.language.verbs import compensate, gather, new_uuid, sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.rows import RunView
 from qwit_durable.testing.environment import Environment
 from tests.core import simulated
 from tests.core.simulated import All, Block, Boom, Do, Guarded, Hear, Nap, Note, Owe, Sub
@@ -29,104 +30,125 @@ from tests.engine.mortal import MortalStore, ProcessDied
 QUICK = Retry(max_attempts=4, first=timedelta(seconds=1))
 
 
-@attrs.define
 class Ledger:
-    """Effects by the key of their command: a well-made step does nothing twice under one key."""
+    """What was done to the outside and undone again, by a label of each step, kept beside the histories."""
 
-    done: set[str] = attrs.field(factory=set)
-    undone: list[str] = attrs.field(factory=list)
-    keys_of_undos: Counter[str] = attrs.field(factory=Counter)
-    attempts: Counter[str] = attrs.field(factory=Counter)
+    def __init__(self) -> None:
+        self.clear()
+
+    def clear(self) -> None:
+        self.done: set[str] = set()
+        self.undone: list[str] = []
+        self.attempts: Counter[str] = Counter()
+        self.undos: Counter[str] = Counter()
+
+    def standing(self, kind: str) -> set[str]:
+        """Effects of one kind of step that nobody undid."""
+        return {label for label in self.done - set(self.undone) if label.startswith(kind)}
 
 
 ledger = Ledger()
 
 
-def do(fate: str) -> str:
+def do(label: str, fate: str) -> str:
     key = current().idempotency_key
     ledger.attempts[key] += 1
     if fate == "fails" or (fate == "retries" and ledger.attempts[key] < 3):
         raise ValueError(fate)
-    ledger.done.add(key)
-    return key
+    ledger.done.add(label)
+    return label
 
 
-def undo(key: str | None) -> None:
-    mine = current().idempotency_key
-    ledger.keys_of_undos[mine] += 1
-    if key is not None and ledger.keys_of_undos[mine] == 1:
-        ledger.undone.append(key)
-
-
-@step(retry=QUICK)
-def plain(fate: str) -> str:
-    return do(fate)
+def undo(label: str) -> None:
+    key = current().idempotency_key
+    ledger.undos[key] += 1
+    if ledger.undos[key] == 1:
+        ledger.undone.append(label)
 
 
 @step(retry=QUICK)
-def owing(fate: str) -> str:
-    return do(fate)
+def plain(label: str, fate: str) -> str:
+    return do(label, fate)
+
+
+@step(retry=QUICK)
+def owing(label: str, fate: str) -> str:
+    return do(label, fate)
 
 
 @owing.undo
-def undo_owing(result: str) -> None:
-    undo(result)
+def undo_owing(label: str, result: str) -> None:
+    assert result == label
+    undo(label)
 
 
 @step(retry=QUICK)
-def half(fate: str) -> str:
-    return do(fate)
+def half(label: str, fate: str) -> str:
+    return do(label, fate)
 
 
 @half.undo(when="attempted")
-def undo_half(result: str | None) -> None:
-    undo(result)
+def undo_half(label: str, result: str | None) -> None:
+    assert result in {label, None}
+    undo(label)
 
 
 @step
-def retract() -> None:
-    undo(None)
+def retract(label: str) -> None:
+    undo(label)
 
 
 @workflow
-def kid(fate: str) -> Workflow[str]:
+def kid(label: str, fate: str) -> Workflow[str]:
     if fate != "plain":
-        yield from gather(owing("works"), half("works"))
+        yield from gather(owing(f"owing {label}a", "works"), half(f"half {label}b", "works"))
     yield from sleep(timedelta(seconds=3))
     if fate == "fails":
         raise ValueError(fate)
     return fate
 
 
-STEPS = {None: plain, "completed": owing, "attempted": half}
+STEPS = {None: ("plain", plain), "completed": ("owing", owing), "attempted": ("half", half)}
 
 
-def call(node: Any, dispatch: Any) -> Any:
+@attrs.frozen
+class Place:
+    """A place in a program, which labels what is done there."""
+
+    path: str
+    dispatch: Any
+
+    def below(self, index: int) -> Place:
+        return Place(f"{self.path}.{index}", self.dispatch)
+
+
+def call(node: Any, at: Place) -> Any:
     """The call that a leaf stands for; None for what is a branch."""
     match node:
         case Do(fate=fate, undo=undo):
-            return STEPS[undo].options(dispatch=dispatch)(fate)
+            kind, made = STEPS[undo]
+            return made.options(dispatch=at.dispatch)(f"{kind} {at.path}", fate)
         case Sub(fate=fate):
-            return kid(fate)
+            return kid(f"kid {at.path}", fate)
         case Nap():
             return sleep(timedelta(seconds=2))
         case Owe():
-            return compensate(retract())
+            return compensate(retract(f"retract {at.path}"))
         case Note():
             return new_uuid()
         case All(members=members, limit=limit):
-            return gather(*(member(inner, dispatch) for inner in members), limit=limit)
+            return gather(*(member(m, at.below(n)) for n, m in enumerate(members)), limit=limit)
         case _:
             return None
 
 
-def member(node: Any, dispatch: Any) -> Any:
+def member(node: Any, at: Place) -> Any:
     """A call where the node is a leaf, else a generator."""
-    found = call(node, dispatch)
-    return branch(node, dispatch) if found is None else found
+    found = call(node, at)
+    return branch(node, at) if found is None else found
 
 
-def branch(node: Any, dispatch: Any) -> Any:
+def branch(node: Any, at: Place) -> Any:
     """What the tree says, in the language."""
     match node:
         case Boom():
@@ -135,15 +157,15 @@ def branch(node: Any, dispatch: Any) -> Any:
             with suppress(SignalTimeout):
                 yield from wait_signal(name, timeout=timedelta(seconds=1) if times_out else None)
         case Block(nodes=nodes):
-            for inner in nodes:
-                yield from branch(inner, dispatch)
+            for index, inner in enumerate(nodes):
+                yield from branch(inner, at.below(index))
         case Guarded(block=block, handler=handler):
             try:
-                yield from branch(block, dispatch)
+                yield from branch(block, at.below(0))
             except Exception:  # noqa: BLE001 - a careless saga
-                yield from branch(handler, dispatch)
+                yield from branch(handler, at.below(1))
         case _:
-            yield from call(node, dispatch)
+            yield from call(node, at)
 
 
 programs: dict[int, Block] = {}
@@ -151,7 +173,7 @@ programs: dict[int, Block] = {}
 
 @workflow
 def tree(number: int, dispatch: str | None) -> Workflow[str]:
-    yield from branch(programs[number], dispatch)
+    yield from branch(programs[number], Place("", dispatch))
     return "done"
 
 
@@ -164,6 +186,10 @@ class Weather:
     dies_at: int | None
     after: bool
     cancel_at: int | None
+
+    @property
+    def is_calm(self) -> bool:
+        return self.dies_at is None and self.cancel_at is None
 
 
 weathers = st.builds(
@@ -178,7 +204,7 @@ weathers = st.builds(
 
 def play(program: Block, weather: Weather) -> tuple[Environment, Any]:
     """Run the program to its end, in one process or, once that has died, in a second one."""
-    ledger.__init__()  # type: ignore[misc]
+    ledger.clear()
     programs[0] = program
     clock = ManualClock()
     truth = MemoryStore(clock)
@@ -216,48 +242,39 @@ def signal(environment: Environment, times: int) -> None:
 
 
 def check(environment: Environment, handle: Any, program: Block, weather: Weather) -> None:
-    run_id = handle.run().run_id
-    history = [entry.event for entry in environment.store.history(run_id)]
-    status = handle.status()
+    """The run has ended, its histories are in order, and nothing that is owed was forgotten or undone twice."""
+    status, run_id = handle.status(), handle.run().run_id
     assert status.is_ended, handle.explain()
-    disturbed = weather.cancel_at is not None or weather.dies_at is not None
-    if not disturbed:
+    if weather.is_calm:
         failed = {Status.FAILED, Status.COMPENSATED}
         assert status in (failed if simulated.fails(program) else {Status.COMPLETED})
-        assert not ledger.attempts or max(ledger.attempts.values()) <= 4
-    runs = [environment.store.view(run_id), *environment.store.children(run_id)]
-    owed: set[str] = set()
-    for view in runs:
+        assert max(ledger.attempts.values(), default=1) <= 4
+        assert max(ledger.undos.values(), default=1) == 1
+    for view in (environment.store.view(run_id), *environment.store.children(run_id)):
         assert view is not None
-        assert view.outcome is not None, view
-        assert not environment.store.tasks(view.run.id)
-        assert not environment.store.timers(view.run.id)
-        events = [entry.event for entry in environment.store.history(view.run.id)]
-        positions = [event.position for event in events if isinstance(event, Resolved)]
-        assert max(Counter(positions).values(), default=1) == 1
-        plans = [event.plan for event in events if isinstance(event, UnwindStarted)]
-        unwound = plans or [event for event in events if isinstance(event, Reopened)]
-        values = {
-            event.outcome.data.decode().strip('"')
-            for event in events
-            if isinstance(event, Resolved) and event.kind is Kind.STEP and isinstance(event.outcome, Value)
-        }
-        if unwound:
-            owed |= {
-                event.outcome.data.decode().strip('"')
-                for event in events
-                if isinstance(event, Resolved)
-                and event.name in {"owing", "half"}
-                and event.kind is Kind.STEP
-                and isinstance(event.outcome, Value)
-            }
-        assert values - {"null"} <= ledger.done
-    assert set(ledger.undone) == owed
-    assert len(ledger.undone) == len(owed)
+        check_run(environment, view)
+    assert len(ledger.undone) == len(set(ledger.undone))
     if status is Status.COMPLETED:
-        assert not [event for event in history if isinstance(event, UnwindStarted)]
-    elif weather.dies_at is None:
-        assert max(ledger.keys_of_undos.values(), default=1) == 1
+        assert not [label for label in ledger.undone if "kid" not in label]
+    else:
+        assert ledger.standing("half") == set()
+        assert ledger.standing("owing") == set() or weather.dies_at is not None
+
+
+def check_run(environment: Environment, view: RunView) -> None:
+    """One run of the tree has ended with one outcome a command, its plan followed in order, and nothing left to do."""
+    assert view.outcome is not None, view
+    assert not environment.store.tasks(view.run.id)
+    assert not environment.store.timers(view.run.id)
+    events = [entry.event for entry in environment.store.history(view.run.id)]
+    resolved = [event.position for event in events if isinstance(event, Resolved)]
+    assert max(Counter(resolved).values(), default=1) == 1
+    plans = [event.plan for event in events if isinstance(event, UnwindStarted)]
+    if any(isinstance(event, Reopened) for event in events):
+        plans.extend(event.owed for event in events if isinstance(event, Completed))
+    assert len(plans) <= 1
+    owed = [f"~{debt.position}" for plan in plans for debt in plan]
+    assert [position for position in resolved if position.startswith("~")] == owed
 
 
 @settings(max_examples=60, deadline=None)

@@ -13,8 +13,8 @@ from qwit_durable.testing.contract.model import store_machine
 from tests.stores.places import UnsyncedStore, emptied, migrate, opened, sqlite_url
 
 SETTINGS = settings(
-    max_examples=60,
-    stateful_step_count=25,
+    max_examples=50,
+    stateful_step_count=20,
     deadline=None,
     derandomize=True,
     suppress_health_check=list(HealthCheck),

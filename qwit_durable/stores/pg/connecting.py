@@ -7,7 +7,7 @@ between; behind one that does not know prepared statements, say `?prepare_thresh
 from __future__ import annotations
 
 import select
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -132,7 +132,7 @@ def adapt(connection: Connection) -> None:
 
 
 @contextmanager
-def _one_trip(connection: Connection) -> Iterator[None]:
+def _one_trip(connection: Connection) -> Generator[None]:
     """Send what is asked for within without waiting, then wait for all of it. Raises the first error alone."""
     first: psycopg.Error | None = None
     try:
@@ -159,7 +159,7 @@ class PgStatements(Statements):
 
     def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[Sequence[Columns]]:
         """Carry out several statements in one round trip and answer the rows of each. Each sees what came before it."""
-        cursors = []
+        cursors: list[psycopg.Cursor[tuple[Any, ...]]] = []
         with _one_trip(self._connection):
             for sql, params in questions:
                 cursors.append(self._connection.cursor(binary=True).execute(sql.encode(), params or None))

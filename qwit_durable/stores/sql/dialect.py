@@ -42,10 +42,6 @@ def _same(value: _T) -> _T:
     return value
 
 
-def _utc(at: datetime) -> datetime:
-    return at
-
-
 @attrs.frozen(kw_only=True)
 class Dialect:
     """One database's ways.
@@ -63,7 +59,7 @@ class Dialect:
     id_out: Callable[[Any], UUID]
     time_in: Callable[[datetime], Any]
     time_out: Callable[[Any], datetime]
-    _finished: dict[str, str] = attrs.field(factory=dict, init=False, eq=False, repr=False)
+    _finished: dict[str, str] = attrs.field(factory=dict[str, str], init=False, eq=False, repr=False)
 
     def sql(self, text: str) -> str:
         """Finish a statement: `{live}` becomes the table's full name, `?` the mark."""

@@ -61,7 +61,7 @@ class Mapped(Generic[_K, _R]):
 
     def take(self, rows: Iterable[Columns]) -> list[_R]:
         """Rows that a statement has answered, as this batch sees them; nothing may be waiting to be written."""
-        taken = []
+        taken: list[_R] = []
         for columns in rows:
             row = self._table.row_out(columns)
             self._found[self._table.key_of(row)] = row
@@ -93,7 +93,9 @@ class Mapped(Generic[_K, _R]):
         updates: list[Columns] = []
         deletes: list[Columns] = []
         # In the order of keys: rows that are not locked yet are locked in that order.
-        for key in sorted(self._changed):  # type: ignore[type-var]
+        changed: Any = self._changed
+        keys: list[_K] = sorted(changed)
+        for key in keys:
             row = self._changed[key]
             if key not in self._found:
                 if row is None:

@@ -64,7 +64,9 @@ class SqlReader:
 
     def _has_attribute(self, name: str, value: str | float | bool) -> tuple[str, list[Any]]:  # noqa: FBT001 - a value
         """The condition that a run has an attribute of that value, and its parameters."""
-        kinds = {bool: ("true", "false"), str: ("text",)}.get(type(value), ("integer", "real"))
+        kinds: tuple[str, ...] = ("text",)
+        if not isinstance(value, str):
+            kinds = ("true", "false") if isinstance(value, bool) else ("integer", "real")
         kind = " OR ".join(f"type = '{kind}'" for kind in kinds)
         sql = f"EXISTS (SELECT 1 FROM json_each(run.attributes) WHERE key = ? AND atom = ? AND ({kind}))"
         return sql, [name, value]

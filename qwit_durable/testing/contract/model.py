@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
 from typing import Any
@@ -15,74 +15,35 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import (
-    AttemptFailed,
-    CancelRequested,
-    Cause,
-    Kind,
-    OperatorActed,
-    Resolved,
-    SignalReceived,
-    Status,
-    Value,
-    Verb,
-)
-from qwit_durable.errors import Failure
-from qwit_durable.ids import child_id
+from qwit_durable.core import Status
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import RunQuery, Store
-from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, OutcomeRow, RunRow, RunView, TimerRow, WorkerRow
-from qwit_durable.stores.writes import (
-    Acquire,
-    Beat,
-    Claim,
-    Commit,
-    Deliver,
-    Disown,
-    FailTask,
-    FireTimers,
-    Lead,
-    NewTask,
-    Reap,
-    Release,
-    Reopen,
-    Report,
-    ResolveTask,
-    Retire,
-    RingDue,
-    Start,
-    WakeStuck,
-    Write,
-)
-from qwit_durable.testing.contract.facts import events, failures, payloads, specs
+from qwit_durable.stores.writes import Write
+from qwit_durable.testing.contract.drawing import NAMESPACE, Drawing
 
-__all__ = ["contents", "store_machine"]
-
-_WORKERS = st.sampled_from([1, 2, 3])
-_POSITIONS = st.sampled_from(["0", "1", "1.0"])
-_ENOUGH_RUNS = 4
-_NAMESPACE = "model"
-_FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
-_LEASE = timedelta(seconds=10)
+__all__ = ["store_machine"]
 
 
-def contents(store: Store, run_ids: list[UUID]) -> dict[Any, Any]:
+def _rows_of(store: Store, run_ids: Sequence[UUID]) -> dict[Any, Any]:
     """All that a store's readers tell about these runs."""
-    found: dict[Any, Any] = {
+    return {
         run_id: (
             store.view(run_id),
             list(store.history(run_id)),
             list(store.tasks(run_id)),
             list(store.timers(run_id)),
-            [view.run.id for view in store.children(run_id)],
         )
         for run_id in run_ids
     }
+
+
+def _lists_of(store: Store, run_ids: Sequence[UUID]) -> dict[Any, Any]:
+    """All that a store's readers tell about several runs at once."""
+    found: dict[Any, Any] = {run_id: list(store.children(run_id)) for run_id in run_ids}
     found["workers"] = list(store.workers())
-    found["counts"] = store.counts(_NAMESPACE)
-    found["open"] = list(store.runs(RunQuery(namespace=_NAMESPACE, statuses=(Status.RUNNING, Status.PAUSED))))
-    found["ended"] = list(store.runs(RunQuery(namespace=_NAMESPACE, statuses=(Status.COMPLETED,), limit=2)))
+    found["counts"] = store.counts(NAMESPACE)
+    found["open"] = list(store.runs(RunQuery(namespace=NAMESPACE, statuses=(Status.RUNNING, Status.PAUSED))))
+    found["ended"] = list(store.runs(RunQuery(namespace=NAMESPACE, statuses=(Status.COMPLETED,), limit=2)))
     return found
 
 
@@ -106,14 +67,16 @@ class _Machine(RuleBasedStateMachine):
     def open(self) -> None:
         self.clock = ManualClock()
         self.oracle = MemoryStore(self.clock)
-        self._cleanup = ExitStack()
-        self.store = self._cleanup.enter_context(self.open_store(self.clock))
-        self.run_ids: list[UUID] = []
+        self.drawing = Drawing(self.oracle, self.clock)
+        self.cleanup = ExitStack()
+        self.store = self.cleanup.enter_context(self.open_store(self.clock))
 
     def teardown(self) -> None:
         if hasattr(self, "store"):
-            with self._cleanup:
-                assert contents(self.store, self.run_ids) == contents(self.oracle, self.run_ids)
+            with self.cleanup:
+                known = self.drawing.run_ids
+                assert _rows_of(self.store, known) == _rows_of(self.oracle, known)
+                assert _lists_of(self.store, known) == _lists_of(self.oracle, known)
 
     @rule(seconds=st.sampled_from([1, 4, 11, 40]))
     def time_passes(self, seconds: int) -> None:
@@ -121,250 +84,16 @@ class _Machine(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def one_write(self, data: st.DataObject) -> None:
-        self._apply([self._draw(data)])
+        self.apply([self.drawing.draw(data.draw)])
 
     @rule(data=st.data(), count=st.integers(2, 4))
     def a_batch(self, data: st.DataObject, count: int) -> None:
-        self._apply([self._draw(data) for _ in range(count)])
+        self.apply([self.drawing.draw(data.draw) for _ in range(count)])
 
-    def _apply(self, writes: list[Write]) -> None:
+    def apply(self, writes: list[Write]) -> None:
+        """Carry out a batch on both, and compare the answers and the rows of the runs it names."""
         wanted = self.oracle.apply(writes)
         assert self.store.apply(writes) == wanted
-        touched = {getattr(write, "run_id", None) for write in writes}
-        for run_id in [known for known in self.run_ids if known in touched]:
-            assert contents(self.store, [run_id]) == contents(self.oracle, [run_id])
-
-    # -- drawing writes that have a chance -----------------------------------------------------------------------
-
-    def _draw(self, data: st.DataObject) -> Write:
-        draw = data.draw
-        views = [view for run_id in self.run_ids if (view := self.oracle.view(run_id)) is not None]
-        lives = [view.live for view in views if view.live is not None]
-        makers: list[Callable[[Any], Write]] = [self._tend]
-        if len(lives) < _ENOUGH_RUNS:
-            makers += [self._start] * (1 if lives else 5)
-        if self.run_ids:
-            makers += [self._deliver]
-        if any(live.owner is None for live in lives):
-            makers += [self._acquire] * 3
-        if any(live.owner is not None for live in lives):
-            makers += [self._commit] * 6
-        if self._open_tasks():
-            makers += [self._work] * 5
-        make: Callable[[Any], Write] = draw(st.sampled_from(makers))
-        return make(draw)
-
-    def _new_id(self, draw: Any) -> UUID:
-        run_id: UUID = draw(st.uuids(version=4).filter(lambda found: found not in self.run_ids))
-        self.run_ids.append(run_id)
-        return run_id
-
-    def _row(self, run_id: UUID, key: str, draw: Any, **changes: Any) -> RunRow:
-        return RunRow(
-            id=run_id,
-            namespace=_NAMESPACE,
-            key=key,
-            workflow=draw(st.sampled_from(["ship", "checkout"])),
-            version=draw(st.none() | st.just("2")),
-            queue="default",
-            args=draw(payloads),
-            created_at=self.clock.now(),
-            attributes=draw(
-                st.dictionaries(st.sampled_from("ab"), st.integers(0, 2) | st.booleans(), max_size=2)
-            ),
-            **{"root_id": run_id, **changes},
-        )
-
-    def _start(self, draw: Any) -> Write:
-        run_id = self._new_id(draw)
-        key = draw(st.sampled_from(["a", "b", str(run_id)]))
-        return Start(
-            run=self._row(run_id, key, draw),
-            delay=draw(st.sampled_from([None, None, None, timedelta(seconds=5)])),
-            deadline=draw(st.none() | st.just(timedelta(seconds=20))),
-            on_conflict=draw(st.sampled_from(["attach", "fail", "replace"])),
-            ring_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=2)])),
-        )
-
-    def _view(self, draw: Any, *, held: bool) -> RunView | None:
-        views = [view for run_id in self.run_ids if (view := self.oracle.view(run_id)) is not None]
-        fitting = [view for view in views if view.live is not None and (view.live.owner is not None) is held]
-        one: RunView | None = draw(st.sampled_from(fitting * 4 + views)) if views else None
-        return one
-
-    def _acquire(self, draw: Any) -> Write:
-        view = self._view(draw, held=False)
-        head = view.live.head if view is not None and view.live is not None else 0
-        return Acquire(
-            run_id=view.run.id if view is not None else draw(st.sampled_from(self.run_ids)),
-            worker=draw(_WORKERS),
-            after=draw(st.integers(0, head)),
-            may_take_over=draw(st.booleans()),
-        )
-
-    def _commit(self, draw: Any) -> Write:
-        view = self._view(draw, held=True)
-        if view is None or view.live is None:
-            return Commit(run_id=draw(st.sampled_from(self.run_ids)), worker=1, epoch=1, head=0)
-        run, live = view.run, view.live
-        base: dict[str, Any] = {
-            "run_id": run.id,
-            "worker": live.owner or draw(_WORKERS),
-            "epoch": live.epoch + draw(st.sampled_from([0] * 9 + [1])),
-            "head": draw(st.sampled_from([live.head] * 5 + [None, live.head + 1])),
-            "events": tuple(draw(st.lists(events, max_size=3))),
-        }
-        if draw(st.booleans()):
-            return Commit(**base)
-        base["tasks"] = tuple(
-            NewTask(
-                position=position, queue="default", spec=draw(specs), priority=draw(st.none() | st.just(3))
-            )
-            for position in draw(st.sets(_POSITIONS, max_size=2))
-        )
-        base["timers"] = tuple(
-            TimerRow(
-                run_id=run.id, position=position, fire_at=self.clock.now() + timedelta(seconds=3), kind=kind
-            )
-            for position, kind in draw(
-                st.dictionaries(_POSITIONS, st.sampled_from(["fire", "wake"]), max_size=2)
-            ).items()
-        )
-        base["drop_timers"] = tuple(draw(st.sets(_POSITIONS, max_size=2)))
-        base["starts"] = tuple(
-            self._child(run, position, draw) for position in draw(st.sets(_POSITIONS, max_size=1))
-        )
-        base["settle"] = tuple(
-            Resolved(
-                position=position,
-                kind=draw(st.sampled_from([Kind.STEP, Kind.WORKFLOW])),
-                name="x",
-                outcome=Value(),
-            )
-            for position in draw(st.sets(_POSITIONS, max_size=2))
-        )
-        base["reopens"] = tuple(
-            Reopen(run_id=child.run.id, cause=Cause(failure=_FAILURE))
-            for child in self.oracle.children(run.id)
-            if child.outcome is not None and draw(st.sampled_from([True, True, False]))
-        )
-        ending = draw(st.sampled_from(["go on", "go on", "release", "end", "stuck"]))
-        if ending == "release":
-            wake_at = draw(
-                st.none() | st.sampled_from([0, 2]).map(lambda s: self.clock.now() + timedelta(seconds=s))
-            )
-            awaiting, keep_lost = draw(st.integers(0, 2)), draw(st.booleans())
-            base["release"] = Release(awaiting=awaiting, keep_lost=keep_lost, wake_at=wake_at, note="why")
-        elif ending == "stuck":
-            reason = Reason(kind=draw(st.sampled_from(["code", "undo"])), text="why")
-            base |= {"status": Status.STUCK, "reason": reason.encode(), "release": Release()}
-        elif ending == "end":
-            base |= self._ending(run, draw)
-        return Commit(**base)
-
-    def _child(self, run: RunRow, position: str, draw: Any) -> RunRow:
-        found = child_id(run.id, run.generation, position)
-        if found not in self.run_ids:
-            self.run_ids.append(found)
-        return self._row(
-            found, str(found), draw, parent_id=run.id, parent_position=position, root_id=run.root_id
-        )
-
-    def _ending(self, run: RunRow, draw: Any) -> dict[str, Any]:
-        status = draw(st.sampled_from([Status.COMPLETED, Status.FAILED]))
-        outcome = OutcomeRow(
-            run_id=run.id,
-            status=status,
-            ended_at=self.clock.now(),
-            value=draw(st.none() | payloads),
-            failure=draw(st.none() | failures),
-            undone=tuple(draw(st.lists(st.sampled_from(["refund", "unpack"]), max_size=2))),
-        )
-        if run.parent_id is None:
-            return {"outcome": outcome}
-        told = _FAILURE if status is Status.FAILED else Value(b"1")
-        event = Resolved(
-            position=run.parent_position or "", kind=Kind.WORKFLOW, name=run.workflow, outcome=told
-        )
-        return {"outcome": outcome, "report": Report(run_id=run.parent_id, event=event)}
-
-    def _open_tasks(self) -> list[Any]:
-        return [
-            task for run_id in self.run_ids for task in self.oracle.tasks(run_id) if task.position != TURN
-        ]
-
-    def _work(self, draw: Any) -> Write:
-        task = draw(st.sampled_from(self._open_tasks()))
-        worker = task.owner or draw(_WORKERS)
-        attempt = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
-        match draw(
-            st.sampled_from(["resolve", "fail"] if task.owner is not None else ["claim"] * 4 + ["resolve"])
-        ):
-            case "resolve":
-                outcome = draw(st.sampled_from([Value(b"7"), _FAILURE]))
-                event = Resolved(
-                    position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt
-                )
-                return ResolveTask(worker=worker, run_id=task.run_id, attempt=attempt, event=event)
-            case "fail":
-                retry_at = draw(st.none() | st.just(self.clock.now() + timedelta(seconds=2)))
-                failed = AttemptFailed(
-                    position=task.position,
-                    name=task.name,
-                    attempt=attempt,
-                    failure=_FAILURE,
-                    retry_at=retry_at,
-                )
-                return FailTask(worker=worker, run_id=task.run_id, event=failed)
-            case _:
-                return Claim(
-                    run_id=task.run_id,
-                    position=task.position,
-                    worker=draw(_WORKERS),
-                    lease=_LEASE,
-                    may_take_over=draw(st.booleans()),
-                )
-
-    def _deliver(self, draw: Any) -> Write:
-        signal = st.builds(
-            SignalReceived, name=st.just("go"), value=payloads, dedupe_id=st.none() | st.sampled_from("xy")
-        )
-        acts = st.builds(OperatorActed, verb=st.sampled_from(sorted(set(Verb) - {Verb.SIGNAL, Verb.CANCEL})))
-        event = draw(signal | acts | st.just(CancelRequested(reason="enough")))
-        return Deliver(run_id=draw(st.sampled_from(self.run_ids)), event=event)
-
-    def _tend(self, draw: Any) -> Write:
-        worker = draw(_WORKERS)
-        known = tuple(self.run_ids)
-        one = (
-            st.builds(FireTimers, run_id=st.sampled_from(known), position=_POSITIONS)
-            if known
-            else st.nothing()
-        )
-        row = WorkerRow(
-            id=worker,
-            host="elsewhere",
-            pid=worker,
-            process_started=0.5,
-            started_at=self.clock.now(),
-            beat_at=self.clock.now(),
-            expires_at=self.clock.now(),
-            queues=("default", "mail"),
-        )
-        choices: st.SearchStrategy[Write] = st.one_of(
-            st.builds(FireTimers, limit=st.sampled_from([1, 500])),
-            one,
-            st.builds(RingDue, limit=st.sampled_from([1, 500]), queues=st.none() | st.just(("default",))),
-            st.just(Beat(worker=row, lease=_LEASE)),
-            st.just(Retire(worker=worker)),
-            st.just(
-                Disown(worker=worker, runs=frozenset(), tasks=frozenset(), older_than=timedelta(seconds=3))
-            ),
-            st.builds(Reap, orphans=st.booleans()),
-            st.builds(
-                Lead, duty=st.sampled_from(["sweep", "prune"]), worker=st.just(worker), lease=st.just(_LEASE)
-            ),
-            st.builds(WakeStuck, limit=st.sampled_from([1, 1000])),
-        )
-        found: Write = draw(choices)
-        return found
+        named = {getattr(write, "run_id", None) for write in writes}
+        touched = [run_id for run_id in self.drawing.run_ids if run_id in named]
+        assert _rows_of(self.store, touched) == _rows_of(self.oracle, touched)

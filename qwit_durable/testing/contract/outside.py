@@ -12,7 +12,7 @@ from qwit_durable.errors import Failure
 from qwit_durable.stores.answers import Accepted, Acquired, Fenced, Refused
 from qwit_durable.stores.reasons import Reason, read_reason
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import FireTimers, ResolveTask
+from qwit_durable.stores.writes import Deliver, FireTimers, ResolveTask, RingDue
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved, seconds, task
 
 __all__ = ["Outside"]
@@ -29,6 +29,17 @@ class Outside:
 
         assert [(ring.run_id, ring.position) for ring in answer.rings] == [(hold.id, TURN)]
         assert stage.hold(hold.id).acquired.events == (event,)
+
+    def test_the_sweep_rings_at_once_for_those_who_ring_nobody(self, stage: Stage) -> None:
+        alone, ringing = _free(stage), _free(stage)
+        event = SignalReceived(name="approved")
+
+        stage.do(Deliver(run_id=alone.id, event=event))
+        stage.do(Deliver(run_id=ringing.id, event=event, ring_after=seconds(2)))
+
+        assert [ring.run_id for ring in stage.do(RingDue()).rings] == [alone.id]
+        stage.wait(2)
+        assert {ring.run_id for ring in stage.do(RingDue()).rings} == {alone.id, ringing.id}
 
     def test_signals_are_kept_in_the_order_in_which_they_came(self, stage: Stage) -> None:
         hold = _free(stage)

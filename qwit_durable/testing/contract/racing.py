@@ -39,6 +39,19 @@ class Racing:
             assert len({answers[turn].run.id for answers in found}) == 1
         assert stage.store.counts(NAMESPACE) == {Status.RUNNING: 8}
 
+    def test_concurrent_replacements_of_one_key_are_one_run(self, stage: Stage, another: Another) -> None:
+        for turn in range(8):
+            stage.begin(key=f"order-{turn}").end()
+
+        def replace(store: Store) -> Callable[[], list[Any]]:
+            writes = [Start(run=stage.row(f"order-{turn}"), on_conflict="replace") for turn in range(8)]
+            return lambda: [store.apply([write])[0] for write in writes]
+
+        found = _at_once([replace(store) for store in (stage.store, another(), another(), another())])
+
+        assert sum(answer.created for answers in found for answer in answers) == 8
+        assert stage.store.counts(NAMESPACE) == {Status.RUNNING: 8, Status.COMPLETED: 8}
+
     def test_concurrent_acquisitions_give_one_holder(self, stage: Stage, another: Another) -> None:
         run = stage.start().run
         stage.beat(1, 2, 3, 4)
@@ -96,7 +109,8 @@ class Racing:
         assert [len(stage.events(run_id)) for run_id in runs] == [20] * 6
 
     def test_parents_and_children_that_end_at_once_both_end(self, stage: Stage, another: Another) -> None:
-        holds, children = [], []
+        holds: list[Hold] = []
+        children: list[Hold] = []
         for _ in range(6):
             hold = stage.begin()
             child = stage.child_of(hold, "0")

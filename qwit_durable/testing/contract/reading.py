@@ -54,7 +54,7 @@ class Reading:
         assert after.outcome.failure == BROKEN
 
     def test_runs_are_listed_newest_first_in_pages(self, stage: Stage) -> None:
-        ids = []
+        ids: list[UUID] = []
         for _ in range(5):
             ids.append(stage.start().run.id)
             stage.wait(1)
@@ -89,8 +89,8 @@ class Reading:
             ({"tries": True}, {"b"}),
             ({"share": 0.5}, {"a"}),
             ({"tenant": "acme", "vip": False}, {"a"}),
-            ({"tenant": "1"}, set()),
-            ({"no such": "acme"}, set()),
+            ({"tenant": "1"}, set[str]()),
+            ({"no such": "acme"}, set[str]()),
             ({'odd"name.$': "x'y"}, {"c"}),
         ],
     )

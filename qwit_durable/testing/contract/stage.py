@@ -204,7 +204,7 @@ class Hold:
 
     def commit(self, *events: Event, **parts: Any) -> Any:
         """Commit a transition and give the answer."""
-        options = {"worker": self.worker, "epoch": self.epoch, "head": self.head, **parts}
+        options: dict[str, Any] = {"worker": self.worker, "epoch": self.epoch, "head": self.head, **parts}
         answer = self.stage.do(Commit(run_id=self.id, events=events, **options))
         if isinstance(answer, Committed):
             self.head = answer.head

@@ -79,7 +79,7 @@ class Sweeping:
 
     def test_bells_are_rung_again_ever_more_rarely(self, stage: Stage) -> None:
         run = stage.start().run
-        rung_at = []
+        rung_at: list[int] = []
 
         for second in range(130):
             if stage.do(RingDue()).rings:

@@ -1,0 +1,33 @@
+"""The benchmark works; what it measures is no matter here."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def test_the_benchmark_prints_a_figure_for_each_scenario(tmp_path: Path):
+    """Tiny sizes, one round."""
+    file = tmp_path / "figures.json"
+
+    done = subprocess.run(
+        [sys.executable, "benchmarks/steps.py", "--quick", "--json", str(file)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(file.read_text())
+    assert all(value > 0 for values in figures["rounds"].values() for value in values)
+    assert set(figures["ratios"]) == {
+        "inline steps / plain Dramatiq links",
+        "queued steps / plain Dramatiq links",
+        "lone step / bare insert and commit",
+    }
