@@ -1,7 +1,6 @@
 """`Durable`: the one place where the parts are wired together.
 
-Neither construction nor import does any I/O. The store is opened by the first thing that needs it, in each process
-anew.
+Neither construction nor import does any I/O. Each process opens the store when something first needs it.
 """
 
 from __future__ import annotations
@@ -103,9 +102,6 @@ class Durable(DurableMiddleware):
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
             raise DefinitionError(msg)
-        if beat * 3 > lease:
-            msg = f"Durable: beat is at most a third of the lease, got beat={beat} and lease={lease}"
-            raise DefinitionError(msg)
         self.namespace = namespace
         self.registry = registry or default_registry
         self.clock: Clock = clock or SystemClock()
@@ -170,7 +166,6 @@ class Durable(DurableMiddleware):
             args,
             kwargs,
             options,
-            limit_bytes=self.settings.limit_bytes,
             observers=self.observers,
         )
 
@@ -231,7 +226,7 @@ class Durable(DurableMiddleware):
     @property
     def reader(self) -> Reader:
         """The same, for reading."""
-        return self.runtime.store
+        return self.store
 
     @property
     def runtime(self) -> Runtime:
@@ -268,6 +263,11 @@ class Durable(DurableMiddleware):
                 given = open_store(url, clock=self._given_clock)
             self._stores[pid] = given
         return self._stores[pid]
+
+    @property
+    def limit_bytes(self) -> int:
+        """The largest value, encoded."""
+        return self.settings.limit_bytes
 
     @property
     def can_ring(self) -> bool:

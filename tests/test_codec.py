@@ -181,7 +181,7 @@ ID = UUID("12345678-1234-5678-1234-567812345678")
         ((1, "a"), tuple),
         ([1, [None, {"a": "b"}]], list),
         ({"a": [1, {"b": None}]}, dict),
-        ({"a", "b"}, set),
+        pytest.param({"a", "b"}, set, id="set of two"),
         (frozenset({ID}), frozenset[UUID]),
         (collections.deque([1, 2]), collections.deque[int]),
         ([1], typing.List[int]),  # noqa: UP006 - the old spelling

@@ -54,7 +54,7 @@ def ls(
         status=statuses or None,
         workflow=workflow,
         attributes=dict(attributes),
-        roots_only=not with_children,
+        roots_only=not with_children and Status.STUCK.value not in statuses,
         limit=limit + 1,
     )
     found = list(islice(runs, limit + 1))

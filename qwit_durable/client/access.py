@@ -61,6 +61,11 @@ class Access(Protocol):
         ...
 
     @property
+    def limit_bytes(self) -> int:
+        """The largest value, encoded."""
+        ...
+
+    @property
     def can_ring(self) -> bool:
         """Whether this process knows a broker; if not, workers learn of things from the sweep."""
         ...

@@ -68,6 +68,7 @@ class Handle(Generic[R]):
             WorkflowTerminated: It was terminated.
             RunStuck: It, or a sub-workflow it waits for, needs a person: see `explain()`.
             TimeoutError: It has not ended in time. It goes on all the same.
+            StoreUnavailable: The store can't be reached now. The run is safe in it.
             RunNotFound: It is not in the store any more.
 
         >>> checkout.start(order).result(timeout=timedelta(seconds=5))
@@ -78,19 +79,15 @@ class Handle(Generic[R]):
         pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
         while True:
             seen = self._access.endings.count
-            view = self._view()
-            if view.outcome is not None:
-                return self._value(view, view.outcome)
-            if view.status is Status.STUCK:
-                raise self._stuck(view)
             now = monotonic()
-            if now >= look_at_tree:
+            look_below = now >= look_at_tree
+            if look_below:
                 look_at_tree = now + _TREE_POLL_SECONDS
-                if (stuck := self._stuck_below(view)) is not None:
-                    raise self._stuck(stuck)
+            if (ended := self._ended(look_below=look_below)) is not None:
+                return ended[0]
             if until is not None and now >= until:
                 msg = (
-                    f"run {self.id} is {view.status} and has not ended after {seconds:g} s; "
+                    f"run {self.id} has not ended after {seconds:g} s and goes on; "
                     "explain() says what it waits for"
                 )
                 raise TimeoutError(msg)
@@ -98,8 +95,29 @@ class Handle(Generic[R]):
             pause = min(pause * 1.5, _LAST_POLL_SECONDS)
 
     def __await__(self) -> Generator[Any, None, R]:
-        """Wait for the run in asyncio code, without blocking the loop."""
-        return asyncio.to_thread(self.result).__await__()
+        """Wait for the run in asyncio code, without blocking the loop; cancelling the wait leaves nothing behind."""
+        return self._wait().__await__()
+
+    async def _wait(self) -> R:
+        pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
+        while True:
+            look_below = monotonic() >= look_at_tree
+            if look_below:
+                look_at_tree = monotonic() + _TREE_POLL_SECONDS
+            if (ended := await asyncio.to_thread(self._ended, look_below=look_below)) is not None:
+                return ended[0]
+            await asyncio.sleep(pause)
+            pause = min(pause * 1.5, _LAST_POLL_SECONDS)
+
+    def _ended(self, *, look_below: bool) -> tuple[R] | None:
+        """The run's value if it has one, None while it is open; raises what else it ended with."""
+        view = self._view()
+        if view.outcome is not None:
+            return (self._value(view, view.outcome),)
+        stuck = view if view.status is Status.STUCK else self._stuck_below(view) if look_below else None
+        if stuck is not None:
+            raise self._stuck(view, stuck)
+        return None
 
     def _value(self, view: RunView, outcome: OutcomeRow) -> R:
         if outcome.status is Status.COMPLETED:
@@ -113,13 +131,11 @@ class Handle(Generic[R]):
         kind = kinds.get(outcome.status, WorkflowFailed)
         raise kind(self.id, view.run.workflow, outcome.failure, outcome.undone)
 
-    def _stuck(self, view: RunView) -> RunStuck:
-        reason = read_reason(view.live.reason if view.live else None)
+    def _stuck(self, view: RunView, stuck: RunView) -> RunStuck:
+        reason = read_reason(stuck.live.reason if stuck.live else None)
         error = RunStuck(self.id, view.run.workflow, None)
-        where = (
-            "" if view.run.id == self._run_id else f"sub-workflow {view.run.workflow!r} ({view.run.key}): "
-        )
-        error.reason = where + (reason.text if reason else "see explain()")
+        below = f"its sub-workflow {stuck.run.workflow!r} ({stuck.run.key}): " if stuck is not view else ""
+        error.reason = below + (reason.text if reason else "see explain()")
         return error
 
     def _stuck_below(self, view: RunView) -> RunView | None:
@@ -173,7 +189,10 @@ class Handle(Generic[R]):
             OperationRefused: The run has ended.
             RunNotFound: There is no such run.
         """
-        data = codec.encode(value, _annotation_of(value), f"the value of signal {name!r}")
+        _check_signal_name(name)
+        where = f"the value of signal {name!r}"
+        data = codec.encode(value, _annotation_of(value), where)
+        codec.check_size(data, where, self._access.limit_bytes)
         self._deliver(Verb.SIGNAL, SignalReceived(name=name, value=data, dedupe_id=dedupe_id))
 
     def cancel(self, reason: str = "", *, compensate: bool = True) -> None:
@@ -236,6 +255,12 @@ class Handle(Generic[R]):
             return self._run_id
         stuck = self._stuck_below(view)
         return stuck.run.id if stuck is not None else self._run_id
+
+
+def _check_signal_name(name: object) -> None:
+    if not isinstance(name, str) or not name:
+        msg = f"signal: the name is a non-empty text, got {name!r}"
+        raise TypeError(msg)
 
 
 def _annotation_of(value: object) -> Any:

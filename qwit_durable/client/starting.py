@@ -29,12 +29,11 @@ def start_run(
     kwargs: dict[str, Any],
     options: StartOptions,
     *,
-    limit_bytes: int,
     observers: Sequence[Observer] = (),
 ) -> Handle[Any]:
     """Store a run, or find the one that stands under its id, and answer its handle."""
     data = definition.encode_args(args, kwargs)
-    check_size(data, f"the arguments of workflow {definition.name!r}", limit_bytes)
+    check_size(data, f"the arguments of workflow {definition.name!r}", access.limit_bytes)
     now = access.clock.now()
     run_id = new_run_id(now)
     key = options.id or str(run_id)

@@ -15,6 +15,7 @@ import attrs
 
 from qwit_durable.core.building import Sink, building_in, enter, leave
 from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Site, Yieldable
+from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
 
 __all__ = ["Answer", "Raised", "Resumed", "Returned", "Wrong", "Yielded", "close", "resume", "stands_at"]
@@ -89,6 +90,8 @@ def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
     try:
         yielded = generator.send(answer.value) if answer.error is None else generator.throw(answer.error)
     except StopIteration as stop:
+        if isinstance(stop.value, Yieldable):
+            _report_returned(stop.value.as_command(), sink)
         return _checked(Returned(stop.value), sink)
     except _FAILURES as error:
         return _checked(Raised(error), sink)
@@ -108,6 +111,15 @@ def _is_answerable(generator: Branch) -> bool:
     while isgenerator(inner):
         inner = inner.gi_yieldfrom
     return inner is None or hasattr(inner, "send")
+
+
+def _report_returned(command: Command, sink: Sink) -> None:
+    """A body that returns a call means its value."""
+    if isinstance(command, Gather):
+        sink.report("gather", command.site)
+    else:
+        kind, name, _ = identity(command)
+        sink.report(f"{kind} {name!r}", command.site)
 
 
 def _checked(resumed: Resumed, sink: Sink) -> Resumed:

@@ -89,8 +89,8 @@ def _retry_of(
 def retry_delay(
     work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime
 ) -> timedelta | None:
-    """The wait before the next attempt, or None if there is none: used up, given up, or past the step's deadline."""
-    if failure.is_a(EncodingError) or failure.is_a(DefinitionError):
+    """The wait before the next attempt; None if there is none: used up, given up, pointless or past the deadline."""
+    if any(failure.is_a(kind) for kind in (EncodingError, DefinitionError, MisuseError)):
         return None
     try:
         delay = work.settings.retry.wait_after(attempt, failure)

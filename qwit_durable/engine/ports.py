@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import attrs
 
 from qwit_durable.clock import Clock
+from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import Starter
 from qwit_durable.observers.base import AttemptInfo, Observers
 from qwit_durable.registry import Registry
@@ -59,6 +60,26 @@ class Settings:
     time_slice: timedelta = timedelta(seconds=1)
     cached_runs: int = 1000
     limit_bytes: int = 1024 * 1024
+
+    def __attrs_post_init__(self) -> None:
+        durations: dict[str, object] = {
+            "lease": self.lease,
+            "beat": self.beat,
+            "sweep": self.sweep,
+            "time_slice": self.time_slice,
+        }
+        for name, value in durations.items():
+            if not isinstance(value, timedelta):
+                msg = f"Durable: {name} is a timedelta, got {value!r}\n  right: {name}=timedelta(seconds={value!r})"
+                raise DefinitionError(msg)
+        if self.beat * 3 > self.lease:
+            msg = (
+                f"Durable: beat is at most a third of the lease, got beat={self.beat} and lease={self.lease}"
+            )
+            raise DefinitionError(msg)
+        if self.limit_bytes < 1:
+            msg = f"Durable: limit_bytes is at least 1, got {self.limit_bytes}"
+            raise DefinitionError(msg)
 
 
 @attrs.define(kw_only=True)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from qwit_durable.core import Halt, Mismatch, Misuse, Resolved, Scheduled, Status, UndoGaveUp
+from qwit_durable.core import Debt, Halt, Mismatch, Misuse, Resolved, Scheduled, Status, UndoGaveUp
 from qwit_durable.core.identity import identity
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import RunRow
@@ -46,6 +47,10 @@ def _mismatch(run: RunRow, mismatch: Mismatch) -> tuple[str, dict[str, Any]]:
     return text, {"position": mismatch.position, "recorded": was, "found": found, "where": where.strip()}
 
 
+def _listed(debts: Sequence[Debt]) -> str:
+    return ", ".join(f"{debt.name} at {debt.position}" for debt in debts) or "nothing"
+
+
 def _shown(args: bytes) -> str:
     text = args.decode("utf-8", "replace")
     return "" if text == "null" else text if len(text) <= 120 else f"{text[:119]}…"  # noqa: PLR2004 - a line's width
@@ -53,8 +58,8 @@ def _shown(args: bytes) -> str:
 
 def _undo_gave_up(run: RunRow, gave_up: UndoGaveUp, status: Status) -> Reason:
     debt, failure = gave_up.failed[0]
-    done = ", ".join(d.name for d in gave_up.done) or "nothing"
-    owed = ", ".join(d.name for d in gave_up.owed) or "nothing"
+    done = _listed(gave_up.done)
+    owed = _listed((*(d for d, _ in gave_up.failed), *gave_up.owed))
     failed = "; ".join(f"{d.name} at {d.position}: {f}" for d, f in gave_up.failed)
     text = (
         f"run {run.key} of workflow {run.workflow!r} is being unwound because of {gave_up.cause.failure},\n"

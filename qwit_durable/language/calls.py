@@ -9,7 +9,7 @@ not steps.
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from qwit_durable.codec import check_size
@@ -53,13 +53,14 @@ class Call(Generic[R_co]):
         command: What is asked for, as the core knows it.
     """
 
-    __slots__ = ("_sink", "_taken", "_text", "_used", "command")
+    __slots__ = ("_is_reported", "_sink", "_taken", "_text", "_used", "command")
 
     def __init__(self, command: Command, text: str) -> None:
         self.command = command
         self._text = text
         self._used = False
         self._taken = False
+        self._is_reported = False
         self._sink = current_sink()
 
     def as_command(self) -> Command:
@@ -95,6 +96,8 @@ class Call(Generic[R_co]):
             what = f"was asked for its value's attribute {name!r}"
             raise AttributeError(self._misused(what, "{}." + name, "(yield from {})." + name))
 
+        __hash__ = object.__hash__
+
     def misused_as_argument(self) -> str:
         """Tell that this call was passed on as if it were its value."""
         return self._misused("was passed as an argument", "other({})", "other((yield from {}))")
@@ -103,7 +106,8 @@ class Call(Generic[R_co]):
         quoted = self._text.partition("'")[2].rstrip("'")
         name = f"{quoted or self._text}(...)"
         self._used = True
-        if self._sink is not None:
+        if self._sink is not None and not self._is_reported:
+            self._is_reported = True
             self._sink.report(self._text, self.command.site)
         outside = self._sink is None and isinstance(self.command, CallStep)
         plain = (
@@ -125,6 +129,37 @@ class Call(Generic[R_co]):
                 self._sink.report(self._text, self.command.site)
         except Exception:  # noqa: BLE001, S110 - collected at any moment, even while Python shuts down
             pass
+
+
+def _refusing(wrong: str) -> Callable[..., NoReturn]:
+    """A special method that refuses to use a call as its value."""
+
+    def refuse(self: Call[Any], *_: object) -> NoReturn:
+        right = wrong.replace("{}", "(yield from {})")
+        raise TypeError(self._misused("was used as if it were its value", wrong, right))  # pyright: ignore[reportPrivateUsage]
+
+    return refuse
+
+
+#: What Python calls where a value is computed with, compared, looked into or written out: a forgotten `yield from`.
+_USES_OF_A_VALUE = {
+    **dict.fromkeys(("__add__", "__radd__"), "{} + ..."),
+    **dict.fromkeys(("__sub__", "__rsub__"), "{} - ..."),
+    **dict.fromkeys(("__mul__", "__rmul__"), "{} * ..."),
+    **dict.fromkeys(("__truediv__", "__rtruediv__", "__floordiv__", "__rfloordiv__"), "{} / ..."),
+    **dict.fromkeys(("__mod__", "__rmod__"), "{} % ..."),
+    **dict.fromkeys(("__neg__", "__pos__", "__abs__"), "-{}"),
+    **dict.fromkeys(("__eq__", "__ne__"), "{} == ..."),
+    **dict.fromkeys(("__lt__", "__le__", "__gt__", "__ge__"), "{} < ..."),
+    **dict.fromkeys(("__getitem__", "__contains__"), "{}[...]"),
+    "__len__": "len({})",
+    "__call__": "{}()",
+    **dict.fromkeys(("__int__", "__index__"), "int({})"),
+    "__float__": "float({})",
+    **dict.fromkeys(("__str__", "__format__"), "str({})"),
+}
+for _name, _wrong in _USES_OF_A_VALUE.items():
+    setattr(Call, _name, _refusing(_wrong))
 
 
 def refuse_oversized(data: bytes, where: str) -> None:

@@ -235,7 +235,7 @@ class PostgresStore(SqlReader):
                         last = error
                     case psycopg.Error():
                         raise explain(error, self._address.where) from error
-                    case OverflowError() | UnicodeEncodeError():
+                    case OverflowError() | ValueError():
                         msg = f"a row can't be stored at {self._address.where}: {error}"
                         raise StoreError(msg) from error
                     case _:
@@ -303,6 +303,8 @@ class PostgresStore(SqlReader):
             with self._pool().connection() as connection:
                 return ask(connection)
         except PoolTimeout as error:
+            with self._apart():  # which says what is wrong, if it is the server
+                pass
             msg = f"no connection to the Postgres server at {self._address.where} came free in {_READ_SECONDS:g} s"
             raise StoreUnavailable(msg) from error
 

@@ -253,7 +253,7 @@ class SqliteStore(SqlReader):
             yield
         except sqlite3.Error as error:
             raise self._explain(error) from error
-        except (OverflowError, UnicodeEncodeError) as error:
+        except (OverflowError, ValueError) as error:
             msg = f"a row can't be stored in {self.url}: {error}"
             raise StoreError(msg) from error
 

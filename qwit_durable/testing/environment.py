@@ -135,6 +135,11 @@ class Environment:
         return self.store
 
     @property
+    def limit_bytes(self) -> int:
+        """The largest value, encoded."""
+        return self.engine.services.settings.limit_bytes
+
+    @property
     def can_ring(self) -> bool:
         """Bells are always at hand."""
         return True
@@ -163,10 +168,7 @@ class Environment:
         options: StartOptions,
     ) -> Handle[Any]:
         """Start a run with options."""
-        limit_bytes = self.engine.services.settings.limit_bytes
-        return start_run(
-            self, definition, args, kwargs, options, limit_bytes=limit_bytes, observers=self.observers
-        )
+        return start_run(self, definition, args, kwargs, options, observers=self.observers)
 
     def get(self, run_id: str) -> Handle[Any]:
         """The handle of a run, as `Durable.get` gives it.

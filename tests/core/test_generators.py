@@ -567,7 +567,9 @@ def ends_a_plan() -> Workflow[str]:
         yield from first
         yield from second
     except StepFailed:
-        pass
+        second = None
+    yield from ship("1")
+    yield from ship("2")
     return "did without"
 
 
@@ -580,12 +582,15 @@ def ends_a_helpers_plan() -> Workflow[str]:
 
     with suppress(StepFailed):
         yield from helper()
+    yield from ship("1")
+    yield from ship("2")
     return "did without"
 
 
 def test_failure_excuses_what_was_planned_before_it():
     """A call that was built first and is not reached because a step before it failed was not forgotten."""
     history = [failed("0", decline().as_command())]
+    history += [done(n, ship(n).as_command(), "shipped") for n in "12"]
 
     decisions = [decide(program_of(definition), history) for definition in (ends_a_plan, ends_a_helpers_plan)]
 
@@ -610,6 +615,32 @@ def test_failure_of_a_branch_excuses_the_plans_of_the_others():
     play.feed(failed("0.0.0", decline().as_command()), dropped("0.1.0", ship().as_command()))
 
     assert play.begin == {"1": "charge"}
+
+
+def test_error_of_a_branch_excuses_the_plans_of_the_others():
+    """Where a branch itself raises, what the branches closed for it had built is not forgotten."""
+
+    def failing():
+        yield from charge(7)
+        raise ValueError("branch")
+
+    def planning():
+        first, second = charge(1), charge(2)
+        yield from first
+        yield from second
+
+    def body():
+        with suppress(ValueError):
+            yield gather(failing(), planning())
+        yield from charge(3)
+        return "on"
+
+    play = Play(body)
+
+    play.feed(done("0.0.0", charge(7).as_command(), "paid"), dropped("0.1.0", charge(1).as_command()))
+    play.feed(done("1", charge(3).as_command(), "paid"))
+
+    assert play.value == "on"
 
 
 def test_call_that_is_forgotten_after_a_failure_is_found():

@@ -343,6 +343,15 @@ def test_wake_up_is_counted_down_for_a_flat_gather():
     assert play.advance.awaiting == 2
 
 
+def test_wake_up_is_immediate_where_the_limit_holds_members_back():
+    """Under a limit one success begins the next member, so one success wakes."""
+    play = Play(just(gather(A, B, C, limit=2)))
+
+    play.feed(scheduled("0.0", A, queued=True), scheduled("0.1", B, queued=True))
+
+    assert play.advance.awaiting == 1
+
+
 def test_wake_up_is_immediate_where_a_branch_can_go_on():
     """Where one success lets a branch go on, one success wakes."""
 
@@ -377,6 +386,17 @@ def test_failed_member_settles_the_rest_then_raises():
     play.feed(done("0.1", B))
 
     assert play.value == "a"
+
+
+def test_member_that_settles_is_not_begun():
+    """A member that nobody has begun when another one fails is dropped, not begun."""
+    play = Play(just(gather(A, B, HALF)))
+    play.feed(scheduled("0.2", HALF))
+
+    play.feed(failed("0.0", A))
+
+    assert play.begin == {}
+    assert play.settle == {"0.1": "b", "0.2": "half"}
 
 
 def test_first_failure_is_the_one_that_is_raised():
@@ -1171,6 +1191,20 @@ def test_verbs_without_a_failed_undo_change_nothing(verb):
     play.feed(verb)
 
     assert play.decision == before
+
+
+@pytest.mark.parametrize("verb", [RETRY, SKIP])
+def test_verbs_wait_until_the_unwinding_halts(verb):
+    """While older undos run, one that was set aside is neither retried nor skipped, and attempts count on."""
+    play = unwinding(on_undo_failure="continue")
+    play.feed(undo_failed("2", "third"), attempt_failed("~1", "second"))
+    before = play.decision
+
+    play.feed(verb)
+    assert play.decision == before
+    play.feed(undone("1", "second"), undone("0", "first"))
+
+    assert [debt.name for debt, _ in play.halt.reason.failed] == ["third"]
 
 
 def test_late_facts_change_nothing_during_unwinding():

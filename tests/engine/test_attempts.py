@@ -396,3 +396,66 @@ def test_argument_over_the_limit_is_refused_in_the_body_and_nothing_is_stored() 
 
     assert "the arguments of step 'takes_text'" in handle.result(0)
     assert not environment.store.history(handle._run_id)
+
+
+@workflow
+def computing_with_a_call() -> Workflow[int]:
+    yield from reserve("chair")
+    x = once()
+    return x + 1  # type: ignore[operator, no-any-return]
+
+
+@workflow
+def returning_a_call() -> Workflow[int]:
+    yield from reserve("chair")
+    return once()  # type: ignore[return-value]
+
+
+@workflow
+def comparing_a_call() -> Workflow[int]:
+    if once() == 1:
+        yield from reserve("chair")
+    return 1
+
+
+@pytest.mark.parametrize("body", [computing_with_a_call, returning_a_call, comparing_a_call])
+def test_forgotten_yield_whose_value_is_used_leaves_the_run_stuck_and_undoes_nothing(body: object) -> None:
+    """Computing with a call, comparing it or returning it is no failure of the run: a fixed deploy goes on."""
+    environment = Environment()
+    handle = environment.start(body)  # type: ignore[call-overload]
+
+    environment.settle()
+
+    assert handle.status() is Status.STUCK
+    assert "likely cause: a forgotten `yield from`" in str(handle.explain())
+    assert not [call for call in script.calls if call.startswith("release")]
+
+
+def test_waiting_in_asyncio_can_be_given_up() -> None:
+    """A wait with a timeout leaves no thread behind that would hold up the end of the loop."""
+    import asyncio
+
+    with Durable(MemoryStore()).embedded(threads=1) as durable:
+        handle = durable.start(never_told)
+
+        async def wait() -> str:
+            try:
+                await asyncio.wait_for(_until_ended(handle), 0.05)
+            except TimeoutError:
+                return "gave up"
+            return "ended"
+
+        assert asyncio.run(wait()) == "gave up"
+        handle.signal("go", "now")
+        assert asyncio.run(_until_ended(handle)) == "now"
+
+
+async def _until_ended(handle: object) -> object:
+    return await handle  # type: ignore[misc]
+
+
+@workflow
+def never_told() -> Workflow[str]:
+    from qwit_durable.language.verbs import wait_signal
+
+    return (yield from wait_signal("go", str))

@@ -26,7 +26,7 @@ CREATE INDEX run_attributes ON qwit.run USING gin (attributes jsonb_path_ops) WH
 
 -- Which run stands under a user's id.
 CREATE TABLE qwit.idem (
-    namespace TEXT NOT NULL,
+    namespace TEXT COLLATE "C" NOT NULL,
     key TEXT COLLATE "C" NOT NULL,
     run_id UUID NOT NULL,
     PRIMARY KEY (namespace, key)
@@ -65,6 +65,9 @@ CREATE TABLE qwit.outcome (
     epoch BIGINT NOT NULL,
     head INTEGER NOT NULL
 );
+
+-- For lists of what went wrong among millions that went well.
+CREATE INDEX outcome_not_completed ON qwit.outcome (status, run_id) WHERE status <> 'completed';
 
 -- Insert-only; the rows of one run lie together.
 CREATE TABLE qwit.event (

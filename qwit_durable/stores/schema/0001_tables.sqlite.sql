@@ -58,6 +58,9 @@ CREATE TABLE outcome (
     head INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 
+-- For lists of what went wrong among millions that went well.
+CREATE INDEX outcome_not_completed ON outcome (status, run_id) WHERE status <> 'completed';
+
 CREATE TABLE event (
     run_id BLOB NOT NULL,
     number INTEGER NOT NULL,

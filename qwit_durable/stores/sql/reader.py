@@ -18,6 +18,14 @@ from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 __all__ = ["SqlReader"]
 
 
+def _status_column(statuses: Sequence[Status]) -> str:
+    """Where runs of these statuses have theirs."""
+    sides = {status in OPEN for status in statuses}
+    if len(sides) == 1:
+        return "live.status" if sides == {True} else "outcome.status"
+    return "coalesce(outcome.status, live.status)"
+
+
 class SqlReader:
     """Reads. A store inherits from this and says how a statement is carried out."""
 
@@ -45,7 +53,7 @@ class SqlReader:
         d = self._tables.dialect
         where, params = ["run.namespace = ?"], [query.namespace]
         if query.statuses:
-            where.append(f"coalesce(outcome.status, live.status) IN ({marks(len(query.statuses))})")
+            where.append(f"{_status_column(query.statuses)} IN ({marks(len(query.statuses))})")
             params += [status.value for status in query.statuses]
         if query.workflow is not None:
             where.append("run.workflow = ?")
@@ -123,10 +131,12 @@ class SqlReader:
     def _views(self, rest: str, params: Sequence[Any], statuses: Sequence[Status] = ()) -> list[RunView]:
         tables = self._tables
         run, live, outcome = tables.run, tables.live, tables.outcome
-        # A page of open runs must not cost a walk over all that ever ended.
-        sides = {status in OPEN for status in statuses}
-        to_live = "JOIN" if sides == {True} else "LEFT JOIN"
-        to_outcome = "JOIN" if sides == {False} else "LEFT JOIN"
+        # A page of open runs, or of those that did not complete, must not cost a walk over all that ever ended.
+        column = _status_column(statuses)
+        to_live = "JOIN" if column == "live.status" else "LEFT JOIN"
+        to_outcome = "JOIN" if column == "outcome.status" else "LEFT JOIN"
+        if column == "outcome.status" and Status.COMPLETED not in statuses:
+            rest = rest.replace("WHERE", "WHERE outcome.status <> 'completed' AND", 1)
         sql = (
             f"SELECT {run.listed('run')}, {live.listed('live')}, {outcome.listed('outcome')} FROM {{run}} AS run "
             f"{to_live} {{live}} AS live ON live.run_id = run.id "
