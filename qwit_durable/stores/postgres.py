@@ -77,6 +77,7 @@ class _InProcess:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.writer: Connection | None = None
+        self.statements: PgStatements | None = None
         self.pool: ConnectionPool[Connection] | None = None
         self.is_checked = False
 
@@ -160,7 +161,7 @@ class PostgresStore(SqlReader):
             except BaseException:
                 connection.close()
                 raise
-            here.writer = connection
+            here.writer, here.statements = connection, PgStatements(connection)
         return here.writer
 
     def _check(self, here: _InProcess, connection: Connection) -> None:
@@ -174,7 +175,7 @@ class PostgresStore(SqlReader):
     def _discard(self, here: _InProcess) -> None:
         if here.writer is not None:
             here.writer.close()
-            here.writer = None
+            here.writer = here.statements = None
 
     def _applied(self, connection: Connection) -> dict[int, str]:
         statements = PgStatements(connection)
@@ -224,8 +225,9 @@ class PostgresStore(SqlReader):
         last: psycopg.Error | None = None
         for _ in range(_REPEATS):
             connection = self._writer(here)
+            assert here.statements is not None
             try:
-                return carry_out(PgStatements(connection))
+                return carry_out(here.statements)
             except BaseException as error:
                 self._clean_up(here, connection, error)
                 match error:

@@ -96,7 +96,7 @@ class SqliteStore(SqlReader):
         busy_seconds: float = _BUSY_SECONDS,
     ) -> None:
         self.url = url
-        self._path = Path(url.removeprefix("sqlite:///"))
+        self._path = Path(url.removeprefix("sqlite:///")).absolute()  # whatever folder the process goes to
         self._clock = clock or SystemClock()
         self._busy_seconds = busy_seconds
         self._tables = Tables(SQLITE, Encoding(payload_codec))
@@ -164,6 +164,8 @@ class SqliteStore(SqlReader):
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         connection.execute("PRAGMA synchronous = FULL")
+        # Without effect but on macOS, where a sync is none otherwise.
+        connection.execute("PRAGMA fullfsync = ON")
         until = monotonic() + self._busy_seconds
         # Two processes that open a new file at once both want to change its mode, and SQLite lets neither wait.
         while connection.execute("PRAGMA journal_mode").fetchone()[0] != "wal":

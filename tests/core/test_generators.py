@@ -507,6 +507,24 @@ def test_call_used_as_its_value_is_found():
     )
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [(charge, "step 'charge'"), (with_a_helper, "workflow 'with_a_helper'"), (gather, "gather")],
+    ids=["step", "workflow", "gather"],
+)
+def test_call_that_is_returned_is_found(call, said):
+    """A body that returns a call means its value: the value is not recorded, and the line is told."""
+
+    @workflow
+    def hasty() -> Workflow[str]:
+        yield from charge(1)
+        return call()
+
+    message = misuse_of(hasty, CHARGED)
+
+    assert message.startswith(f"{at(hasty, 'return')} built {said} and dropped it: it was never run.\n")
+
+
 def test_failure_of_a_careless_body_does_not_hide_the_call():
     """A body that swallows the error of its own misuse is stuck all the same."""
 

@@ -631,6 +631,16 @@ def test_signal_before_its_timeout_wins():
     assert play.value == ["in time", None]
 
 
+def test_timer_of_an_answered_wait_is_needless():
+    """A wait with a timeout that a signal answers leaves a timer behind: its position is told, once."""
+    play = Play(just(signal("s"), signal("s")))
+
+    play.feed(attrs.evolve(scheduled("0", signal("s")), due=datetime(2030, 1, 1, tzinfo=UTC)))
+    play.feed(sent("s", 1), sent("s", 2))
+
+    assert play.interpreter.needless_timers == ["0"]
+
+
 def test_timer_of_a_wait_that_is_being_settled_changes_nothing():
     """A wait can time out between the failure of its gather and the moment at which it is dropped."""
 

@@ -153,9 +153,10 @@ class PgStatements(Statements):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._cursor = connection.cursor(binary=True)
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
-        return self._connection.cursor(binary=True).execute(sql.encode(), params).fetchall()
+        return self._cursor.execute(sql.encode(), params).fetchall()
 
     def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[Sequence[Columns]]:
         """Carry out several statements in one round trip and answer the rows of each. Each sees what came before it."""

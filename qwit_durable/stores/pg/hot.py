@@ -30,7 +30,7 @@ WITH won AS (
 ), added AS (
     {_ADDED} SELECT run_id, head, updated_at, %s, %s, %s, %s, %s, %s, %s FROM won
 )
-SELECT run_id, head, updated_at, cancel_asked FROM won
+SELECT head, updated_at, cancel_asked FROM won
 """
 
 _MANY = f"""
@@ -80,8 +80,8 @@ def append_hot(
     """Carry them out and answer those that won; None for the others."""
     if len(writes) == 1 and len(writes[0].events) == 1:
         rows = statements.rows(_ONE, _params_of_one(writes[0], encoding, now))
-    else:
-        rows = statements.rows(_MANY, _params_of_many(writes, encoding, now))
+        return [Committed(head=row[0], now=row[1], cancel_asked=row[2]) for row in rows] or [None]
+    rows = statements.rows(_MANY, _params_of_many(writes, encoding, now))
     won = {row[0]: Committed(head=row[1], now=row[2], cancel_asked=row[3]) for row in rows}
     return [won.get(write.run_id) for write in writes]
 
