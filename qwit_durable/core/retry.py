@@ -33,6 +33,10 @@ def _classes(value: object) -> tuple[type[BaseException], ...]:
     return cast("tuple[type[BaseException], ...]", found)
 
 
+#: (max_attempts, first, factor, cap, names of give_up_on, names of retry_on)
+RecordedRetry = tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]]
+
+
 @attrs.frozen(kw_only=True)
 class Retry:
     """How a step's failed attempts are repeated.
@@ -62,6 +66,9 @@ class Retry:
     give_up_on: tuple[type[BaseException], ...] = attrs.field(default=(), converter=_classes)
     retry_on: tuple[type[BaseException], ...] = attrs.field(default=(Exception,), converter=_classes)
     delay: _Delay | None = None
+    _names: tuple[tuple[str, ...], tuple[str, ...]] | None = attrs.field(
+        default=None, alias="names", kw_only=True, repr=False
+    )
 
     def __attrs_post_init__(self) -> None:
         wrong = _wrong_number(self.max_attempts, self.factor)
@@ -80,13 +87,27 @@ class Retry:
         """
         if attempt >= self.max_attempts or failure.is_a(GiveUp):
             return None
-        names = failure.lineage
-        if any(class_name(cls) in names for cls in self.give_up_on):
+        give_up_on, retry_on = self._names or self._class_names()
+        if any(name in give_up_on for name in failure.lineage):
             return None
-        if not failure.outcome_unknown and not any(class_name(cls) in names for cls in self.retry_on):
+        if not failure.outcome_unknown and not any(name in retry_on for name in failure.lineage):
             return None
         wait = self._formula(attempt) if self.delay is None else _asked(self.delay, attempt, failure)
         return min(max(wait, _NOTHING), _LONGEST)
+
+    def recorded(self) -> RecordedRetry:
+        """The same as data, with classes by their names: what travels with a task. A callable `delay` does not."""
+        return (self.max_attempts, self.first, self.factor, self.cap, *(self._names or self._class_names()))
+
+    @classmethod
+    def of_recorded(cls, recorded: RecordedRetry, delay: _Delay | None) -> Retry:
+        """What `recorded` gave, made a Retry again without loading a class."""
+        max_attempts, first, factor, cap, give_up_on, retry_on = recorded
+        names = (give_up_on, retry_on)
+        return cls(max_attempts=max_attempts, first=first, factor=factor, cap=cap, delay=delay, names=names)
+
+    def _class_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        return tuple(map(class_name, self.give_up_on)), tuple(map(class_name, self.retry_on))
 
     def without_delay(self) -> Retry:
         """The same with the formula in place of the callable: what holds where the callable is broken."""

@@ -56,7 +56,7 @@ class Work:
             return cls._undo(step, spec.args, spec.result, spec.failure)
         settings = step.settings
         if spec.retry is not None:
-            retry = _retry_of(spec.retry, settings.retry)
+            retry = Retry.of_recorded(spec.retry, settings.retry.delay)
             settings = attrs.evolve(settings, retry=retry, timeout=spec.timeout, deadline=spec.deadline)
         return cls(step=step, call=step.bind(spec.args), settings=settings)
 
@@ -76,14 +76,6 @@ class Work:
             settings=definition.settings,
             is_undo=True,
         )
-
-
-def _retry_of(
-    recorded: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]], known: Retry
-) -> Retry:
-    """The per-call Retry that travelled with a task; classes are looked up among those the step itself names."""
-    max_attempts, first, factor, cap, _give_up_on, _retry_on = recorded
-    return attrs.evolve(known, max_attempts=max_attempts, first=first, factor=factor, cap=cap)
 
 
 def retry_delay(

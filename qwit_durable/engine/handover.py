@@ -139,7 +139,7 @@ def _task(
         failure=cause.failure if isinstance(command, Undo) and cause is not None else None,
         timeout=settings.timeout if settings is not None else None,
         deadline=settings.deadline if settings is not None else None,
-        retry=None if retry is None else (retry.max_attempts, retry.first, retry.factor, retry.cap, (), ()),
+        retry=None if retry is None else retry.recorded(),
     )
     return NewTask(
         position=pending.position,

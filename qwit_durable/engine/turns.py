@@ -20,6 +20,7 @@ from datetime import timedelta
 from uuid import UUID
 
 from qwit_durable.clock import monotonic
+from qwit_durable.codec import check_size
 from qwit_durable.core import (
     Advance,
     CallStep,
@@ -27,15 +28,12 @@ from qwit_durable.core import (
     Finish,
     Halt,
     Interpreter,
-    Kind,
     Pending,
     Program,
-    Resolved,
     Status,
     Undo,
     Unwind,
     UnwindStarted,
-    Value,
 )
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
@@ -44,10 +42,12 @@ from qwit_durable.engine.hold import Hold, LostHold, Superseded
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.inline import InlineAttempt
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.report import told_to_parent
 from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
-from qwit_durable.errors import Failure, StoreUnavailable, UnknownName
+from qwit_durable.errors import StoreUnavailable, UnknownName
 from qwit_durable.observers.base import EndInfo
+from qwit_durable.registry import WorkflowLike
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, OutcomeRow, Ring
@@ -146,12 +146,17 @@ class Turns:
             Program(
                 name=run.workflow,
                 body=definition.body(run.args),
-                encode=definition.encode_result,
+                encode=lambda value: self._encoded(definition, value),
                 is_child=run.parent_id is not None,
                 on_undo_failure=definition.on_undo_failure,
                 limit_bytes=self._services.settings.limit_bytes,
             )
         )
+
+    def _encoded(self, definition: WorkflowLike, value: object) -> bytes:
+        data = definition.encode_result(value)
+        check_size(data, f"the value of workflow {definition.name!r}", self._services.settings.limit_bytes)
+        return data
 
     def _stop_crashing(self, acquired: Acquired) -> Sequence[Ring]:
         live = acquired.live
@@ -299,7 +304,7 @@ class Turns:
             hold.record(Completed(value=finish.value or b"null", owed=finish.owed))
         report = None
         if run.parent_id is not None:
-            report = Report(run_id=run.parent_id, event=_told_to_parent(hold, finish))
+            report = Report(run_id=run.parent_id, event=told_to_parent(hold, finish))
         now = hold.now()
         end = EndInfo(
             run=run,
@@ -323,21 +328,6 @@ class Turns:
             report=report,
         )
         services.run_ended(run.id)
-
-
-def _told_to_parent(hold: Hold, finish: Finish) -> Resolved:
-    run = hold.run
-    position = run.parent_position or ""
-    if hold.interpreter.was_reopened:
-        return Resolved(position=f"~{position}", kind=Kind.UNDO, name=run.workflow, outcome=Value())
-    if finish.status is Status.COMPLETED:
-        value = Value(finish.value or b"null")
-        owes = bool(finish.owed)
-        return Resolved(
-            position=position, kind=Kind.WORKFLOW, name=run.workflow, args=run.args, outcome=value, owes=owes
-        )
-    failure = finish.failure or Failure(type="WorkflowFailed", message=finish.status.value)
-    return Resolved(position=position, kind=Kind.WORKFLOW, name=run.workflow, args=run.args, outcome=failure)
 
 
 def _close(interpreter: Interpreter | None) -> None:

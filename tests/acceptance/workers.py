@@ -128,8 +128,9 @@ class Workers:
         environment: Mapping[str, str] | None = None,
     ) -> Group:
         """Start `dramatiq -p 2 -t 4` on the application."""
-        sizes = ["-p", str(processes), "-t", str(threads)]
-        command = [sys.executable, "-m", "dramatiq", *sizes, broker, *modules]
+        # Dramatiq waits half a minute for a process that died while it was starting.
+        options = ["-p", str(processes), "-t", str(threads), "--worker-fork-timeout", "1000"]
+        command = [sys.executable, "-m", "dramatiq", *options, broker, *modules]
         return self._start("workers", command, environment)
 
     def start_python(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Group:

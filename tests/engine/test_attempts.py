@@ -459,3 +459,44 @@ def never_told() -> Workflow[str]:
     from qwit_durable.language.verbs import wait_signal
 
     return (yield from wait_signal("go", str))
+
+
+@step
+def refusing() -> None:
+    script.call("refusing")
+    message = "no"
+    raise LookupError(message)
+
+
+@workflow
+def refusing_in_queue() -> Workflow[None]:
+    yield from refusing.options(dispatch="queue", retry=Retry(max_attempts=4, give_up_on=(LookupError,)))()
+
+
+def test_give_up_on_of_one_call_travels_with_a_queued_step() -> None:
+    """Per-call options hold on whichever worker makes the attempt."""
+    environment = Environment()
+    handle = environment.start(refusing_in_queue)
+
+    environment.settle()
+
+    assert handle.status() is Status.FAILED
+    assert script.calls == ["refusing"]
+
+
+@workflow
+def large_value() -> Workflow[str]:
+    yield from reserve("chair")
+    return "x" * 2_000
+
+
+def test_value_of_a_run_over_the_limit_fails_it() -> None:
+    """The limit on size holds for what a body returns, too: what was done is undone."""
+    environment = Environment(settings=Settings(limit_bytes=1_000))
+    handle = environment.start(large_value)
+
+    environment.settle()
+
+    assert handle.status() is Status.COMPENSATED
+    with pytest.raises(WorkflowFailed, match="the value of workflow 'large_value'"):
+        handle.result(0)
