@@ -19,6 +19,7 @@ from qwit_durable.core import (
     OperatorActed,
     Reopened,
     Resolved,
+    Restarted,
     Scheduled,
     SignalReceived,
     TimerFired,
@@ -42,8 +43,8 @@ class Entry:
         position: The place of the command in the body; an undo's begins with `~`. None for facts about the run.
         kind: What the fact is about: `run`, `step`, `undo`, `workflow`, `sleep`, `signal`, `compensate` or `record`.
         event: What happened: `started`, `scheduled`, `completed`, `failed`, `dropped`, `attempt failed`, `received`,
-            `fired`, `cancel requested`, `deadline passed`, `unwinding`, `returned`, `reopened`, an operator's verb, or
-            the status in which the run ended.
+            `fired`, `cancel requested`, `deadline passed`, `unwinding`, `returned`, `reopened`, `restarted`, an
+            operator's verb, or the status in which the run ended.
         name: Of the step, signal or workflow.
         attempt: The number of the attempt, where there was one.
         args: The arguments, or a `Large` where they are too large to show.
@@ -175,6 +176,8 @@ def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:
             return Entry(number=number, at=at, kind="run", event="returned", value=decoded(value))
         case Reopened(cause=cause):
             return Entry(number=number, at=at, kind="run", event="reopened", error=cause.failure)
+        case Restarted(args=args):
+            return Entry(number=number, at=at, kind="run", event="restarted", args=decoded(args))
         case OperatorActed(verb=verb, reason=reason, value=value):
             said = decoded(value) if value is not None else reason or None
             return Entry(number=number, at=at, kind="run", event=verb.value, value=said)

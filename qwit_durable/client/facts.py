@@ -88,7 +88,7 @@ class Facts:
         debt = undoing.reopens(position) if undoing is not None else None
         run = self.view.run
         return self.children.get(
-            child_id(run.id, run.generation, debt.position if debt is not None else position)
+            child_id(run.id, self.view.generation, debt.position if debt is not None else position)
         )
 
     def is_child(self, position: str) -> bool:

@@ -16,13 +16,13 @@ from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any
 
 from qwit_durable.core.building import Sink
-from qwit_durable.core.commands import Branch, Command, Gather, Leaf, WaitSignal
+from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, WaitSignal
 from qwit_durable.core.frames import Answer, Raised, Returned, Wrong, Yielded, close, resume
 from qwit_durable.core.scope import Frame, Group, Open, Target, is_awaited, settle_under
 
 __all__ = ["Body"]
 
-_COMMANDS = (*Leaf.__args__, Gather)
+_COMMANDS = (*Leaf.__args__, Gather, Race, Saga)
 
 
 class Body:
@@ -139,6 +139,8 @@ class Body:
                 for _ in range(min(len(members), command.limit or len(members))):
                     if self.wrong is None:
                         self._start_member(group)
+            case Race() | Saga():
+                self._refuse("not built yet")
             case WaitSignal(name=name) if self._signals.get(name):
                 self._answer(target, command, self._signals[name].popleft())
             case WaitSignal(name=name):

@@ -25,10 +25,17 @@ __all__ = [
     "Compensate",
     "Dispatch",
     "Gather",
+    "Info",
     "Kind",
     "Leaf",
+    "MapSteps",
     "Now",
+    "Patched",
+    "Publish",
+    "Race",
     "Record",
+    "Restart",
+    "Saga",
     "Settings",
     "Site",
     "Sleep",
@@ -52,6 +59,9 @@ class Kind(StrEnum):
     COMPENSATE = "compensate"
     RECORD = "record"
     GATHER = "gather"
+    MAP = "map"
+    PATCH = "patch"
+    PUBLISH = "publish"
     UNDO = "undo"
 
 
@@ -84,6 +94,8 @@ class Settings:
         timeout: Bound on one attempt.
         deadline: Bound on all attempts together.
         priority: Dramatiq's: lower runs first.
+        heartbeat: How long an attempt may go without reporting progress.
+        transactional: Whether an attempt's writes and its checkpoint are one transaction of the store.
     """
 
     retry: Retry = Retry()
@@ -92,6 +104,8 @@ class Settings:
     timeout: timedelta | None = None
     deadline: timedelta | None = None
     dispatch: Dispatch | None = None
+    heartbeat: timedelta | None = None
+    transactional: bool = False
 
 
 #: A call without settings of its own, as `compensate` leaves it in the plan: what the step itself says holds.
@@ -169,6 +183,53 @@ class Record(_Leaf):
 
 
 @attrs.frozen(kw_only=True)
+class MapSteps(_Leaf):
+    """Run one step for many items at once and answer with the tuple of their values, in order.
+
+    `items` are the arguments of each call; `args` says how many they are and their digest: what is recorded and
+    compared. The call of item n stands at the command's position and `.n`; none of them has an `Open` of its own.
+    """
+
+    name: str
+    args: bytes
+    items: tuple[bytes, ...] = attrs.field(eq=False, repr=False)
+    limit: int | None = None
+    settings: Settings = attrs.field(default=AS_DEFINED, eq=False, repr=False)
+    undo_when: When | None = None
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Publish(_Leaf):
+    """Let others see a value under a name."""
+
+    name: str
+    value: bytes
+
+
+@attrs.frozen(kw_only=True)
+class Patched(_Leaf):
+    """Answer whether this run takes the new path: its place takes no number, so that old runs keep theirs."""
+
+    name: str
+
+
+@attrs.frozen(kw_only=True)
+class Info(_Leaf):
+    """Answer with facts about the run, as they were when this was first asked."""
+
+    name: str = "info"
+    decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
+
+
+@attrs.frozen(kw_only=True)
+class Restart(_Leaf):
+    """End the body and begin it anew with other arguments."""
+
+    args: bytes
+
+
+@attrs.frozen(kw_only=True)
 class Undo(_Leaf):
     """Run the undo of a step: its own arguments, its value if it completed, and why the run is unwound.
 
@@ -200,8 +261,37 @@ class Gather(_Leaf):
     limit: int | None = None
 
 
-Leaf = CallStep | CallWorkflow | Sleep | WaitSignal | Compensate | Now | Record | Undo | UndoRun
-Command = Leaf | Gather
+@attrs.frozen(kw_only=True, eq=False)
+class Race(_Leaf):
+    """Run members at once and answer with the number and the value of the first to finish."""
+
+    members: tuple[Any, ...]
+
+
+@attrs.frozen(kw_only=True, eq=False)
+class Saga(_Leaf):
+    """Run one member in a compensation scope of its own."""
+
+    member: Any
+
+
+Leaf = (
+    CallStep
+    | CallWorkflow
+    | MapSteps
+    | Sleep
+    | WaitSignal
+    | Compensate
+    | Now
+    | Record
+    | Publish
+    | Patched
+    | Info
+    | Restart
+    | Undo
+    | UndoRun
+)
+Command = Leaf | Gather | Race | Saga
 
 
 @runtime_checkable

@@ -10,6 +10,7 @@ from __future__ import annotations
 from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf
 from qwit_durable.core.events import Debt, DebtKind, Resolved
 from qwit_durable.core.outcome import Dropped, Value
+from qwit_durable.errors import Failure
 
 __all__ = ["Debts"]
 
@@ -29,18 +30,22 @@ class Debts:
             position=position, kind=DebtKind.UNDO, name=name, args=args, result=result, attempt=attempt
         )
 
-    def settle(self, command: Leaf, event: Resolved) -> None:
-        """Take a command's outcome into account."""
-        position = event.position
+    def settle(self, command: Leaf, event: Resolved, given: bytes | None = None) -> None:
+        """Take a command's outcome into account; `given` are the arguments that a guard put in place of its own."""
+        position, args = event.position, event.args if given is None else given
         match command, event.outcome:
             case CallStep(undo_when=None), _:
                 pass
+            case CallStep(), _ if event.attempt == 0:
+                self._owed.pop(position, None)  # a guard did not let it begin
+            case CallStep(), Failure() if event.refused is not None:
+                self.owe_step(position, event.name, args, event.refused, attempt=event.attempt)
             case CallStep(), Value(data=data):
-                self.owe_step(position, event.name, event.args, data, attempt=event.attempt)
+                self.owe_step(position, event.name, args, data, attempt=event.attempt)
             case CallStep(undo_when="attempted"), outcome if not (
                 isinstance(outcome, Dropped) and not outcome.begun
             ):
-                self.owe_step(position, event.name, event.args, attempt=event.attempt)
+                self.owe_step(position, event.name, args, attempt=event.attempt)
             case CallStep(), _:
                 self._owed.pop(position, None)
             case CallWorkflow(), Value() if event.owes:

@@ -24,6 +24,9 @@ class Pending:
         queued: Whether a task was made for it.
         retry_at: When its next attempt is due, if it waits for one.
         began_at: When its first failed attempt began.
+        given: The arguments that a guard put in the place of its own.
+        handed: Of a map, how many of its calls were handed over.
+        cause: Of an undo, why it is due.
     """
 
     position: str
@@ -34,6 +37,9 @@ class Pending:
     due: datetime | None = None
     retry_at: datetime | None = None
     began_at: datetime | None = None
+    given: bytes | None = None
+    handed: int = 0
+    cause: Cause | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -28,6 +28,7 @@ __all__ = [
     "OperatorActed",
     "Reopened",
     "Resolved",
+    "Restarted",
     "Scheduled",
     "SignalReceived",
     "TimerFired",
@@ -71,7 +72,8 @@ class Scheduled:
     """A command was handed over: a task, a timer, a wait or a sub-workflow exists for it from now on.
 
     For an inline step (not `queued`) with an `attempted` undo this is the debt's record, written before the first
-    attempt.
+    attempt. `given` are the arguments that a guard put in the place of what the body asked for. Of a map, `upto` is how
+    many of its calls have been handed over so far.
     """
 
     position: str
@@ -80,13 +82,16 @@ class Scheduled:
     args: bytes = b"null"
     due: datetime | None = None
     queued: bool = False
+    given: bytes | None = None
+    upto: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class Resolved:
     """A command has its outcome: the first one recorded at its position, for ever.
 
-    `owes` is set where a completed sub-workflow has something to undo.
+    `owes` is set where a completed sub-workflow has something to undo. `attempt` 0 is a step that a guard did not let
+    begin; `refused` is the value of one whose success a guard refused: its undo is owed.
     """
 
     position: str
@@ -96,6 +101,7 @@ class Resolved:
     outcome: Outcome
     attempt: int = 1
     owes: bool = False
+    refused: bytes | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -143,10 +149,14 @@ class DeadlinePassed:
 
 @attrs.frozen(kw_only=True)
 class UnwindStarted:
-    """The plan of owed undos, newest first: written once, followed whatever becomes of the body."""
+    """The plan of owed undos, newest first: written once, followed whatever becomes of the body.
+
+    `scope` is the position of the saga, or of the lost member of a race, that is unwound; None for the run itself.
+    """
 
     cause: Cause
     plan: tuple[Debt, ...]
+    scope: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -159,9 +169,22 @@ class Completed:
 
 @attrs.frozen(kw_only=True)
 class Reopened:
-    """The parent unwinds and asks this completed run to undo what it did."""
+    """The parent unwinds and asks this completed run to undo what it did. `at`: where in the parent that is asked."""
 
     cause: Cause
+    at: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class Restarted:
+    """The body begins anew with these arguments: always the first event of a history.
+
+    What was owed and which signals nobody had taken came along, oldest first.
+    """
+
+    args: bytes
+    owed: tuple[Debt, ...] = ()
+    signals: tuple[SignalReceived, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -184,5 +207,6 @@ Event = (
     | UnwindStarted
     | Completed
     | Reopened
+    | Restarted
     | OperatorActed
 )

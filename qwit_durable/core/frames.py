@@ -14,13 +14,13 @@ from typing import Any, cast
 import attrs
 
 from qwit_durable.core.building import Sink, building_in, enter, leave
-from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Site, Yieldable
+from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, Site, Yieldable
 from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
 
 __all__ = ["Answer", "Raised", "Resumed", "Returned", "Wrong", "Yielded", "close", "resume", "stands_at"]
 
-_COMMANDS = (*Leaf.__args__, Gather)
+_COMMANDS = (*Leaf.__args__, Gather, Race, Saga)
 _PACKAGE = __file__.rsplit("core", 1)[0]
 _CLOSING_TRIES = 10
 
@@ -115,8 +115,8 @@ def _is_answerable(generator: Branch) -> bool:
 
 def _report_returned(command: Command, sink: Sink) -> None:
     """A body that returns a call means its value."""
-    if isinstance(command, Gather):
-        sink.report("gather", command.site)
+    if isinstance(command, Gather | Race | Saga):
+        sink.report(type(command).__name__.lower(), command.site)
     else:
         kind, name, _ = identity(command)
         sink.report(f"{kind} {name!r}", command.site)

@@ -6,10 +6,15 @@ from qwit_durable.core.commands import (
     CallStep,
     CallWorkflow,
     Compensate,
+    Info,
     Kind,
     Leaf,
+    MapSteps,
     Now,
+    Patched,
+    Publish,
     Record,
+    Restart,
     Sleep,
     Undo,
     UndoRun,
@@ -36,8 +41,16 @@ def identity(command: Leaf) -> tuple[Kind, str, bytes]:
             return Kind.SIGNAL, name, _NOTHING
         case Compensate(call=call):
             return Kind.COMPENSATE, call.name, call.args
-        case Now(name=name) | Record(name=name):
+        case Now(name=name) | Record(name=name) | Info(name=name):
             return Kind.RECORD, name, _NOTHING
+        case MapSteps(name=name, args=args):
+            return Kind.MAP, name, args
+        case Publish(name=name, value=value):
+            return Kind.PUBLISH, name, value
+        case Patched(name=name):
+            return Kind.PATCH, name, _NOTHING
+        case Restart(args=args):
+            return Kind.WORKFLOW, "restart", args
         case Undo(name=name, args=args):
             return Kind.UNDO, name, args
         case UndoRun(name=name):

@@ -96,6 +96,7 @@ class Interpreter:
 
     Attributes:
         head: How many events were fed.
+        reopened_at: Where in its parent's history this completed run was asked to undo what it did.
     """
 
     def __init__(self, program: Program) -> None:
@@ -108,6 +109,7 @@ class Interpreter:
         self._unwinding: Unwinding | None = None
         self._halt: Halt | None = None
         self._started = False
+        self.reopened_at = ""
 
     # -- the two verbs -----------------------------------------------------------------------------------------
 
@@ -148,9 +150,11 @@ class Interpreter:
             case Completed():
                 self._completed = event
                 self._body.close()
-            case Reopened() if self._unwinding is not None:
+            case Reopened(at=at) if self._unwinding is not None:
+                self.reopened_at = at
                 self._unwinding.resume()
-            case Reopened(cause=cause):
+            case Reopened(cause=cause, at=at):
+                self.reopened_at = at
                 self._unwind(cause, self._completed.owed if self._completed is not None else ())
             case _ if self._unwinding is not None:
                 self._unwinding.apply(event)

@@ -18,9 +18,13 @@ class Value:
 
 @attrs.frozen
 class Dropped:
-    """The command was settled because nobody waits for it any more. `begun` tells whether an attempt had begun."""
+    """The command was settled because nobody waits for it any more. `begun` tells whether an attempt had begun.
+
+    Of a map, `left` is how many of its attempts are still under way: it has settled when all of them have ended.
+    """
 
     begun: bool = False
+    left: int = 0
 
 
 Outcome = Value | Failure | Dropped

@@ -105,7 +105,13 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
             hold.after_commit(lambda: services.observers.tell("run_started", child))
         case UndoRun(position=position):
             assert cause is not None
-            hold.add(reopen=Reopen(run_id=child_id(hold.run.id, hold.run.generation, position), cause=cause))
+            hold.add(
+                reopen=Reopen(
+                    run_id=child_id(hold.run.id, hold.live.generation, position),
+                    cause=cause,
+                    at=pending.position,
+                )
+            )
         case CallStep() | Undo() as command:
             hold.add(task=_task(services, hold, pending, command, cause))
             queued = True
@@ -158,7 +164,7 @@ def _child(services: Services, hold: Hold, position: str, call: CallWorkflow) ->
     except UnknownName:
         queue, version, deadline = parent.queue, None, call.deadline
     now = hold.now()
-    run_id = child_id(parent.id, parent.generation, position)
+    run_id = child_id(parent.id, hold.live.generation, position)
     return RunRow(
         id=run_id,
         namespace=parent.namespace,

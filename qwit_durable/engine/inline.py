@@ -93,6 +93,7 @@ class InlineAttempt:
     def _info(self, number: int) -> AttemptInfo:
         return AttemptInfo(
             run=self._hold.run,
+            generation=self._hold.live.generation,
             step=self._command.name,
             position=self._pending.position,
             attempt=number,
@@ -110,7 +111,7 @@ class InlineAttempt:
             run_id=run.key,
             step=self._command.name,
             attempt=number,
-            idempotency_key=idempotency_key(run.id, run.generation, pending.position),
+            idempotency_key=idempotency_key(run.id, hold.live.generation, pending.position),
             asked_to_stop=lambda: services.store.cancel_asked(run.id, pending.position),
         )
         began_at = pending.began_at or info.started_at

@@ -102,6 +102,7 @@ class _QueuedAttempt:
         self._offset = claimed.now - services.clock.now()
         self._info = AttemptInfo(
             run=claimed.run,
+            generation=claimed.generation,
             step=claimed.task.name,
             position=claimed.task.position,
             attempt=claimed.task.attempt,
@@ -124,7 +125,7 @@ class _QueuedAttempt:
             run_id=self._run.key,
             step=task.name,
             attempt=task.attempt,
-            idempotency_key=idempotency_key(self._run.id, self._run.generation, task.position),
+            idempotency_key=idempotency_key(self._run.id, self._info.generation, task.position),
             asked_to_stop=lambda: services.store.cancel_asked(self._run.id, task.position),
         )
         services.observers.attempt_starting(self._info)

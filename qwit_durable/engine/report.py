@@ -14,7 +14,9 @@ def told_to_parent(hold: Hold, finish: Finish) -> Resolved:
     run = hold.run
     position = run.parent_position or ""
     if hold.interpreter.was_reopened:
-        return Resolved(position=f"~{position}", kind=Kind.UNDO, name=run.workflow, outcome=Value())
+        return Resolved(
+            position=hold.interpreter.reopened_at, kind=Kind.UNDO, name=run.workflow, outcome=Value()
+        )
     if finish.status is Status.COMPLETED:
         value = Value(finish.value or b"null")
         owes = bool(finish.owed)

@@ -32,6 +32,7 @@ class AttemptInfo:
 
     Attributes:
         position: The command's place; an undo's begins with `~`.
+        generation: How often the body had been restarted.
         started_at: The store's time at which it began.
         ended_at: None while it runs.
         failure: Why it failed, or None.
@@ -51,6 +52,7 @@ class AttemptInfo:
     failure: Failure | None = None
     retry_at: datetime | None = None
     undoes: int | None = None
+    generation: int = 0
 
     @property
     def is_undo(self) -> bool:

@@ -131,7 +131,7 @@ class OpenTelemetry(Observer):
         run, undone = attempt.run, attempt.position.removeprefix("~")
         parent = span_id_of(run.id, "workflow")
         if attempt.undoes is not None:
-            parent = span_id_of(run.id, run.generation, undone, attempt.undoes)
+            parent = span_id_of(run.id, attempt.generation, undone, attempt.undoes)
         self._write_attempt(attempt, "undo", parent=parent)
         if attempt.retry_at is None:
             names = {"qwit.workflow.name": attempt.run.workflow, "qwit.step.name": attempt.step}
@@ -193,7 +193,7 @@ class OpenTelemetry(Observer):
 def _span_id(attempt: AttemptInfo) -> int:
     # An undo that a person has retried counts its attempts from 1 again.
     again = (nanoseconds(attempt.started_at),) if attempt.is_undo else ()
-    return span_id_of(attempt.run.id, attempt.run.generation, attempt.position, attempt.attempt, *again)
+    return span_id_of(attempt.run.id, attempt.generation, attempt.position, attempt.attempt, *again)
 
 
 @contextmanager

@@ -73,6 +73,7 @@ class Claimed:
 
     task: TaskRow
     run: RunRow
+    generation: int
     now: datetime
     lost: bool = False
 

@@ -24,6 +24,7 @@ from qwit_durable.core import (
     OperatorActed,
     Reopened,
     Resolved,
+    Restarted,
     Scheduled,
     SignalReceived,
     TimerFired,
@@ -38,6 +39,7 @@ from qwit_durable.stores.plain import (
     from_cause,
     from_debt,
     from_failure,
+    from_signal,
     from_span,
     from_spec,
     from_time,
@@ -45,6 +47,7 @@ from qwit_durable.stores.plain import (
     to_cause,
     to_debt,
     to_failure,
+    to_signal,
     to_span,
     to_spec,
     to_time,
@@ -86,6 +89,7 @@ class Encoding:
             "unwind_started": self._unwind_started,
             "completed": self._completed,
             "reopened": self._reopened,
+            "restarted": self._restarted,
             "operator_acted": self._operator_acted,
         }
 
@@ -97,8 +101,7 @@ class Encoding:
             case Resolved():
                 return self._write_resolved(event)
             case Scheduled():
-                detail = dump_json({"kind": event.kind, "due": from_time(event.due), "queued": event.queued})
-                return "scheduled", event.position, event.name, 0, self.seal(event.args), b"", detail
+                return self._write_scheduled(event)
             case AttemptFailed():
                 times = {"retry_at": from_time(event.retry_at), "began_at": from_time(event.began_at)}
                 failure, detail = self.write_failure(event.failure), dump_json(times)
@@ -118,12 +121,17 @@ class Encoding:
                 value = self._seal_json(
                     {"cause": from_cause(event.cause), "plan": [*map(from_debt, event.plan)]}
                 )
-                return "unwind_started", "", "", 0, b"", value, b""
+                detail = b"" if event.scope is None else dump_json({"scope": event.scope})
+                return "unwind_started", "", "", 0, b"", value, detail
             case Completed():
                 owed = self._seal_json([*map(from_debt, event.owed)]) if event.owed else b""
                 return "completed", "", "", 0, owed, self.seal(event.value), b""
             case Reopened():
-                return "reopened", "", "", 0, b"", self._seal_json(from_cause(event.cause)), b""
+                return "reopened", event.at, "", 0, b"", self._seal_json(from_cause(event.cause)), b""
+            case Restarted():
+                came = {"owed": [*map(from_debt, event.owed)], "signals": [*map(from_signal, event.signals)]}
+                came_along = self._seal_json(came) if event.owed or event.signals else b""
+                return "restarted", "", "", 0, self.seal(event.args), came_along, b""
             case OperatorActed():
                 given = None if event.value is None else text_of(event.value)
                 value = self._seal_json({"reason": event.reason, "value": given})
@@ -153,6 +161,8 @@ class Encoding:
             detail["kind"] = event.kind
         if event.owes:
             detail["owes"] = True
+        if event.refused is not None:
+            detail["refused"] = text_of(self.seal(event.refused))
         match outcome:
             case Value():
                 value = self.seal(outcome.data)
@@ -160,7 +170,7 @@ class Encoding:
                 detail["outcome"] = "failure"
                 value = self.write_failure(outcome)
             case Dropped():
-                detail["outcome"], detail["begun"] = "dropped", outcome.begun
+                detail["outcome"], detail["begun"], detail["left"] = "dropped", outcome.begun, outcome.left
                 value = b""
         written = dump_json(detail) if detail else b""
         return "resolved", event.position, event.name, event.attempt, self.seal(event.args), value, written
@@ -185,9 +195,10 @@ class Encoding:
             case "failure":
                 outcome = self.read_failure(value)
             case "dropped":
-                outcome = Dropped(begun=found["begun"])
+                outcome = Dropped(begun=found["begun"], left=found.get("left", 0))
             case other:
                 raise ValueError(other)
+        refused = found.get("refused")
         return Resolved(
             position=position,
             kind=Kind(found.get("kind", Kind.STEP)),
@@ -196,10 +207,30 @@ class Encoding:
             outcome=outcome,
             attempt=attempt,
             owes=found.get("owes", False),
+            refused=None if refused is None else self.open(bytes_of(refused)),
+        )
+
+    def _write_scheduled(self, event: Scheduled) -> Columns:
+        detail: dict[str, Any] = {
+            "kind": event.kind,
+            "due": from_time(event.due),
+            "queued": event.queued,
+        }
+        if event.upto:
+            detail["upto"] = event.upto
+        value = b"" if event.given is None else self.seal(event.given)
+        return (
+            "scheduled",
+            event.position,
+            event.name,
+            0,
+            self.seal(event.args),
+            value,
+            dump_json(detail),
         )
 
     def _scheduled(
-        self, position: str, name: str, _: int, args: bytes, __: bytes, detail: bytes
+        self, position: str, name: str, _: int, args: bytes, value: bytes, detail: bytes
     ) -> Scheduled:
         found = json.loads(detail)
         return Scheduled(
@@ -209,6 +240,8 @@ class Encoding:
             args=self.open(args),
             due=to_time(found.get("due")),
             queued=found.get("queued", False),
+            given=self.open(value) if value else None,
+            upto=found.get("upto", 0),
         )
 
     def _timer_fired(self, position: str, *_: Any) -> TimerFired:
@@ -242,15 +275,26 @@ class Encoding:
         return DeadlinePassed(deadline=to_span(json.loads(detail)["deadline"]) if detail else None)
 
     def _unwind_started(self, *columns: Any) -> UnwindStarted:
-        found = self._open_json(columns[4])
-        return UnwindStarted(cause=to_cause(found["cause"]), plan=tuple(map(to_debt, found["plan"])))
+        found, detail = self._open_json(columns[4]), columns[5]
+        scope = json.loads(detail)["scope"] if detail else None
+        return UnwindStarted(
+            cause=to_cause(found["cause"]), plan=tuple(map(to_debt, found["plan"])), scope=scope
+        )
 
     def _completed(self, _: str, __: str, ___: int, args: bytes, value: bytes, ____: bytes) -> Completed:
         owed = tuple(map(to_debt, self._open_json(args))) if args else ()
         return Completed(value=self.open(value), owed=owed)
 
     def _reopened(self, *columns: Any) -> Reopened:
-        return Reopened(cause=to_cause(self._open_json(columns[4])))
+        return Reopened(cause=to_cause(self._open_json(columns[4])), at=columns[0])
+
+    def _restarted(self, _: str, __: str, ___: int, args: bytes, value: bytes, ____: bytes) -> Restarted:
+        came: dict[str, Any] = self._open_json(value) if value else {}
+        return Restarted(
+            args=self.open(args),
+            owed=tuple(map(to_debt, came.get("owed", ()))),
+            signals=tuple(map(to_signal, came.get("signals", ()))),
+        )
 
     def _operator_acted(self, *columns: Any) -> OperatorActed:
         found = self._open_json(columns[4])

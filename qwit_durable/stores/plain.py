@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qwit_durable.core import Cause, Debt, DebtKind, Kind
+from qwit_durable.core import Cause, Debt, DebtKind, Kind, SignalReceived
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TaskSpec
 
@@ -20,6 +20,7 @@ __all__ = [
     "from_cause",
     "from_debt",
     "from_failure",
+    "from_signal",
     "from_span",
     "from_spec",
     "from_time",
@@ -27,6 +28,7 @@ __all__ = [
     "to_cause",
     "to_debt",
     "to_failure",
+    "to_signal",
     "to_span",
     "to_spec",
     "to_time",
@@ -131,6 +133,18 @@ def to_cause(found: dict[str, Any]) -> Cause:
     return Cause(failure=to_failure(found["failure"]), cancelled=found.get("cancelled", False))
 
 
+def from_signal(signal: SignalReceived) -> dict[str, Any]:
+    """A signal that nobody has taken."""
+    return {"name": signal.name, "value": text_of(signal.value), "dedupe_id": signal.dedupe_id}
+
+
+def to_signal(found: dict[str, Any]) -> SignalReceived:
+    """The signal that lies in `found`."""
+    return SignalReceived(
+        name=found["name"], value=bytes_of(found["value"]), dedupe_id=found.get("dedupe_id")
+    )
+
+
 def from_spec(spec: TaskSpec) -> dict[str, Any]:
     """What a queued attempt needs to know."""
     retry = spec.retry
@@ -139,6 +153,8 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
         "name": spec.name,
         "undoes": spec.undoes,
         "args": text_of(spec.args),
+        "given": None if spec.given is None else text_of(spec.given),
+        "then": spec.then,
         "result": None if spec.result is None else text_of(spec.result),
         "failure": None if spec.failure is None else from_failure(spec.failure),
         "timeout": from_span(spec.timeout),
@@ -151,12 +167,15 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
 
 def to_spec(found: dict[str, Any]) -> TaskSpec:
     """The spec that lies in `found`."""
-    result, failure, retry = found.get("result"), found.get("failure"), found.get("retry")
+    given, result = found.get("given"), found.get("result")
+    failure, retry = found.get("failure"), found.get("retry")
     return TaskSpec(
         kind=Kind(found["kind"]),
         name=found["name"],
         undoes=found.get("undoes"),
         args=bytes_of(found["args"]),
+        given=None if given is None else bytes_of(given),
+        then=found.get("then"),
         result=None if result is None else bytes_of(result),
         failure=None if failure is None else to_failure(failure),
         timeout=to_span(found.get("timeout")),

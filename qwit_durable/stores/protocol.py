@@ -16,7 +16,7 @@ import attrs
 
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
-from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.writes import Write
 
 __all__ = ["Reader", "RunQuery", "Store"]
@@ -87,6 +87,10 @@ class Reader(Protocol):
 
     def history(self, run_id: UUID, after: int = 0) -> Sequence[Recorded]:
         """The events of a run after a number, in order."""
+        ...
+
+    def published(self, run_id: UUID) -> Sequence[PublishedRow]:
+        """What a run's body lets others see, by key."""
         ...
 
     def tasks(self, run_id: UUID) -> Sequence[TaskRow]:

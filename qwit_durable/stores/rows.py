@@ -20,6 +20,7 @@ __all__ = [
     "TURN",
     "LiveRow",
     "OutcomeRow",
+    "PublishedRow",
     "Recorded",
     "Ring",
     "RunRow",
@@ -44,6 +45,7 @@ class RunRow:
     Attributes:
         key: The id that users see: theirs, or the UUID's text.
         parent_position: Where the parent called it.
+        lane: The lane in which it waits for its turn, or None; a sub-workflow has none of its own.
         start_at: Not before this; None for a run that starts at once.
         trace: The starter's trace context as JSON text, or None.
     """
@@ -60,7 +62,7 @@ class RunRow:
     start_at: datetime | None = None
     parent_id: UUID | None = None
     parent_position: str | None = None
-    generation: int = 0
+    lane: str | None = None
     attributes: dict[str, str | int | float | bool] = attrs.field(
         factory=dict[str, "str | int | float | bool"]
     )
@@ -75,6 +77,7 @@ class LiveRow:
     Attributes:
         owner: The worker that holds the run, or None.
         epoch: Grows with each acquisition: the fencing token of every write of the holder.
+        generation: How often the body was restarted; each generation numbers its events from 1.
         head: Number of the last event.
         awaiting: After how many further successes the run has to be woken.
         begun: Whether the holder may have begun an attempt that is not recorded yet.
@@ -96,11 +99,15 @@ class LiveRow:
     cancel_asked: bool = False
     reason: bytes | None = None
     note: str | None = None
+    generation: int = 0
 
 
 @attrs.frozen(kw_only=True)
 class OutcomeRow:
-    """How a run ended. `epoch` and `head` are those of its last live row, for a sub-workflow that is reopened."""
+    """How a run ended.
+
+    `epoch`, `head` and `generation` are those of its last live row, for a sub-workflow that is reopened.
+    """
 
     run_id: UUID
     status: Status
@@ -110,6 +117,17 @@ class OutcomeRow:
     undone: tuple[str, ...] = ()
     epoch: int = 0
     head: int = 0
+    generation: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PublishedRow:
+    """What a body lets others see under a key: the latest value."""
+
+    run_id: UUID
+    key: str
+    value: bytes
+    at: datetime
 
 
 @attrs.frozen(kw_only=True)
@@ -126,13 +144,16 @@ class TaskSpec:
     """What a queued attempt needs to know. Durations and Retry travel so that per-call options hold on any worker.
 
     `retry` is `(max_attempts, first, factor, cap, give_up_on, retry_on)` with classes as recorded names, or None for
-    what the step says itself. `undoes` is as in `AttemptInfo`.
+    what the step says itself. `undoes` is as in `AttemptInfo`. `given` are the arguments that a guard put in the
+    place of `args`. `then` is the position of the call of the same map that this one's success lets begin.
     """
 
     kind: Kind
     name: str
     undoes: int | None = None
     args: bytes = b"null"
+    given: bytes | None = None
+    then: str | None = None
     result: bytes | None = None
     failure: Failure | None = None
     timeout: timedelta | None = None
@@ -214,6 +235,12 @@ class RunView:
     run: RunRow
     live: LiveRow | None = None
     outcome: OutcomeRow | None = None
+
+    @property
+    def generation(self) -> int:
+        """How often the body was restarted."""
+        row = self.live or self.outcome
+        return 0 if row is None else row.generation
 
     @property
     def status(self) -> Status:

@@ -11,7 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from qwit_durable.core import Event
-from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 
 __all__ = ["Session"]
 
@@ -94,6 +94,14 @@ class Session(Protocol):
 
     def is_new_signal(self, run_id: UUID, dedupe_id: str) -> bool:
         """Take down the id of a signal; False when it was there."""
+        ...
+
+    def put_published(self, row: PublishedRow) -> None:
+        """Insert or replace what is seen under a key."""
+        ...
+
+    def drop_events(self, run_id: UUID) -> None:
+        """Remove a run's history: the next event has the number 1."""
         ...
 
     # -- owed work ---------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ from qwit_durable.core import (
     Event,
     OperatorActed,
     Resolved,
+    Restarted,
     SignalReceived,
     Status,
 )
@@ -76,12 +77,14 @@ class Start:
 class Acquire:
     """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
 
-    `after` is the head up to which the caller knows the history; `may_take_over=False` treats every holder as alive.
+    `after` is the head up to which the caller knows the history of `generation`; of another one it wants everything.
+    `may_take_over=False` treats every holder as alive.
     """
 
     run_id: UUID
     worker: int
     after: int = 0
+    generation: int = 0
     may_take_over: bool = True
 
 
@@ -97,10 +100,14 @@ class NewTask:
 
 @attrs.frozen(kw_only=True)
 class Reopen:
-    """Reopen a completed sub-workflow, so that it undoes what it did. A no-op if it is open already."""
+    """Reopen a completed sub-workflow, so that it undoes what it did. A no-op if it is open already.
+
+    `at` is the position in its parent's history at which it will report.
+    """
 
     run_id: UUID
     cause: Cause
+    at: str
 
 
 @attrs.frozen(kw_only=True)
@@ -136,6 +143,8 @@ class Commit:
     given and the history has grown by somebody else's event. `settle` ends commands nobody waits for, each
     given as the event that is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are;
     attempts under way are asked to stop and sub-workflows are cancelled, and their outcome is waited for.
+    `published` are values to be seen from outside, by key. `restart` ends this generation: its history is removed and
+    the next one begins with that event. `generation` is the holder's.
     """
 
     run_id: UUID
@@ -151,6 +160,9 @@ class Commit:
     reopens: tuple[Reopen, ...] = ()
     status: Status | None = None
     reason: bytes | None = None
+    published: tuple[tuple[str, bytes], ...] = ()
+    restart: Restarted | None = None
+    generation: int = 0
     outcome: OutcomeRow | None = None
     report: Report | None = None
     release: Release | None = None

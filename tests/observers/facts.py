@@ -43,7 +43,7 @@ def a_run(workflow: str = "checkout", *, trace: str | None = None, key: str | No
 
 
 def a_child(parent: RunRow, workflow: str, position: str, *, started: float = 0) -> RunRow:
-    run_id: UUID = child_id(parent.id, parent.generation, position)
+    run_id: UUID = child_id(parent.id, 0, position)
     return RunRow(
         id=run_id,
         namespace=parent.namespace,

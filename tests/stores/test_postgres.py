@@ -295,7 +295,7 @@ def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage):
     assert not hot.are_hot([attrs.evolve(plain, events=())])
     assert not hot.are_hot([attrs.evolve(plain, drop_timers=("1",))])
     for field in attrs.fields(Commit):
-        if field.default is not attrs.NOTHING and field.name != "events":
+        if field.default is not attrs.NOTHING and field.name not in {"events", "generation"}:
             assert not hot.are_hot([attrs.evolve(plain, **{field.name: (1,)})]), field.name
 
 
@@ -438,8 +438,6 @@ def test_the_sweep_leaves_out_what_another_session_works_on(stage: Stage, url: s
         {"key": "half a pair \ud800"},
         {"attributes": {"note": "\0"}},
         {"attributes": {"share": float("nan")}},
-        {"generation": 2**40},
-        {"generation": 2**70},
     ],
 )
 def test_what_cannot_be_stored_is_an_error_of_its_own_and_harms_nobody(stage: Stage, changes):

@@ -11,6 +11,7 @@ from qwit_durable.core import (
     CancelRequested,
     Kind,
     OperatorActed,
+    Reopened,
     Resolved,
     SignalReceived,
     Status,
@@ -119,6 +120,7 @@ def _terminate(session: Session, run: RunRow, live: LiveRow, event: OperatorActe
         failure=_terminated(run, event),
         epoch=live.epoch,
         head=live.head + 1,
+        generation=live.generation,
     )
     session.put_outcome(outcome)
     session.drop_live(run.id)
@@ -135,10 +137,16 @@ def _tell_parent(session: Session, run: RunRow, live: LiveRow, event: OperatorAc
         return []
     undoing = live.status is Status.COMPENSATING
     told = Resolved(
-        position=f"~{run.parent_position}" if undoing else run.parent_position,
+        position=_asked_at(session, run) if undoing else run.parent_position,
         kind=Kind.UNDO if undoing else Kind.WORKFLOW,
         name=run.workflow,
         args=b"null" if undoing else run.args,
         outcome=_terminated(run, event),
     )
     return report_to(session, run.parent_id, told)
+
+
+def _asked_at(session: Session, run: RunRow) -> str:
+    """Where in its parent's history a reopened run was asked to undo what it did."""
+    asked = [event.at for event in session.events(run.id, 0) if isinstance(event, Reopened)]
+    return asked[-1] if asked else ""

@@ -44,7 +44,7 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
         ring_at=session.now + write.lease,
     )
     session.put_task(task)
-    return Claimed(task=task, run=run, now=session.now, lost=lost)
+    return Claimed(task=task, run=run, generation=live.generation, now=session.now, lost=lost)
 
 
 def record_lost(session: Session, live: LiveRow, task: TaskRow) -> None:

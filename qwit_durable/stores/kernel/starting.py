@@ -13,7 +13,7 @@ from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TimerRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Start
 
-__all__ = ["open_run", "start"]
+__all__ = ["DEADLINE_TIMER", "open_run", "start"]
 
 #: Positions of the timers that belong to the run itself and not to a command.
 START_TIMER = "start"

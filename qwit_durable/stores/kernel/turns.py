@@ -7,13 +7,13 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Reopened, Resolved, Status
+from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Reopened, Resolved, Restarted, Status
 from qwit_durable.errors import Failure
 from qwit_durable.ids import child_id
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
-from qwit_durable.stores.kernel.starting import open_run
+from qwit_durable.stores.kernel.starting import DEADLINE_TIMER, open_run
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, ask_for_turn, may_move, ring_for
-from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
+from qwit_durable.stores.rows import TURN, LiveRow, PublishedRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Acquire, Commit, Release, Reopen
 
@@ -60,7 +60,8 @@ def acquire(session: Session, write: Acquire) -> Acquired | Refused:
     session.put_live(live)
     if turn is not None:
         session.drop_task(write.run_id, TURN)
-    events = tuple(session.events(write.run_id, write.after)) if live.head > write.after else ()
+    known = write.after if write.generation == live.generation else 0
+    events = tuple(session.events(write.run_id, known)) if live.head > known else ()
     return Acquired(run=run, live=live, events=events, now=session.now)
 
 
@@ -74,8 +75,16 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     run = session.run(write.run_id)
     assert run is not None
     rings: list[Ring] = []
-    settled = [event for one in write.settle if (event := _settle(session, run, one, rings)) is not None]
+    settled = [
+        event
+        for one in write.settle
+        if (event := _settle(session, run, live.generation, one, rings)) is not None
+    ]
     events = (*write.events, *settled)
+    for key, value in write.published:
+        session.put_published(PublishedRow(run_id=run.id, key=key, value=value, at=session.now))
+    if write.restart is not None:
+        return _restart(session, run, live, write.restart)
     if events:
         session.append(write.run_id, live.head + 1, events)
     _hand_over(session, run, write, rings)
@@ -91,7 +100,13 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         rings.extend(report_to(session, write.report.run_id, write.report.event))
     if write.outcome is not None:
         session.put_outcome(
-            attrs.evolve(write.outcome, ended_at=session.now, epoch=live.epoch, head=live.head)
+            attrs.evolve(
+                write.outcome,
+                ended_at=session.now,
+                epoch=live.epoch,
+                head=live.head,
+                generation=live.generation,
+            )
         )
         session.drop_live(write.run_id)
         session.drop_work(write.run_id)
@@ -106,6 +121,19 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         rings=tuple(rings),
         cancel_asked=live.cancel_asked,
     )
+
+
+def _restart(session: Session, run: RunRow, live: LiveRow, restart: Restarted) -> Committed:
+    """End this generation: its history goes, and what stands for its commands with it. The holder stays."""
+    session.drop_events(run.id)
+    deadline = session.timer(run.id, DEADLINE_TIMER)
+    session.drop_work(run.id)
+    if deadline is not None:
+        session.put_timer(deadline)
+    session.append(run.id, 1, [restart])
+    live = attrs.evolve(live, head=1, generation=live.generation + 1, lost=0, updated_at=session.now)
+    session.put_live(live)
+    return Committed(head=1, now=session.now, cancel_asked=live.cancel_asked)
 
 
 def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) -> None:
@@ -146,11 +174,13 @@ def _let_go(session: Session, run: RunRow, live: LiveRow, release: Release, ring
     return live
 
 
-def _settle(session: Session, run: RunRow, template: Resolved, rings: list[Ring]) -> Event | None:
+def _settle(
+    session: Session, run: RunRow, generation: int, template: Resolved, rings: list[Ring]
+) -> Event | None:
     """End one command nobody waits for: the event that records it, or None if its outcome has to be waited for."""
     session.drop_timer(run.id, template.position)
     if template.kind is Kind.WORKFLOW:
-        child = child_id(run.id, run.generation, template.position)
+        child = child_id(run.id, generation, template.position)
         if session.live(child) is None:
             return template
         rings.extend(
@@ -195,8 +225,9 @@ def _reopen(session: Session, reopen: Reopen) -> list[Ring]:
         updated_at=session.now,
         head=outcome.head,
         epoch=outcome.epoch,
+        generation=outcome.generation,
     )
-    _, ring = append(session, live, [Reopened(cause=reopen.cause)], wake=True)
+    _, ring = append(session, live, [Reopened(cause=reopen.cause, at=reopen.at)], wake=True)
     return [ring] if ring is not None else []
 
 

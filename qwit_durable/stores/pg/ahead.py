@@ -111,7 +111,7 @@ class _Needs:
             if settled.kind is not Kind.WORKFLOW:
                 self.tasks.add((write.run_id, settled.position))
             elif run is not None:
-                self.lives.add(child_id(run.id, run.generation, settled.position))
+                self.lives.add(child_id(run.id, write.generation, settled.position))
 
 
 class PgSession(SqlSession):

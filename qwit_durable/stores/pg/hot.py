@@ -69,7 +69,14 @@ def _is_hot(write: Write) -> bool:
         and write.status is None
         and write.reason is None
         and not (
-            write.settle or write.tasks or write.timers or write.drop_timers or write.starts or write.reopens
+            write.settle
+            or write.tasks
+            or write.timers
+            or write.drop_timers
+            or write.starts
+            or write.reopens
+            or write.published
+            or write.restart
         )
     )
 

@@ -10,7 +10,7 @@ from uuid import UUID
 from qwit_durable.core import OPEN, Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.protocol import RunQuery
-from qwit_durable.stores.rows import Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import marks
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -89,6 +89,11 @@ class SqlReader:
         rows = self._rows(tables.dialect.sql(sql), [tables.dialect.id_in(run_id), after])
         read, time_out = tables.encoding.read_event, tables.dialect.time_out
         return tuple(Recorded(number=row[0], at=time_out(row[1]), event=read(row[2:])) for row in rows)
+
+    def published(self, run_id: UUID) -> Sequence[PublishedRow]:
+        table = self._tables.published
+        rows = self._of_run(f"SELECT {table.listed()} FROM {{published}}", "key", run_id)
+        return [*map(table.row_out, rows)]
 
     def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
         table = self._tables.task

@@ -33,7 +33,7 @@ class Runs(OfRun[RunRow]):
             "created_at",
             "start_at",
         ),
-        *("parent_id", "parent_position", "generation", "attributes", "deadline_at", "trace"),
+        *("parent_id", "parent_position", "lane", "attributes", "deadline_at", "trace"),
     )
 
     def key_of(self, row: RunRow) -> UUID:
@@ -54,7 +54,7 @@ class Runs(OfRun[RunRow]):
             d.maybe_time(row.start_at),
             d.maybe_id(row.parent_id),
             row.parent_position,
-            row.generation,
+            row.lane,
             json.dumps(row.attributes, sort_keys=True, allow_nan=False),
             d.maybe_time(row.deadline_at),
             row.trace,
@@ -63,7 +63,7 @@ class Runs(OfRun[RunRow]):
     def row_out(self, columns: Columns) -> RunRow:
         d = self._dialect
         run_id, namespace, key, workflow, version, queue, root_id, args, created_at, start_at, *rest = columns
-        parent_id, parent_position, generation, attributes, deadline_at, trace = rest
+        parent_id, parent_position, lane, attributes, deadline_at, trace = rest
         return RunRow(
             id=d.id_out(run_id),
             namespace=namespace,
@@ -77,7 +77,7 @@ class Runs(OfRun[RunRow]):
             start_at=d.maybe_time_out(start_at),
             parent_id=d.maybe_id_out(parent_id),
             parent_position=parent_position,
-            generation=generation,
+            lane=lane,
             attributes=json.loads(attributes),
             deadline_at=d.maybe_time_out(deadline_at),
             trace=trace,
@@ -101,7 +101,7 @@ class Lives(OfRun[LiveRow]):
             "lost",
             "cancel_asked",
         ),
-        *("reason", "reason_kind", "note"),
+        *("reason", "reason_kind", "note", "generation"),
     )
 
     def key_of(self, row: LiveRow) -> UUID:
@@ -124,12 +124,13 @@ class Lives(OfRun[LiveRow]):
             None if row.reason is None else self._encoding.seal(row.reason),
             None if reason is None else reason.kind,
             row.note,
+            row.generation,
         )
 
     def row_out(self, columns: Columns) -> LiveRow:
         d = self._dialect
         run_id, status, updated_at, owner, epoch, head, awaiting, begun, lost, cancel_asked, *rest = columns
-        reason, _, note = rest
+        reason, _, note, generation = rest
         return LiveRow(
             run_id=d.id_out(run_id),
             status=Status(status),
@@ -143,6 +144,7 @@ class Lives(OfRun[LiveRow]):
             cancel_asked=bool(cancel_asked),
             reason=None if reason is None else self._encoding.open(reason),
             note=note,
+            generation=generation,
         )
 
 
@@ -150,7 +152,7 @@ class Outcomes(OfRun[OutcomeRow]):
     """How runs ended."""
 
     name = "outcome"
-    columns = ("run_id", "status", "ended_at", "value", "failure", "undone", "epoch", "head")
+    columns = ("run_id", "status", "ended_at", "value", "failure", "undone", "epoch", "head", "generation")
 
     def key_of(self, row: OutcomeRow) -> UUID:
         return row.run_id
@@ -165,10 +167,11 @@ class Outcomes(OfRun[OutcomeRow]):
             json.dumps(row.undone),
             row.epoch,
             row.head,
+            row.generation,
         )
 
     def row_out(self, columns: Columns) -> OutcomeRow:
-        run_id, status, ended_at, value, failure, undone, epoch, head = columns
+        run_id, status, ended_at, value, failure, undone, epoch, head, generation = columns
         return OutcomeRow(
             run_id=self._dialect.id_out(run_id),
             status=Status(status),
@@ -178,4 +181,5 @@ class Outcomes(OfRun[OutcomeRow]):
             undone=tuple(json.loads(undone)),
             epoch=epoch,
             head=head,
+            generation=generation,
         )

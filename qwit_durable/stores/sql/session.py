@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from qwit_durable.core import Event, Status
-from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Statements, marks
 from qwit_durable.stores.sql.mapped import Change, Mapped
 from qwit_durable.stores.sql.table import Columns, Table
@@ -65,6 +65,7 @@ class SqlSession:
         self._lives: Mapped[UUID, LiveRow] = Mapped(tables.live, statements, dialect.locked("live"))
         self._outcomes: Mapped[UUID, OutcomeRow] = Mapped(tables.outcome, statements)
         self._signals = Mapped(tables.signal, statements)
+        self._published: Mapped[tuple[UUID, str], PublishedRow] = Mapped(tables.published, statements)
         self._tasks: Mapped[tuple[UUID, str], TaskRow] = Mapped(
             tables.task, statements, dialect.locked("task")
         )
@@ -159,6 +160,15 @@ class SqlSession:
             return False
         self._signals.put((run_id, dedupe_id))
         return True
+
+    def put_published(self, row: PublishedRow) -> None:
+        self._published.put(row)
+
+    def drop_events(self, run_id: UUID) -> None:
+        self.flush()
+        sql = self._dialect.sql("DELETE FROM {event} WHERE run_id = ?")
+        self._statements.many([(sql, [(self._dialect.id_in(run_id),)])])
+        self._read = {key: events for key, events in self._read.items() if key[0] != run_id}
 
     # -- owed work ---------------------------------------------------------------------------------------------
 
@@ -277,7 +287,7 @@ class SqlSession:
     def _mapped(self) -> tuple[Mapped[Any, Any], ...]:
         return (
             *(self._runs, self._keys, self._lives, self._outcomes),
-            *(self._signals, self._tasks, self._timers, self._workers),
+            *(self._signals, self._published, self._tasks, self._timers, self._workers),
         )
 
     def _events_appended(self) -> Change:

@@ -10,7 +10,7 @@ import json
 from uuid import UUID
 
 from qwit_durable.stores.encoding import Encoding
-from qwit_durable.stores.rows import TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import PublishedRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Dialect
 from qwit_durable.stores.sql.run_tables import Lives, Outcomes, Runs
 from qwit_durable.stores.sql.table import AtPosition, Columns, Table
@@ -120,6 +120,27 @@ class Signals(AtPosition[tuple[UUID, str]]):
         return self._dialect.id_out(columns[0]), columns[1]
 
 
+class Published(AtPosition[PublishedRow]):
+    """What bodies let others see."""
+
+    name = "published"
+    columns = ("run_id", "key", "value", "at")
+
+    def key_of(self, row: PublishedRow) -> tuple[UUID, str]:
+        return row.run_id, row.key
+
+    def row_in(self, row: PublishedRow) -> Columns:
+        d = self._dialect
+        return d.id_in(row.run_id), row.key, self._encoding.seal(row.value), d.time_in(row.at)
+
+    def row_out(self, columns: Columns) -> PublishedRow:
+        run_id, key, value, at = columns
+        d = self._dialect
+        return PublishedRow(
+            run_id=d.id_out(run_id), key=key, value=self._encoding.open(value), at=d.time_out(at)
+        )
+
+
 class Keys(Table[tuple[str, str], tuple[str, str, UUID]]):
     """Which run stands under a user's id."""
 
@@ -182,5 +203,6 @@ class Tables:
         self.task = Tasks(dialect, encoding)
         self.timer = Timers(dialect, encoding)
         self.signal = Signals(dialect, encoding)
+        self.published = Published(dialect, encoding)
         self.key = Keys(dialect, encoding)
         self.worker = Workers(dialect, encoding)

@@ -128,12 +128,12 @@ class Children:
         hold, child = _with_ended_child(stage)
         cause = Cause(failure=BROKEN)
 
-        answer = hold.release(reopens=(Reopen(run_id=child.id, cause=cause),))
+        answer = hold.release(reopens=(Reopen(run_id=child.id, cause=cause, at="~0"),))
 
         assert [(ring.run_id, ring.position) for ring in answer.rings] == [(child.id, TURN)]
         live = stage.live(child.id)
         assert (live.status, live.head, live.epoch) == (Status.COMPENSATING, 2, 1)
-        assert stage.events(child.id) == [resolved("0"), Reopened(cause=cause)]
+        assert stage.events(child.id) == [resolved("0"), Reopened(cause=cause, at="~0")]
         again = stage.hold(child.id, worker=2)
         assert again.epoch == 2
         again.end(status=Status.COMPENSATED)
@@ -141,7 +141,7 @@ class Children:
 
     def test_reopening_a_child_that_is_open_is_a_no_op(self, stage: Stage) -> None:
         hold, child = _with_ended_child(stage)
-        reopen = Reopen(run_id=child.id, cause=Cause(failure=BROKEN))
+        reopen = Reopen(run_id=child.id, cause=Cause(failure=BROKEN), at="~0")
         hold.committed(reopens=(reopen,))
 
         answer = hold.committed(reopens=(reopen,))
@@ -154,7 +154,7 @@ class Children:
         signal = SignalReceived(name="go")
         before = stage.tell(child.id, signal)
 
-        hold.committed(reopens=(Reopen(run_id=child.id, cause=Cause(failure=BROKEN)),))
+        hold.committed(reopens=(Reopen(run_id=child.id, cause=Cause(failure=BROKEN), at="~0"),))
 
         assert before == Refused(reason="ended", status=Status.COMPLETED)
         assert isinstance(stage.tell(child.id, signal), Accepted)

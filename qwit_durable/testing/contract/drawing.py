@@ -181,7 +181,7 @@ class Drawing:
             for position in draw(st.sets(_POSITIONS, max_size=2))
         )
         base["reopens"] = tuple(
-            Reopen(run_id=child.run.id, cause=Cause(failure=_FAILURE))
+            Reopen(run_id=child.run.id, cause=Cause(failure=_FAILURE), at="~0")
             for child in self.oracle.children(run.id)
             if child.outcome is not None and draw(st.sampled_from([True, True, False]))
         )
@@ -200,7 +200,7 @@ class Drawing:
         return Commit(**base)
 
     def _child(self, run: RunRow, position: str, draw: Any) -> RunRow:
-        found = child_id(run.id, run.generation, position)
+        found = child_id(run.id, 0, position)
         if found not in self.run_ids:
             self.run_ids.append(found)
         return self._row(

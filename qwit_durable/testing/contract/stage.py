@@ -116,7 +116,7 @@ class Stage:
 
     def child_of(self, hold: Hold, position: str) -> RunRow:
         """A sub-workflow that nobody has started yet."""
-        run_id = child_id(hold.run.id, hold.run.generation, position)
+        run_id = child_id(hold.run.id, 0, position)
         return self.row(
             str(run_id), id=run_id, workflow="pack_all", parent_id=hold.run.id, parent_position=position,
             root_id=hold.run.root_id,
