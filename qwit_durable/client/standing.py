@@ -24,6 +24,7 @@ from qwit_durable.core import (
     OperatorActed,
     Reopened,
     Resolved,
+    Restarted,
     Scheduled,
     SignalReceived,
     TimerFired,
@@ -191,6 +192,8 @@ class Standing:
                 self.is_completed, self._owed = True, owed
             case Reopened(cause=cause):
                 self.undoing = Undoing(cause, self._owed)
+            case Restarted():
+                pass  # it begins a history
             case OperatorActed() as event:
                 if self.undoing is not None:
                     self.undoing.apply(event)

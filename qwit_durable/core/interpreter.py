@@ -38,6 +38,7 @@ from qwit_durable.core.events import (
     OperatorActed,
     Reopened,
     Resolved,
+    Restarted,
     Scheduled,
     SignalReceived,
     TimerFired,
@@ -180,7 +181,7 @@ class Interpreter:
             case DeadlinePassed():
                 late = DeadlineExceeded(f"the deadline of workflow {self._program.name!r} has passed")
                 self._end(_Ending(cause=Cause(failure=Failure.of(late))))
-            case OperatorActed():
+            case OperatorActed() | Restarted():
                 pass
 
     def _on_scheduled(self, event: Scheduled) -> None:

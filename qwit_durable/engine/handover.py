@@ -11,11 +11,16 @@ from qwit_durable.core import (
     CallWorkflow,
     Cause,
     Compensate,
+    Info,
     Kind,
+    MapSteps,
     Now,
+    Patched,
     Pending,
+    Publish,
     Record,
     Resolved,
+    Restart,
     Scheduled,
     Sleep,
     Undo,
@@ -116,6 +121,8 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
             hold.add(task=_task(services, hold, pending, command, cause))
             queued = True
         case Now() | Record() | Compensate():
+            return
+        case MapSteps() | Publish() | Patched() | Info() | Restart():
             return
     if due is not None:
         hold.add(timer=TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due))
