@@ -17,12 +17,12 @@ from qwit_durable.broker.middleware import DurableMiddleware
 from qwit_durable.broker.runtime import Runtime
 from qwit_durable.client.access import Endings
 from qwit_durable.client.handle import Handle
-from qwit_durable.client.runs import Run, list_runs
+from qwit_durable.client.runs import Run, list_runs, not_found
 from qwit_durable.client.starting import start_run
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.core import Status
 from qwit_durable.engine.ports import Settings
-from qwit_durable.errors import DefinitionError, RunNotFound
+from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import enter, install, leave
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
@@ -177,8 +177,7 @@ class Durable(DurableMiddleware):
         """
         view = self.reader.find(self.namespace, run_id)
         if view is None:
-            msg = f"no run {run_id!r} in namespace {self.namespace!r} of {self.store.url}"
-            raise RunNotFound(msg)
+            raise not_found(run_id, self.namespace, self.store.url)
         return Handle(self, view.run.id, view.run.key)
 
     def runs(

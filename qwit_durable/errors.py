@@ -270,6 +270,9 @@ class RunStuck(RunFailed):
     reason: str = ""
 
     def __str__(self) -> str:
+        names_the_run = self.reason.startswith(f"run {self.run_id} of workflow {self.workflow!r} ")
+        if names_the_run:
+            return self.reason
         return f"{super().__str__()}\n{self.reason}" if self.reason else super().__str__()
 
 

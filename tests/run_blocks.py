@@ -4,7 +4,8 @@
 
 Each block keeps its place in the file, so that errors and messages name the line that a reader sees. A block after
 `<!-- not run: reason -->` is left out. A text block after `<!-- prints -->` is what the Python block before it must
-have printed; `--write` puts in what it prints now.
+have printed; `--write` puts in what it prints now. A block after `<!-- misuse -->`, and the text after `<!-- says -->`,
+are for `tests.misuse`.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ import attrs
 
 ROOT = Path(__file__).parents[1]
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<mark>not run: [^\n]+|prints) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- (?P<mark>not run: [^\n]+|prints|misuse[^\n]*|says) -->\n+)?```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.DOTALL | re.MULTILINE,
 )
 

@@ -545,8 +545,8 @@ def test_a_size_limit_names_value_and_limit():
         check_size(b"x" * 3 * 1024, "argument 'order'", 2048)
 
     assert str(caught.value) == (
-        "argument 'order' is 3.0 KiB of JSON, and the limit is 2.0 KiB: "
-        "keep the data elsewhere and pass its key, or raise Durable(limit_bytes=...)"
+        "argument 'order': 3.0 KiB of JSON, and the limit is 2.0 KiB\n"
+        "  way out: keep the data elsewhere and pass its key, or raise Durable(limit_bytes=...)"
     )
 
 

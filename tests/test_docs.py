@@ -55,6 +55,25 @@ def test_every_link_within_the_project_leads_somewhere(path):
             }, link[0]
 
 
+def test_every_page_is_reached_from_the_readme_and_listed_in_the_index():
+    readme, index = ROOT / "README.md", ROOT / "docs/index.md"
+
+    reached = {readme}
+    while new := {page for known in reached for page in linked_from(known)} - reached:
+        reached |= new
+
+    assert set(DOCUMENTS) - reached == set()
+    assert set(ROOT.glob("docs/*.md")) - linked_from(index) == {index}
+
+
+def linked_from(page):
+    """The documents that a page leads to."""
+    text = page.read_text(encoding="utf-8")
+    return {(page.parent / link["path"]).resolve() for link in _LINK.finditer(text) if link["path"]} & {
+        *DOCUMENTS
+    }
+
+
 def test_the_operators_page_has_the_statuses_and_verbs_of_the_code():
     text = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
 

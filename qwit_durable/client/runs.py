@@ -10,11 +10,11 @@ import attrs
 
 from qwit_durable.client.access import Access
 from qwit_durable.core import Status
-from qwit_durable.errors import Failure
+from qwit_durable.errors import Failure, RunNotFound
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import RunView
 
-__all__ = ["Run", "list_runs"]
+__all__ = ["Run", "list_runs", "not_found"]
 
 _PAGE = 200
 
@@ -74,6 +74,15 @@ class Run:
     def __str__(self) -> str:
         error = f"  {self.error}" if self.error is not None else ""
         return f"{self.id}  {self.workflow}  {self.status}  {self.created_at:%Y-%m-%d %H:%M:%S}{error}"
+
+
+def not_found(run_id: str, namespace: str, url: str) -> RunNotFound:
+    """What to raise where no run has an id."""
+    return RunNotFound(
+        f"no run {run_id!r} in namespace {namespace!r} of {url}\n"
+        f"  likely cause: another namespace or another store, or it has been pruned\n"
+        f"  way out: durable.runs() lists what is there"
+    )
 
 
 def list_runs(access: Access, query: RunQuery, limit: int | None) -> Iterator[Run]:

@@ -85,7 +85,7 @@ def check_size(data: bytes, where: str, limit_bytes: int) -> None:
     """
     if len(data) > limit_bytes:
         msg = (
-            f"{where} is {len(data) / _KIB:,.1f} KiB of JSON, and the limit is {limit_bytes / _KIB:,.1f} KiB: "
-            f"keep the data elsewhere and pass its key, or raise Durable(limit_bytes=...)"
+            f"{where}: {len(data) / _KIB:,.1f} KiB of JSON, and the limit is {limit_bytes / _KIB:,.1f} KiB\n"
+            f"  way out: keep the data elsewhere and pass its key, or raise Durable(limit_bytes=...)"
         )
         raise EncodingError(msg)

@@ -7,10 +7,11 @@ Objects of the language layer convert themselves through `as_command()`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Any, Literal, Protocol, runtime_checkable
+from itertools import islice
+from typing import Any, Literal, Protocol, cast, runtime_checkable
 
 import attrs
 
@@ -43,7 +44,11 @@ __all__ = [
     "UndoRun",
     "WaitSignal",
     "Yieldable",
+    "calls_in",
 ]
+
+#: How many members of a container are looked at for a forgotten `yield`.
+_FIRST = 100
 
 Dispatch = Literal["inline", "queue"]
 When = Literal["completed", "attempted"]
@@ -301,3 +306,13 @@ class Yieldable(Protocol):
     def as_command(self) -> Command:
         """The command, marked as used."""
         ...
+
+
+def calls_in(value: object) -> list[Yieldable]:
+    """The calls that stand where their values were meant: alone, or among the first of a container."""
+    within: Iterable[object] = (value,)
+    if isinstance(value, dict):
+        within = cast("dict[object, object]", value).values()
+    elif isinstance(value, (list, tuple, set)):
+        within = cast("Iterable[object]", value)
+    return [one for one in islice(within, _FIRST) if isinstance(one, Yieldable)]

@@ -7,14 +7,13 @@ What a body raises is a fact to record; interrupts of the thread (other kinds of
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from inspect import GEN_CLOSED, getgeneratorstate, iscoroutine, isgenerator
 from typing import Any, cast
 
 import attrs
 
 from qwit_durable.core.building import Sink, building_in, enter, leave
-from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, Site, Yieldable
+from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, Site, Yieldable, calls_in
 from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
 
@@ -90,8 +89,8 @@ def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
     try:
         yielded = generator.send(answer.value) if answer.error is None else generator.throw(answer.error)
     except StopIteration as stop:
-        if isinstance(stop.value, Yieldable):
-            _report_returned(stop.value.as_command(), sink)
+        for call in calls_in(stop.value):
+            _report_returned(call.as_command(), sink)
         return _checked(Returned(stop.value), sink)
     except _FAILURES as error:
         return _checked(Raised(error), sink)
@@ -99,16 +98,19 @@ def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
         leave(before)
     command = yielded.as_command() if isinstance(yielded, Yieldable) else yielded
     if not isinstance(command, _COMMANDS):
-        return Wrong(_not_a_command(yielded, stands_at(generator)))
+        is_own = _is_answerable(generator)
+        return Wrong((_not_a_command if is_own else _from_a_value)(yielded, stands_at(generator)))
     if not _is_answerable(generator):
         return Wrong(_from_a_list(stands_at(generator)))
     return _checked(Yielded(command), sink)
 
 
 def _is_answerable(generator: Branch) -> bool:
-    """Whether what yields can take an answer: an iterator that stands behind a `yield from` can't."""
+    """Whether what yields can take an answer: an iterator or a generator expression behind a `yield from` can't."""
     inner: Any = generator
     while isgenerator(inner):
+        if inner.__name__ == "<genexpr>":
+            return False
         inner = inner.gi_yieldfrom
     return inner is None or hasattr(inner, "send")
 
@@ -161,8 +163,9 @@ def _not_a_command(value: object, site: Site | None) -> str:
             value.close()
         return (
             f"{where} yields {shown}, a coroutine: a body can't await.\n"
-            f"  likely cause: an async function called as if it were a step\n"
-            f"  right:  decorate it with @step and write `value = yield from name(...)`"
+            f"  likely cause: an async function was called as if it were a step\n"
+            f"  wrong:  yield function(...)\n"
+            f"  right:  decorate the function with @step and write `value = yield from function(...)`"
         )
     if hasattr(value, "fn") and hasattr(value, "site"):
         name = getattr(value, "name", "step")
@@ -172,7 +175,7 @@ def _not_a_command(value: object, site: Site | None) -> str:
             f"  wrong:  yield {name}\n"
             f"  right:  value = yield from {name}(...)"
         )
-    if isinstance(value, (list, tuple, set)) and any(map(_is_call, cast("Iterable[object]", value))):
+    if isinstance(value, (list, tuple, set)) and calls_in(cast("object", value)):
         return (
             f"{where} yields a {kind} of calls, which is no command.\n"
             f"  likely cause: all of them are meant to run at once\n"
@@ -187,13 +190,18 @@ def _not_a_command(value: object, site: Site | None) -> str:
     )
 
 
-def _is_call(value: object) -> bool:
-    return isinstance(value, Yieldable)
+def _from_a_value(value: object, site: Site | None) -> str:
+    return (
+        f"{site or 'the body'} yields from a plain value, which gave {describe(value)}: that is no command.\n"
+        f"  likely cause: a plain function was called where a step was meant\n"
+        f"  wrong:  yield from function(...)\n"
+        f"  right:  decorate the function with @step and write `value = yield from function(...)`"
+    )
 
 
 def _from_a_list(site: Site | None) -> str:
     return (
-        f"{site or 'the body'} yields from a list or another plain iterable: it can't take the values of its calls.\n"
+        f"{site or 'the body'} yields from a list or another iterable: it can't take the values of its calls.\n"
         f"  likely cause: all of them are meant to run at once, or one after the other\n"
         f"  wrong:  yield from [call, ...]\n"
         f"  right:  values = yield from gather(*calls)\n"

@@ -28,7 +28,10 @@ def _classes(value: object) -> tuple[type[BaseException], ...]:
     found = cast("tuple[object, ...]", value) if isinstance(value, tuple) else (value,)
     for cls in found:
         if not (isinstance(cls, type) and issubclass(cls, BaseException)):
-            msg = f"Retry: give_up_on and retry_on take exception classes, got {cls!r}"
+            msg = (
+                f"Retry: give_up_on and retry_on take exception classes, got {cls!r}\n"
+                f"  right:  Retry(give_up_on=(CardDeclined,))"
+            )
             raise DefinitionError(msg)
     return cast("tuple[type[BaseException], ...]", found)
 
@@ -124,9 +127,17 @@ class Retry:
 
 def _wrong_number(max_attempts: Any, factor: Any) -> str | None:
     if not isinstance(max_attempts, int) or isinstance(max_attempts, bool) or max_attempts < 1:
-        return f"max_attempts is a whole number, at least 1, got {describe(max_attempts)}"
+        return (
+            f"max_attempts is a whole number, at least 1, got {describe(max_attempts)}\n"
+            f"  likely cause: it was taken for the number of repetitions; it counts the first attempt, too\n"
+            f"  right:  Retry(max_attempts=1) makes one attempt and no more"
+        )
     if not isinstance(factor, (int, float)) or not 1 <= factor <= sys.float_info.max:
-        return f"factor is a number, at least 1, got {describe(factor)}"
+        return (
+            f"factor is a number, at least 1, got {describe(factor)}\n"
+            f"  likely cause: waits that shrink were meant, but waits grow, or stay equal with factor=1\n"
+            f"  way out: a callable of your own, as Retry(delay=...)"
+        )
     return None
 
 
@@ -140,7 +151,11 @@ def _wrong_duration(name: str, value: Any) -> str | None:
 def _wrong_delay(delay: Any) -> str | None:
     if delay is None or callable(delay):
         return None
-    return f"delay is a callable (attempt, error) -> timedelta, got {describe(delay)}"
+    return (
+        f"delay is a callable (attempt, error) -> timedelta, got {describe(delay)}\n"
+        f"  likely cause: one wait for all attempts was meant\n"
+        f"  right:  Retry(first=timedelta(seconds=5), factor=1)"
+    )
 
 
 def _asked(delay: _Delay, attempt: int, failure: Failure) -> timedelta:

@@ -25,6 +25,11 @@ class Status(StrEnum):
     CANCELLED = "cancelled"
     TERMINATED = "terminated"
 
+    @classmethod
+    def _missing_(cls, value: object) -> Status:
+        msg = f"there is no status {value!r}\n  known: {', '.join(cls)}"
+        raise ValueError(msg)
+
     @property
     def is_ended(self) -> bool:
         """True when nothing more happens to the run by itself."""

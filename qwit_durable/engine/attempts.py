@@ -86,8 +86,8 @@ def retry_delay(
         return None
     try:
         delay = work.settings.retry.wait_after(attempt, failure)
-    except DefinitionError:
-        _logger.exception("step %r waits by the formula of its Retry", work.step.name)
+    except DefinitionError as error:
+        _logger.warning("step %r waits by the formula of its Retry: %s", work.step.name, error)
         delay = work.settings.retry.without_delay().wait_after(attempt, failure)
     deadline = work.settings.deadline
     if delay is not None and deadline is not None and now + delay - began_at >= deadline:

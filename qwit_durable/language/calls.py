@@ -17,17 +17,18 @@ from qwit_durable.core.building import current_sink, step_in_progress
 from qwit_durable.core.commands import CallStep, Command, Site
 from qwit_durable.errors import MisuseError
 
-__all__ = ["Call", "call_site", "refuse_in_step", "refuse_oversized"]
+__all__ = ["Call", "Uncalled", "call_site", "refuse_in_step", "refuse_oversized"]
 
 R_co = TypeVar("R_co", covariant=True)
 
 _PACKAGE = __file__.rsplit("language", 1)[0]
+_MADE_BY_ATTRS = "<attrs generated"
 
 
 def call_site() -> Site:
     """The nearest line outside this package: what a user reads in a message."""
     frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack() reads source files, at each call
-    while frame.f_code.co_filename.startswith(_PACKAGE) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith((_PACKAGE, _MADE_BY_ATTRS)) and frame.f_back is not None:
         frame = frame.f_back
     return Site(frame.f_code.co_filename, frame.f_lineno)
 
@@ -129,6 +130,23 @@ class Call(Generic[R_co]):
                 self._sink.report(self._text, self.command.site)
         except Exception:  # noqa: BLE001, S110 - collected at any moment, even while Python shuts down
             pass
+
+
+class Uncalled:
+    """What gives a call when it is called, and is refused where its call was meant."""
+
+    name: str
+
+    if not TYPE_CHECKING:  # a type checker refuses it by itself
+
+        def __iter__(self) -> NoReturn:
+            msg = (
+                f"{call_site()} yields from {self!r} itself, which is no command\n"
+                f"  likely cause: it is not called\n"
+                f"  wrong:  yield from {self.name}\n"
+                f"  right:  value = yield from {self.name}(...)"
+            )
+            raise TypeError(msg)
 
 
 def _refusing(wrong: str) -> Callable[..., NoReturn]:

@@ -37,8 +37,10 @@ def name_of(fn: Callable[..., Any], given: object, kind: str) -> str:
         or not 0 < len(name) <= _NAMES_MAX_CHARS
         or (given is None and name == "<lambda>")
     ):
+        cause = "" if given is not None else "\n  likely cause: a lambda, which has no name of its own"
         msg = (
-            f"@{kind} at {site_of(fn)}: a name is needed, got {describe(name)}\n  right:  @{kind}(name='...')"
+            f"@{kind} at {site_of(fn)}: a name is needed, got {describe(name)}{cause}\n"
+            f"  right:  @{kind}(name='...'), of 1 to {_NAMES_MAX_CHARS} characters"
         )
         raise DefinitionError(msg)
     return name
@@ -47,13 +49,17 @@ def name_of(fn: Callable[..., Any], given: object, kind: str) -> str:
 def check_plain(fn: object, kind: str) -> Callable[..., Any]:
     """Refuse what is no function, or is a method: a stored call knows no object to be called on."""
     if not callable(fn) or isinstance(fn, type):
-        msg = f"@{kind} at {call_site()}: a function is needed, got {describe(fn)}"
+        msg = (
+            f"@{kind} at {call_site()}: a function is needed, got {describe(fn)}\n"
+            f"  way out: decorate a function at module level"
+        )
         raise DefinitionError(msg)
     names = list(inspect.signature(fn).parameters)
     owner = getattr(fn, "__qualname__", "").rpartition(".")[0]
     if names[:1] in (["self"], ["cls"]) and owner and not owner.endswith("<locals>"):
         msg = (
             f"{kind} {getattr(fn, '__name__', '?')!r} ({site_of(fn)}) is a method: its {names[0]!r} can't be stored\n"
+            f"  likely cause: it uses what its object holds, but another process runs it\n"
             f"  way out: make it a function at module level that takes what it needs"
         )
         raise DefinitionError(msg)
@@ -66,6 +72,7 @@ def check_body(fn: Callable[..., Any], name: str) -> None:
     if inspect.iscoroutinefunction(fn) or inspect.isasyncgenfunction(fn):
         msg = (
             f"workflow {name!r} ({site}) is an `async def`: workflows are generators\n"
+            f"  likely cause: it is written as for asyncio, which can't be run again from a record\n"
             f"  wrong:  async def {name}(...), and `await` in it\n"
             f"  right:  def {name}(...) -> Workflow[...], and `yield from` in it; steps may be `async def`"
         )

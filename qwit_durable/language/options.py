@@ -16,6 +16,7 @@ import attrs
 from qwit_durable.core.commands import Dispatch, When
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, Failure, describe
+from qwit_durable.language.calls import call_site
 
 __all__ = [
     "CallOptions",
@@ -117,11 +118,27 @@ def check_duration(value: object, name: str, where: str, *, may_be_zero: bool = 
     if not isinstance(value, timedelta):
         is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
         form = f"timedelta(seconds={value})" if is_number else "timedelta(seconds=...)"
-        msg = f"{where}: {name} is a timedelta, got {describe(value)}\n  right:  {name}={form}"
+        cause = (
+            "\n  likely cause: a number of seconds, but of a bare number nobody sees the unit"
+            if is_number
+            else ""
+        )
+        msg = (
+            f"{_placed(where)}: {name} is a timedelta, got {describe(value)}{cause}\n  right:  {name}={form}"
+        )
         raise TypeError(msg)
     if value < timedelta(0) or not (value or may_be_zero):
-        msg = f"{where}: {name} is {'not negative' if may_be_zero else 'more than zero'}, got {value!r}"
+        least = "not negative" if may_be_zero else "more than zero"
+        msg = (
+            f"{_placed(where)}: {name} is {least}, got {value.total_seconds():,g} s\n"
+            f"  likely cause: it was computed from two moments that came the other way round"
+        )
         raise ValueError(msg)
+
+
+def _placed(where: str) -> str:
+    """A bare `sleep()` with the line of the user's that calls it; a definition has its own."""
+    return f"{where} at {call_site()}" if where.endswith("()") else where
 
 
 def check_moment(value: object, name: str, where: str) -> None:
@@ -131,11 +148,11 @@ def check_moment(value: object, name: str, where: str) -> None:
         TypeError: It is something else, or says nothing about its time zone; the message shows the right form.
     """
     if not isinstance(value, datetime):
-        msg = f"{where}: {name} is a datetime, got {describe(value)}"
+        msg = f"{_placed(where)}: {name} is a datetime, got {describe(value)}"
         raise TypeError(msg)
     if value.utcoffset() is None:
         msg = (
-            f"{where}: {name} has no time zone: {value!r}\n"
+            f"{_placed(where)}: {name} has no time zone: {value!r}\n"
             f"  likely cause: a naive datetime, which means another moment on each machine\n"
             f"  right:  datetime(..., tzinfo=UTC), or datetime.now(UTC) + timedelta(...)"
         )
@@ -146,10 +163,10 @@ def _check_id(_: object, __: object, value: Any) -> None:
     if value is None:
         return
     if not isinstance(value, str):
-        msg = f"options(): id is a str, got {describe(value)}"
+        msg = f'options() at {call_site()}: id is a str, got {describe(value)}\n  right:  id=f"order-{{order.id}}"'
         raise TypeError(msg)
     if not 0 < len(value) <= _MAX_ID_CHARS:
-        msg = f"options(): id has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
+        msg = f"options() at {call_site()}: id has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
         raise ValueError(msg)
 
 
@@ -157,8 +174,10 @@ def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:
     for name, item in value.items():
         if not isinstance(name, str) or not isinstance(item, (str, int, float, bool)):
             msg = (
-                f"options(): attributes are flat, from str to str, int, float or bool; "
-                f"{describe(name)} is {describe(item)} of type {type(item).__name__}"
+                f"options() at {call_site()}: attributes are flat, from str to str, int, float or bool; "
+                f"{describe(name)} is {describe(item)} of type {type(item).__name__}\n"
+                f"  likely cause: they are taken for a place to keep data, but they are what runs are found by\n"
+                f"  way out: pass the data as an argument; give several flat attributes"
             )
             raise TypeError(msg)
 
@@ -167,7 +186,7 @@ def _attributes(value: Any) -> dict[str, Attribute]:
     if value is None:
         return {}
     if not isinstance(value, Mapping):
-        msg = f"options(): attributes is a dict, got {describe(value)}"
+        msg = f"options() at {call_site()}: attributes is a dict, got {describe(value)}"
         raise TypeError(msg)
     return dict(cast("Mapping[str, Attribute]", value))
 
@@ -203,8 +222,9 @@ class StartOptions:
         if self.at is not None:
             check_moment(self.at, "at", "options()")
         if self.delay is not None and self.at is not None:
-            msg = "options(): delay and at say the same thing in two ways: give one of them"
+            msg = f"options() at {call_site()}: delay and at say the same thing in two ways: give one of them"
             raise TypeError(msg)
         if self.on_conflict not in ("attach", "fail", "replace"):
-            msg = f"options(): on_conflict is 'attach', 'fail' or 'replace', got {describe(self.on_conflict)}"
+            given = describe(self.on_conflict)
+            msg = f"options() at {call_site()}: on_conflict is 'attach', 'fail' or 'replace', got {given}"
             raise ValueError(msg)

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ca
 import attrs
 
 from qwit_durable.codec import ResultCodec, SignatureCodec
-from qwit_durable.core.commands import CallStep, Settings, Site
+from qwit_durable.core.commands import CallStep, Settings, Site, calls_in
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, EncodingError, Failure, describe
-from qwit_durable.language.calls import Call, call_site, refuse_in_step, refuse_oversized
+from qwit_durable.language.calls import Call, Uncalled, call_site, refuse_in_step, refuse_oversized
 from qwit_durable.language.definitions import check_plain, name_of, site_of
 from qwit_durable.language.options import (
     StepCallOptions,
@@ -74,7 +74,7 @@ class _Shared:
     undo: UndoDefinition | None = None
 
 
-class Step(Generic[P, R]):
+class Step(Uncalled, Generic[P, R]):
     """A step. Calling it builds a call for a workflow's body to yield.
 
     Attributes:
@@ -241,8 +241,9 @@ class Step(Generic[P, R]):
 def explained(error: EncodingError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
     """The better message where what can't be stored is a call that was never yielded."""
     for value in (*args, *kwargs.values()):
-        if isinstance(value, Call):
-            return TypeError(value.misused_as_argument())
+        for call in calls_in(value):
+            if isinstance(call, Call):
+                return TypeError(call.misused_as_argument())
     return error
 
 

@@ -72,13 +72,20 @@ def check_undo(fn: object, step: str, of_step: Iterable[str]) -> tuple[Callable[
         raise DefinitionError(msg)
     for name, parameter in inspect.signature(undo).parameters.items():
         if parameter.kind not in _BY_NAME:
-            msg = f"{where} takes {parameter}, but an undo's parameters are passed by name"
+            msg = (
+                f"{where} takes {parameter}, but an undo's parameters are passed by name\n"
+                f"  it may take: {_choices(names)}"
+            )
             raise DefinitionError(msg)
         if name not in names and name not in _EXTRAS:
-            choices = ", ".join(map(repr, [*names, *_EXTRAS]))
             msg = (
                 f"{where} takes {name!r}, which is neither a parameter of the step nor 'result' or 'error'\n"
-                f"  it may take: {choices}"
+                f"  likely cause: the step's value was meant, which is called 'result' here\n"
+                f"  it may take: {_choices(names)}"
             )
             raise DefinitionError(msg)
     return undo, tuple(inspect.signature(undo).parameters)
+
+
+def _choices(names: list[str]) -> str:
+    return ", ".join(map(repr, [*names, *_EXTRAS]))

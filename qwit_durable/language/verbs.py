@@ -142,8 +142,8 @@ def gather(*calls: Any, limit: int | None = None) -> Call[Any]:
     branches = [id(member) for member in members if inspect.isgenerator(member)]
     if len(set(branches)) < len(branches):
         msg = (
-            "gather(): one generator is a member twice, but it can run only once\n"
-            "  right:  gather(branch(a), branch(b))"
+            f"gather() at {call_site()}: one generator is a member twice, but it can run only once\n"
+            f"  right:  gather(branch(a), branch(b))"
         )
         raise TypeError(msg)
     return Call(Gather(members=members, limit=limit, site=call_site()), "gather")
@@ -153,10 +153,13 @@ def _check_limit(limit: object) -> None:
     if limit is None:
         return
     if not isinstance(limit, int) or isinstance(limit, bool):
-        msg = f"gather(): limit is an int, got {describe(limit)}"
+        msg = f"gather() at {call_site()}: limit is an int, got {describe(limit)}"
         raise TypeError(msg)
     if limit < 1:
-        msg = f"gather(): limit is at least 1, got {limit}"
+        msg = (
+            f"gather() at {call_site()}: limit is at least 1, got {limit}\n"
+            f"  way out: leave it out to run all of them at the same time"
+        )
         raise ValueError(msg)
 
 
@@ -166,19 +169,33 @@ def _member(index: int, call: object) -> object:
         return call.as_command()
     if isinstance(call, (*Leaf.__args__, Gather)):
         return call
-    if inspect.isgenerator(call):
+    is_loop = inspect.isgenerator(call) and call.__name__ == "<genexpr>"
+    if inspect.isgenerator(call) and not is_loop:
         if inspect.getgeneratorstate(call) == inspect.GEN_CREATED:
             return call
-        msg = f"gather(): member {index} is the generator {call.__name__!r}, which has already begun"
+        msg = (
+            f"gather() at {call_site()}: member {index} is the generator {call.__name__!r}, which has already begun\n"
+            f"  likely cause: it is a member of another gather, or was iterated\n"
+            f"  right:  gather({call.__name__}(...)), built anew"
+        )
         raise TypeError(msg)
-    if hasattr(call, "fn") and hasattr(call, "site"):
+    if is_loop:
+        hint = (
+            "  likely cause: it is not unpacked\n"
+            "  wrong:  gather(call(item) for item in items)\n"
+            "  right:  gather(*(call(item) for item in items))"
+        )
+    elif hasattr(call, "fn") and hasattr(call, "site"):
         name = getattr(call, "name", "step")
         hint = f"  likely cause: it is not called\n  wrong:  gather({name})\n  right:  gather({name}(...))"
     elif isinstance(call, (list, tuple, set)):
         hint = "  likely cause: it is not unpacked\n  wrong:  gather(calls)\n  right:  gather(*calls)"
     else:
-        hint = "  members are calls of steps, sub-workflows and verbs, and generators"
-    msg = f"gather(): member {index} is {describe(call)} of type {kind}, which is no call\n{hint}"
+        hint = (
+            "  likely cause: a plain function was called where a step was meant\n"
+            "  way out: members are calls of steps, sub-workflows and verbs, and generators"
+        )
+    msg = f"gather() at {call_site()}: member {index} is {describe(call)} of type {kind}, which is no call\n{hint}"
     raise TypeError(msg)
 
 
@@ -215,7 +232,10 @@ def sleep_until(moment: datetime) -> Call[None]:
 
 def _check_name(name: object) -> None:
     if not isinstance(name, str) or not name:
-        msg = f"wait_signal(): name is a str that is not empty, got {describe(name)}"
+        msg = (
+            f"wait_signal() at {call_site()}: name is a str that is not empty, got {describe(name)}\n"
+            f'  right:  yield from wait_signal("approved")'
+        )
         raise TypeError(msg)
 
 
@@ -263,10 +283,11 @@ def _step_call(call: object) -> CallStep:
     command = call.as_command() if isinstance(call, Yieldable) else call
     if isinstance(command, CallStep):
         return command
-    name = getattr(call, "name", "release") if hasattr(call, "undo_definition") else "release"
+    name = getattr(call, "name", "release") if hasattr(type(call), "undo_definition") else "release"
     msg = (
-        f"compensate() takes the call of a step, got {describe(call)}\n"
+        f"compensate() at {call_site()} takes the call of a step, got {describe(call)}\n"
         f"  likely cause: the step is not called, or it is no step\n"
+        f"  wrong:  compensate({name})\n"
         f"  right:  yield from compensate({name}(...))"
     )
     raise TypeError(msg)
@@ -318,7 +339,7 @@ def record(fn: Callable[[], T]) -> Call[T]:
     given: object = fn
     if not callable(given) or inspect.iscoroutinefunction(given):
         msg = (
-            f"record() takes a function without parameters, got {describe(given)}\n"
+            f"record() at {call_site()} takes a function without parameters, got {describe(given)}\n"
             f"  likely cause: it was called already, or it is an `async def`\n"
             f"  wrong:  record(read_rate())\n"
             f"  right:  record(read_rate)"

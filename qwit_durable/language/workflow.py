@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 from qwit_durable.codec import ResultCodec, SignatureCodec
 from qwit_durable.core.commands import CallWorkflow, Site
 from qwit_durable.errors import DefinitionError, EncodingError, describe
-from qwit_durable.language.calls import Call, call_site, refuse_in_step, refuse_oversized
+from qwit_durable.language.calls import Call, Uncalled, call_site, refuse_in_step, refuse_oversized
 from qwit_durable.language.current import current_starter
 from qwit_durable.language.definitions import check_body, check_plain, name_of, site_of
 from qwit_durable.language.options import (
@@ -60,7 +60,7 @@ class WorkflowDecorator(Protocol):
     def __call__(self, fn: Callable[P, Generator[Any, Any, R]], /) -> WorkflowDefinition[P, R]: ...
 
 
-class WorkflowDefinition(Generic[P, R]):
+class WorkflowDefinition(Uncalled, Generic[P, R]):
     """A workflow. Calling it builds a call for another body to yield; `start` runs it by itself.
 
     Attributes:

@@ -52,8 +52,20 @@ def open_store(
 
             return PostgresStore(url, clock=clock, migrate=migrate, payload_codec=payload_codec)
         case _:
-            msg = f"{redacted(url)!r} names no store. Known are: {_KNOWN}"
+            msg = f"{redacted(url)!r} names no store\n  likely cause: {_cause(url)}\n  known: {_KNOWN}"
             raise DefinitionError(msg)
+
+
+def _cause(url: str) -> str:
+    """What may have been meant by a URL that names no store."""
+    scheme, separator, rest = url.partition("://")
+    if not separator:
+        return f"a bare path, which is written sqlite:///{url.removeprefix('./')}"
+    if scheme != "sqlite":
+        return f"{scheme!r} is no kind of store that there is"
+    if rest and not rest.startswith("/"):
+        return f"a slash is missing: sqlite:///{rest}"
+    return "a database in memory, which is written memory://"
 
 
 def redacted(url: str) -> str:

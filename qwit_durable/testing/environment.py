@@ -22,12 +22,12 @@ from typing import Any, ParamSpec, Self, TypeVar
 
 from qwit_durable.client.access import Endings
 from qwit_durable.client.handle import Handle
+from qwit_durable.client.runs import not_found
 from qwit_durable.client.starting import start_run
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import OPEN, Status
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
-from qwit_durable.errors import RunNotFound
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import enter, leave
 from qwit_durable.language.options import StartOptions
@@ -178,8 +178,7 @@ class Environment:
         """
         view = self.store.find(self.namespace, run_id)
         if view is None:
-            msg = f"no run {run_id!r} in namespace {self.namespace!r}"
-            raise RunNotFound(msg)
+            raise not_found(run_id, self.namespace, self.store.url)
         return Handle(self, view.run.id, view.run.key)
 
     # -- driving -----------------------------------------------------------------------------------------------

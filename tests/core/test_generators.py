@@ -794,7 +794,7 @@ _PLAIN = (
     "  right:  decorate the function with @step and write `value = yield from function(...)`"
 )
 _FROM_A_LIST = (
-    "yields from a list or another plain iterable: it can't take the values of its calls.\n"
+    "yields from a list or another iterable: it can't take the values of its calls.\n"
     "  likely cause: all of them are meant to run at once, or one after the other\n"
     "  wrong:  yield from [call, ...]\n"
     "  right:  values = yield from gather(*calls)\n"
@@ -849,8 +849,9 @@ def test_coroutine_is_refused_and_closed():
     assert where == at(yields_a_coroutine, "# wrong")
     assert rest.partition(">")[2] == (
         ", a coroutine: a body can't await.\n"
-        "  likely cause: an async function called as if it were a step\n"
-        "  right:  decorate it with @step and write `value = yield from name(...)`"
+        "  likely cause: an async function was called as if it were a step\n"
+        "  wrong:  yield function(...)\n"
+        "  right:  decorate the function with @step and write `value = yield from function(...)`"
     )
 
 
@@ -1007,6 +1008,7 @@ def test_async_workflow_is_refused():
     assert str(caught.value) == (
         f"workflow 'checkout' ({__file__}:{line_of(checkout, 'async def')}) is an `async def`: "
         "workflows are generators\n"
+        "  likely cause: it is written as for asyncio, which can't be run again from a record\n"
         "  wrong:  async def checkout(...), and `await` in it\n"
         "  right:  def checkout(...) -> Workflow[...], and `yield from` in it; steps may be `async def`"
     )
