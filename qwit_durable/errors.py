@@ -29,6 +29,8 @@ __all__ = [
     "MisuseError",
     "NotRunningError",
     "OperationRefused",
+    "RaceLost",
+    "RolledBack",
     "RunAlreadyExists",
     "RunFailed",
     "RunNotFound",
@@ -204,6 +206,14 @@ class AttemptLost(DurableError):
     """The worker that made an attempt died in it. Its effect may have happened."""
 
     outcome_unknown = True
+
+
+class RaceLost(DurableError):
+    """A member of a race was not the first to finish: the cause that its undos are told."""
+
+
+class RolledBack(DurableError):
+    """An operator had what the run did undone: the cause that its undos are told."""
 
 
 class GiveUp(DurableError):

@@ -11,7 +11,7 @@ import attrs
 from qwit_durable.client.standing import Standing
 from qwit_durable.client.when import When
 from qwit_durable.client.workers import Workers
-from qwit_durable.core import Kind
+from qwit_durable.core import Kind, origin_of
 from qwit_durable.errors import RunNotFound
 from qwit_durable.ids import child_id
 from qwit_durable.stores.protocol import Reader
@@ -88,7 +88,7 @@ class Facts:
         debt = undoing.reopens(position) if undoing is not None else None
         run = self.view.run
         return self.children.get(
-            child_id(run.id, self.view.generation, debt.position if debt is not None else position)
+            child_id(run.id, *origin_of(position if debt is None else debt.position, self.view.generation))
         )
 
     def is_child(self, position: str) -> bool:

@@ -32,7 +32,9 @@ from qwit_durable.core.decision import (
     Halt,
     Mismatch,
     Misuse,
+    Parked,
     Pending,
+    StartOver,
     UndoGaveUp,
     Unwind,
 )
@@ -53,9 +55,11 @@ from qwit_durable.core.events import (
     SignalReceived,
     TimerFired,
     UnwindStarted,
+    origin_of,
 )
-from qwit_durable.core.interpreter import Interpreter, Program, decide
+from qwit_durable.core.interpreter import Interpreter, decide
 from qwit_durable.core.outcome import Dropped, Outcome, Value
+from qwit_durable.core.program import Program
 from qwit_durable.core.retry import Retry
 from qwit_durable.core.status import ENDED, OPEN, TRANSITIONS, VERBS, Status, Verb
 from qwit_durable.core.unwind import undo_position
@@ -94,6 +98,7 @@ __all__ = [
     "Now",
     "OperatorActed",
     "Outcome",
+    "Parked",
     "Patched",
     "Pending",
     "Program",
@@ -111,6 +116,7 @@ __all__ = [
     "SignalReceived",
     "Site",
     "Sleep",
+    "StartOver",
     "Status",
     "TimerFired",
     "Undo",
@@ -122,5 +128,6 @@ __all__ = [
     "Verb",
     "WaitSignal",
     "decide",
+    "origin_of",
     "undo_position",
 ]

@@ -1,8 +1,11 @@
-"""A body under way: its generators, the gathers between them, and the commands that they wait for.
+"""A body under way: its generators, the groups between them, and the commands that they wait for.
 
 What is answered goes up the tree until a generator can be resumed with it; what that one yields becomes an open command
-(or, for a gather, several). Resuming goes on until nothing more can be resumed, or until the body has ended or did
+(or, for a group, several). Resuming goes on until nothing more can be resumed, or until the body has ended or did
 something wrong. Positions are paths, so that branches number themselves whoever finishes first.
+
+A part that nobody goes on with is closed: a failed gather or saga, the losers of a race. `closings` has those that are
+not over yet; what each of them waits for is settled, undone, and only then answered.
 
 The engine alone closes generators: `stop` and `close` do, on the thread that owns the body. Neighbours: `frames`
 resumes and closes one generator, `interpreter` knows the events.
@@ -15,14 +18,50 @@ from collections.abc import Callable
 from inspect import GEN_CREATED, getgeneratorstate
 from typing import Any
 
-from qwit_durable.core.building import Sink
-from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, WaitSignal
-from qwit_durable.core.frames import Answer, Raised, Returned, Wrong, Yielded, close, resume
-from qwit_durable.core.scope import Frame, Group, Open, Target, is_awaited, settle_under
+import attrs
 
-__all__ = ["Body"]
+from qwit_durable.core.building import Sink
+from qwit_durable.core.closings import Closings
+from qwit_durable.core.commands import (
+    Branch,
+    Command,
+    Gather,
+    Leaf,
+    MapSteps,
+    Patched,
+    Race,
+    Restart,
+    Saga,
+    WaitSignal,
+)
+from qwit_durable.core.debts import Debts
+from qwit_durable.core.events import Cause, SignalReceived
+from qwit_durable.core.frames import (
+    Answer,
+    Raised,
+    Resumed,
+    Returned,
+    Wrong,
+    Yielded,
+    close,
+    restart_in_branch,
+    resume,
+    run_before,
+)
+from qwit_durable.core.mailbox import Mailbox
+from qwit_durable.core.scope import Closing, Frame, Group, Open, Target, is_awaited
+from qwit_durable.errors import Failure, RaceLost
+
+__all__ = ["Body", "Restarting"]
 
 _COMMANDS = (*Leaf.__args__, Gather, Race, Saga)
+
+
+@attrs.frozen
+class Restarting:
+    """The body has asked to begin anew with these arguments."""
+
+    args: bytes
 
 
 class Body:
@@ -30,23 +69,26 @@ class Body:
 
     Attributes:
         open: Commands without an outcome, by position, in the order in which they were asked for.
+        closings: Parts that nobody goes on with and that are not over yet.
         end: How the body ended, once it has.
         wrong: What the body did that can't be carried out durably; it is closed then.
         refusals: Messages about generators that did not close, for the log.
+        mailbox: The signals that nobody has taken.
         needless_timers: Positions of waits that a signal has answered before their timers; whoever reads it empties it.
     """
 
-    def __init__(self, *, limit_bytes: int | None = None) -> None:
+    def __init__(self, debts: Debts, sink: Sink) -> None:
         self.open: dict[str, Open] = {}
-        self.end: Returned | Raised | None = None
+        self.end: Returned | Raised | Restarting | None = None
         self.wrong: str | None = None
         self.refusals: list[str] = []
         self.needless_timers: list[str] = []
-        self._sink = Sink(limit_bytes=limit_bytes)
+        self.mailbox = Mailbox()
+        self.closings = Closings(debts, lambda target, answer: self._ready.append((target, answer)))
+        self._sink = sink
         self._frames: dict[str, Frame] = {}
         self._ready: deque[tuple[Target, Answer]] = deque()
-        self._signals: dict[str, deque[bytes]] = {}
-        self._waiters: dict[str, deque[str]] = {}
+        self._patches: dict[str, bool] = {}
 
     # -- what is told to it ------------------------------------------------------------------------------------
 
@@ -61,31 +103,61 @@ class Body:
         """Give an open command its answer: encoded, or as it is raised or returned. One that settles has settled."""
         del self.open[entry.position]
         if entry.settling:
-            self._settled(entry)
+            self.closings.one_settled(entry.closing)
         else:
             self._forget(entry)
+            if isinstance(entry.command, Patched):
+                self._patches.setdefault(entry.command.name, answer == Answer(value=True))
             if isinstance(answer, bytes):
                 self._answer(entry.target, entry.command, answer)
             else:
                 self._ready.append((entry.target, answer))
         self._run()
 
-    def hear(self, name: str, value: bytes) -> None:
+    def fail_map(self, entry: Open, error: BaseException) -> None:
+        """A call of a map has failed: its other calls settle, then the error is raised."""
+        if not entry.settling:
+            cause = Cause(failure=Failure.of(error))
+            self._close(
+                Closing(entry.position, undoes=False, cause=cause, failure=error, target=entry.target)
+            )
+            self._run()
+
+    def hear(self, signal: SignalReceived) -> None:
         """Give a signal to who waits for it longest, or keep it."""
-        waiting = self._waiters.get(name)
-        if not waiting:
-            self._signals.setdefault(name, deque()).append(value)
+        position = self.mailbox.put(signal)
+        if position is None:
             return
-        entry = self.open.pop(waiting.popleft())
+        entry = self.open.pop(position)
         if entry.due is not None:
-            self.needless_timers.append(entry.position)
-        self._answer(entry.target, entry.command, value)
+            self.needless_timers.append(position)
+        self._answer(entry.target, entry.command, signal.value)
         self._run()
 
-    def stop(self) -> None:
-        """Close the body; what is open is settled on nobody's behalf."""
+    def pass_patches(self, position: str) -> bool:
+        """Take the old path at a patch that the history has gone past at this position; tell whether there was one."""
+        for entry in list(self.open.values()):
+            frame = entry.target
+            if isinstance(entry.command, Patched) and isinstance(frame, Frame) and frame.is_past(position):
+                self.resolve(entry, Answer(value=False))
+                return True
+        return False
+
+    def finish(self, closing: Closing) -> None:
+        """All that a closing owed is undone."""
+        self.closings.finish(closing)
+        self._run()
+
+    def stop(self, *, undoes: bool = True) -> None:
+        """Close the body; what is open is settled on nobody's behalf.
+
+        `undoes` tells whether scopes that have not begun to undo what they owe still do.
+        """
         self.close()
-        self._settle("", None)
+        for entry in self.open.values():
+            entry.settling = True
+        self._forget_settling()
+        self.closings.stop(undoes=undoes)
 
     def close(self, prefix: str = "") -> None:
         """Close the generators below a prefix where they stand, the inner ones first."""
@@ -112,7 +184,15 @@ class Body:
     def _resume(self, frame: Frame, answer: Answer) -> None:
         if answer.error is not None:
             self._sink = self._sink.succeeded()
-        match resume(frame.generator, answer, self._sink):
+        self._take_in(frame, resume(frame.generator, answer, self._sink))
+
+    def _take_in(self, frame: Frame, resumed: Resumed) -> None:
+        match resumed:
+            case Yielded(command=Patched() as command):
+                self._issue(frame.place, command, frame)
+            case Yielded(command=Restart(args=args)) if frame.target is None:
+                self.end = Restarting(args)
+                self.close()
             case Yielded(command=command):
                 self._issue(frame.next_position(), command, frame)
             case Returned() as end:
@@ -132,22 +212,33 @@ class Body:
 
     def _issue(self, position: str, command: Command, target: Target) -> None:
         match command:
-            case Gather(members=members):
-                group = Group(position, command, target)
-                if not members:
-                    self._ready.append((target, Answer(())))
-                for _ in range(min(len(members), command.limit or len(members))):
-                    if self.wrong is None:
-                        self._start_member(group)
-            case Race() | Saga():
-                self._refuse("not built yet")
-            case WaitSignal(name=name) if self._signals.get(name):
-                self._answer(target, command, self._signals[name].popleft())
+            case Gather() | Race() | Saga():
+                self._begin_group(Group(position, command, target))
+            case MapSteps(items=()):
+                self._ready.append((target, Answer(())))
+            case MapSteps(items=items):
+                self.open[position] = Open(
+                    position, command, target, values=[None] * len(items), missing=len(items)
+                )
             case WaitSignal(name=name):
-                self._waiters.setdefault(name, deque()).append(position)
-                self.open[position] = Open(position, command, target)
+                self._wait_for_signal(position, command, target, name)
+            case Patched(name=name) if name in self._patches:
+                self._ready.append((target, Answer(self._patches[name])))
+            case Patched(name=name):
+                place = f"{position}!{name}"
+                self.open[place] = Open(place, command, target)
+            case Restart():
+                self._refuse(restart_in_branch(command.site))
             case _:
                 self.open[position] = Open(position, command, target)
+
+    def _wait_for_signal(self, position: str, command: WaitSignal, target: Target, name: str) -> None:
+        value = self.mailbox.take(name)
+        if value is not None:
+            self._answer(target, command, value)
+            return
+        self.mailbox.wait(name, position)
+        self.open[position] = Open(position, command, target)
 
     def _answer(self, target: Target, command: Leaf, data: bytes) -> None:
         decode: Callable[[bytes], Any] | None = getattr(command, "decode", None)
@@ -155,19 +246,30 @@ class Body:
             answer = Answer() if decode is None else Answer(decode(data))
         except Exception as error:  # noqa: BLE001 - types of the user's take part in it
             if not isinstance(command, WaitSignal):
-                self._refuse(
-                    f"a recorded value no longer fits today's types: {error}\n"
-                    f"  way out: deploy types that take it, then retry"
-                )
+                self.refuse_value(error)
                 return
             answer = Answer(error=error)
         self._ready.append((target, answer))
+
+    def refuse_value(self, error: Exception) -> None:
+        """A recorded value can't be read any more."""
+        self._refuse(
+            f"a recorded value no longer fits today's types: {error}\n"
+            f"  way out: deploy types that take it, then retry"
+        )
 
     def _refuse(self, message: str) -> None:
         self.wrong = message
         self.close()
 
-    # -- gather ------------------------------------------------------------------------------------------------
+    # -- groups ------------------------------------------------------------------------------------------------
+
+    def _begin_group(self, group: Group) -> None:
+        if not group.first_members:
+            self._ready.append((group.target, Answer(())))
+        for _ in range(group.first_members):
+            if self.wrong is None:
+                self._start_member(group)
 
     def _start_member(self, group: Group) -> None:
         index, position, member = group.start_next()
@@ -176,51 +278,52 @@ class Body:
             self._issue(position, member, target)
             return
         if getgeneratorstate(member) != GEN_CREATED:
-            self._refuse(_run_before(member, group))
+            self._refuse(run_before(member, type(group.command).__name__.lower(), group.site))
             return
         frame = Frame(member, prefix=f"{position}.", target=target)
         self._frames[frame.prefix] = frame
         self._ready.append((frame, Answer()))
 
     def _member_done(self, group: Group, index: int, answer: Answer) -> None:
-        if answer.error is None:
-            if group.finish(index, answer.value):
-                self._ready.append((group.target, Answer(group.values)))
-            elif group.has_next:
-                self._start_member(group)
-            return
-        group.failure = answer.error
-        below = f"{group.position}."
-        self.close(below)
-        group.unsettled = self._settle(below, group)
-        if not group.unsettled:
-            self._ready.append((group.target, Answer(error=group.failure)))
+        if isinstance(group.command, Race):
+            self._race_won(group, index, answer)
+        elif answer.error is not None:
+            group.is_over = True
+            self._close(
+                Closing(
+                    group.position,
+                    undoes=isinstance(group.command, Saga),
+                    cause=Cause(failure=Failure.of(answer.error)),
+                    failure=answer.error,
+                    target=group.target,
+                )
+            )
+        elif group.finish(index, answer.value):
+            self._ready.append((group.target, Answer(group.value)))
+        elif group.has_next:
+            self._start_member(group)
 
-    def _settle(self, prefix: str, group: Group | None) -> int:
-        count = settle_under(prefix, self.open, group)
-        if count:
-            for name, waiting in self._waiters.items():
-                self._waiters[name] = deque(p for p in waiting if not self.open[p].settling)
-        return count
+    def _race_won(self, group: Group, winner: int, answer: Answer) -> None:
+        group.is_over = True
+        lost = RaceLost(f"member {winner} of the race at {group.position} was first")
+        won = answer if answer.error is not None else Answer((winner, answer.value))
+        self._ready.append((group.target, won))
+        for index in group.members:
+            if index != winner:
+                scope = f"{group.position}.{index}"
+                self._close(Closing(scope, undoes=True, cause=Cause(failure=Failure.of(lost))))
 
-    def _settled(self, entry: Open) -> None:
-        group = entry.group
-        if group is None:
-            return
-        group.unsettled -= 1
-        if not group.unsettled:
-            self._ready.append((group.target, Answer(error=group.failure)))
+    # -- closing -----------------------------------------------------------------------------------------------
+
+    def _close(self, closing: Closing) -> None:
+        self.close(f"{closing.scope}.")
+        self.closings.begin(closing, self.open.values())
+        self._forget_settling()
+
+    def _forget_settling(self) -> None:
+        self.mailbox.forget_all(lambda position: self.open[position].settling)
 
     def _forget(self, entry: Open) -> None:
         """A wait that ends otherwise than by its signal is no wait any more."""
         if isinstance(entry.command, WaitSignal):
-            self._waiters[entry.command.name].remove(entry.position)
-
-
-def _run_before(member: Branch, group: Group) -> str:
-    name = getattr(member, "__name__", "branch")
-    return (
-        f"{group.site or 'the body'} gathers the generator {name!r}, which has run before: it can run only once.\n"
-        f"  likely cause: the same gather, or the same generator, is yielded twice\n"
-        f"  right:  values = yield from gather({name}(...), ...), built anew each time"
-    )
+            self.mailbox.forget(entry.command.name, entry.position)

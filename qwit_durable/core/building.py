@@ -8,9 +8,10 @@ and coroutines apart.
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar, Token
+from typing import Any
 
 import attrs
 
@@ -32,12 +33,14 @@ __all__ = [
 class Sink:
     """Takes down the commands that were dropped unused while a body ran: their text and where they were built.
 
-    `limit_bytes` is the largest argument list a command may carry, encoded; None for no limit.
+    `limit_bytes` is the largest argument list a command may carry, encoded; None for no limit. `encode_args` turns the
+    arguments of a restart of this body into canonical JSON.
     """
 
     dropped: list[tuple[str, Site | None]] = attrs.field(factory=list[tuple[str, "Site | None"]])
     inert: bool = False
     limit_bytes: int | None = None
+    encode_args: Callable[[tuple[Any, ...], dict[str, Any]], bytes] | None = None
 
     def report(self, text: str, site: Site | None) -> None:
         """A command was dropped without having been yielded or handed to a verb."""
@@ -50,7 +53,7 @@ class Sink:
         A failure ends plans: what was built before it and is dropped after it was not forgotten.
         """
         self.inert = True
-        return Sink(dropped=self.dropped, limit_bytes=self.limit_bytes)
+        return Sink(dropped=self.dropped, limit_bytes=self.limit_bytes, encode_args=self.encode_args)
 
 
 _sink: ContextVar[Sink | None] = ContextVar("qwit_sink", default=None)

@@ -7,7 +7,9 @@ order in which they completed.
 
 from __future__ import annotations
 
-from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf
+from collections.abc import Callable, Iterable
+
+from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf, MapSteps
 from qwit_durable.core.events import Debt, DebtKind, Resolved
 from qwit_durable.core.outcome import Dropped, Value
 from qwit_durable.errors import Failure
@@ -31,22 +33,25 @@ class Debts:
         )
 
     def settle(self, command: Leaf, event: Resolved, given: bytes | None = None) -> None:
-        """Take a command's outcome into account; `given` are the arguments that a guard put in place of its own."""
+        """Take a command's outcome, or that of one call of a map, into account.
+
+        `given` are the arguments that a guard put in the place of its own.
+        """
         position, args = event.position, event.args if given is None else given
         match command, event.outcome:
-            case CallStep(undo_when=None), _:
+            case CallStep(undo_when=None) | MapSteps(undo_when=None), _:
                 pass
-            case CallStep(), _ if event.attempt == 0:
+            case CallStep() | MapSteps(), _ if event.attempt == 0:
                 self._owed.pop(position, None)  # a guard did not let it begin
-            case CallStep(), Failure() if event.refused is not None:
+            case CallStep() | MapSteps(), Failure() if event.refused is not None:
                 self.owe_step(position, event.name, args, event.refused, attempt=event.attempt)
-            case CallStep(), Value(data=data):
+            case CallStep() | MapSteps(), Value(data=data):
                 self.owe_step(position, event.name, args, data, attempt=event.attempt)
-            case CallStep(undo_when="attempted"), outcome if not (
+            case CallStep(undo_when="attempted") | MapSteps(undo_when="attempted"), outcome if not (
                 isinstance(outcome, Dropped) and not outcome.begun
             ):
                 self.owe_step(position, event.name, args, attempt=event.attempt)
-            case CallStep(), _:
+            case CallStep() | MapSteps(), _:
                 self._owed.pop(position, None)
             case CallWorkflow(), Value() if event.owes:
                 self._owed[position] = Debt(
@@ -58,6 +63,20 @@ class Debts:
                 )
             case _:
                 pass
+
+    def owed_in(self, within: Callable[[str], bool]) -> tuple[Debt, ...]:
+        """The plan of a scope: what is owed for the commands at these positions, newest first."""
+        return tuple(debt for debt in reversed(self._owed.values()) if within(debt.position))
+
+    def hand_over(self, plan: Iterable[Debt]) -> None:
+        """Somebody else pays these from now on."""
+        for debt in plan:
+            self._owed.pop(debt.position, None)
+
+    def bring(self, owed: Iterable[Debt]) -> None:
+        """Owe what was owed before a restart, oldest first."""
+        for debt in owed:
+            self._owed[debt.position] = debt
 
     def newest_first(self) -> tuple[Debt, ...]:
         """The plan."""

@@ -7,11 +7,23 @@ from datetime import datetime
 import attrs
 
 from qwit_durable.core.commands import Leaf
-from qwit_durable.core.events import Cause, Debt, Event
+from qwit_durable.core.events import Cause, Debt, Event, SignalReceived
 from qwit_durable.core.status import Status
 from qwit_durable.errors import Failure
 
-__all__ = ["Advance", "Decision", "Finish", "Halt", "Mismatch", "Misuse", "Pending", "Unwind", "UndoGaveUp"]
+__all__ = [
+    "Advance",
+    "Decision",
+    "Finish",
+    "Halt",
+    "Mismatch",
+    "Misuse",
+    "Parked",
+    "Pending",
+    "StartOver",
+    "UndoGaveUp",
+    "Unwind",
+]
 
 
 @attrs.frozen(kw_only=True)
@@ -20,6 +32,7 @@ class Pending:
 
     Attributes:
         attempts: How many attempts of it have failed so far.
+        begun: Whether attempts were made before a person had it tried again.
         scheduled: Whether a `Scheduled` event stands for it.
         queued: Whether a task was made for it.
         retry_at: When its next attempt is due, if it waits for one.
@@ -32,6 +45,7 @@ class Pending:
     position: str
     command: Leaf
     attempts: int = 0
+    begun: bool = False
     scheduled: bool = False
     queued: bool = False
     due: datetime | None = None
@@ -52,22 +66,30 @@ class Advance:
         waiting: Commands handed over, without an outcome.
         settle: Commands to be ended: part of neither `begin` nor `waiting`.
         awaiting: After how many further successes the run can go on; any failure, signal or timer wakes it at once.
-        cause: Set while the run unwinds: why.
     """
 
     begin: tuple[Pending, ...] = ()
     waiting: tuple[Pending, ...] = ()
     settle: tuple[Pending, ...] = ()
     awaiting: int = 1
-    cause: Cause | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Unwind:
-    """Write down this plan, newest first, then go on with it."""
+    """Write down this plan, newest first, then go on with it: that of the run, or of a scope in its body."""
 
     cause: Cause
     plan: tuple[Debt, ...]
+    scope: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class StartOver:
+    """Begin the body anew with these arguments; what is owed and unread signals come along, oldest first."""
+
+    args: bytes
+    owed: tuple[Debt, ...] = ()
+    signals: tuple[SignalReceived, ...] = ()
 
 
 @attrs.frozen(kw_only=True)
@@ -99,6 +121,14 @@ class Misuse:
 
 
 @attrs.frozen(kw_only=True)
+class Parked:
+    """The body has failed and waits for a person to decide. `position`: of the command that failed, if one did."""
+
+    cause: Cause
+    position: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class UndoGaveUp:
     """Undos have used up their attempts."""
 
@@ -112,7 +142,7 @@ class UndoGaveUp:
 class Halt:
     """The run can't go on without a person or a fixed deploy; nothing is to be appended."""
 
-    reason: Mismatch | Misuse | UndoGaveUp
+    reason: Mismatch | Misuse | Parked | UndoGaveUp
 
 
-Decision = Advance | Unwind | Finish | Halt
+Decision = Advance | Unwind | StartOver | Finish | Halt

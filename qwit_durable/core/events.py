@@ -33,6 +33,7 @@ __all__ = [
     "SignalReceived",
     "TimerFired",
     "UnwindStarted",
+    "origin_of",
 ]
 
 
@@ -57,6 +58,16 @@ class Debt:
     args: bytes = b"null"
     result: bytes | None = None
     attempt: int = 1
+
+    def before_restart(self, generation: int) -> Debt:
+        """The same as it comes along when that generation of the body ends: "0@3" is what "3" was in the first one."""
+        return self if "@" in self.position else attrs.evolve(self, position=f"{generation}@{self.position}")
+
+
+def origin_of(position: str, generation: int) -> tuple[int, str]:
+    """The generation whose command is undone, and its position in it; `generation` is the one that owes it."""
+    before, _, place = position.rpartition("@")
+    return (int(before) if before else generation), place
 
 
 @attrs.frozen(kw_only=True)

@@ -17,7 +17,19 @@ from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga
 from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
 
-__all__ = ["Answer", "Raised", "Resumed", "Returned", "Wrong", "Yielded", "close", "resume", "stands_at"]
+__all__ = [
+    "Answer",
+    "Raised",
+    "Resumed",
+    "Returned",
+    "Wrong",
+    "Yielded",
+    "close",
+    "restart_in_branch",
+    "resume",
+    "run_before",
+    "stands_at",
+]
 
 _COMMANDS = (*Leaf.__args__, Gather, Race, Saga)
 _PACKAGE = __file__.rsplit("core", 1)[0]
@@ -206,6 +218,25 @@ def _from_a_list(site: Site | None) -> str:
         f"  wrong:  yield from [call, ...]\n"
         f"  right:  values = yield from gather(*calls)\n"
         f"  or:     for call in calls: value = yield from call"
+    )
+
+
+def run_before(member: Branch, verb: str, site: Site | None) -> str:
+    """The message about a branch that has run before."""
+    name = getattr(member, "__name__", "branch")
+    return (
+        f"{site or 'the body'} gives {verb}() the generator {name!r}, which has run before: it can run only once.\n"
+        f"  likely cause: the same {verb}, or the same generator, is yielded twice\n"
+        f"  right:  value = yield from {verb}({name}(...), ...), built anew each time"
+    )
+
+
+def restart_in_branch(site: Site | None) -> str:
+    """The message about a restart that would lose other branches."""
+    return (
+        f"{site or 'the body'} restarts the run from within a branch: the other branches would be lost.\n"
+        f"  likely cause: restart() inside a generator that gather(), race() or saga() runs\n"
+        f"  right:  let the branch return, and `yield from restart(...)` in the workflow's own body"
     )
 
 

@@ -23,7 +23,7 @@ from qwit_durable.core.commands import (
 from qwit_durable.core.events import Resolved, Scheduled
 from qwit_durable.errors import EncodingError
 
-__all__ = ["identity", "matches"]
+__all__ = ["described", "identity", "matches"]
 
 _NOTHING = b"null"
 
@@ -71,3 +71,9 @@ def matches(event: Scheduled | Resolved, command: Leaf) -> bool:
         return call.normalise(event.args) == args
     except (EncodingError, TypeError, ValueError, KeyError):
         return False
+
+
+def described(command: Leaf) -> str:
+    """The command in words, with the line where it was built."""
+    kind, name, _ = identity(command)
+    return f"{kind} {name!r} ({command.site})" if command.site is not None else f"{kind} {name!r}"

@@ -1,4 +1,9 @@
-"""The tree of what a body has under way: frames (generators), groups (gathers) and open commands (leaves)."""
+"""The tree of what a body has under way: frames (generators), groups (of members) and open commands (leaves).
+
+A group is a gather, a race or a saga. What nobody goes on with is closed as a whole (`Closing`): its commands settle,
+then what it owes is undone if it is a compensation scope, and then whoever waits for that is answered. Whether a
+position lies inside a scope is read from the position itself, so what a scope owes needs no book of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,10 +12,17 @@ from typing import Any
 
 import attrs
 
-from qwit_durable.core.commands import Branch, CallStep, Gather, Leaf, Undo
+from qwit_durable.core.commands import Branch, CallStep, Gather, Leaf, MapSteps, Race, Saga, Undo
 from qwit_durable.core.decision import Pending
+from qwit_durable.core.events import Cause, Debt
+from qwit_durable.core.unwind import Unwinding
 
-__all__ = ["Frame", "Group", "Open", "Target", "is_awaited", "settle_under", "successes_needed"]
+__all__ = ["Closing", "Frame", "Group", "Open", "Target", "is_awaited", "lies_in", "successes_needed"]
+
+
+def lies_in(position: str, scope: str) -> bool:
+    """Whether a command is the one at `scope`, or part of it."""
+    return position == scope or position.startswith(f"{scope}.")
 
 
 @attrs.define(eq=False)
@@ -23,27 +35,54 @@ class Frame:
     closed: bool = False
     _issued: int = 0
 
+    @property
+    def place(self) -> str:
+        """The position that the next command will have."""
+        return f"{self.prefix}{self._issued}"
+
     def next_position(self) -> str:
         """The position of the next command that this generator yields."""
-        position = f"{self.prefix}{self._issued}"
+        position = self.place
         self._issued += 1
         return position
 
+    def is_past(self, position: str) -> bool:
+        """Whether a position of this generator can only be reached beyond the place where it stands."""
+        if not position.startswith(self.prefix):
+            return False
+        number = position[len(self.prefix) :].partition(".")[0].partition("!")[0]
+        return number.isdigit() and int(number) >= self._issued
+
 
 class Group:
-    """A gather under way."""
+    """A gather, a race or a saga under way."""
 
-    def __init__(self, position: str, command: Gather, target: Target) -> None:
+    def __init__(self, position: str, command: Gather | Race | Saga, target: Target) -> None:
         self.position = position
+        self.command = command
         self.site = command.site
         self.target = target
-        self.failure: BaseException | None = None
-        self.unsettled = 0
-        self._members = command.members
-        self._values: list[Any] = [None] * len(command.members)
+        self.is_over = False
+        self._members = (command.member,) if isinstance(command, Saga) else command.members
+        self._limit = command.limit if isinstance(command, Gather) else None
+        self._values: list[Any] = [None] * len(self._members)
         self._started = 0
         self._finished = 0
-        self.is_flat = command.limit is None and all(isinstance(m, Leaf.__args__) for m in command.members)
+        self.is_flat = isinstance(command, Gather) and self._limit is None and self._has_leaves_only
+
+    @property
+    def _has_leaves_only(self) -> bool:
+        return all(isinstance(member, Leaf.__args__) for member in self._members)
+
+    @property
+    def first_members(self) -> int:
+        """How many members begin at once."""
+        return min(len(self._members), self._limit or len(self._members))
+
+    @property
+    def members(self) -> range:
+        """The numbers of the members that have begun."""
+        return range(self._started)
 
     @property
     def has_next(self) -> bool:
@@ -63,45 +102,82 @@ class Group:
         return self._finished == len(self._members)
 
     @property
-    def values(self) -> tuple[Any, ...]:
-        """The members' values, in order."""
-        return tuple(self._values)
+    def value(self) -> Any:
+        """What is answered when all members have theirs."""
+        return self._values[0] if isinstance(self.command, Saga) else tuple(self._values)
 
 
 Target = Frame | tuple[Group, int]
 
 
 def is_awaited(target: Target) -> bool:
-    """Whether an answer still reaches a generator: no gather on the way up to it has failed."""
+    """Whether an answer still reaches a generator: no group on the way up to it is over."""
     while isinstance(target, tuple):
         group = target[0]
-        if group.failure is not None:
+        if group.is_over:
             return False
         target = group.target
     return not target.closed
 
 
 @attrs.define(eq=False)
+class Closing:
+    """A part of the tree that nobody goes on with.
+
+    Attributes:
+        scope: The position of what is closed.
+        undoes: Whether it is a compensation scope: then what it owes is undone, because of `cause`.
+        target: What is told when it is over, by raising `failure` there; None where nobody waits.
+        unsettled: How many of its commands, and of the closings within it, are not over yet.
+        outer: The closing that waits for this one.
+        plan: What it owes, once it has settled; it waits for the plan to be recorded.
+        unwinding: Pays the plan.
+    """
+
+    scope: str
+    undoes: bool
+    cause: Cause
+    failure: BaseException | None = None
+    target: Target | None = None
+    unsettled: int = 0
+    outer: Closing | None = None
+    plan: tuple[Debt, ...] = ()
+    unwinding: Unwinding | None = None
+
+
+@attrs.define(eq=False)
 class Open:
-    """A command without an outcome. `settling`: nobody waits for it any more; `group`: who waits for it to settle."""
+    """A command without an outcome. `settling`: nobody waits for it any more; `closing`: what waits for it to settle.
+
+    Of a map, `values` are those of its calls, `missing` how many have none yet, and `left` how many attempts were
+    under way when it was settled.
+    """
 
     position: str
     command: Leaf
     target: Target
     attempts: int = 0
+    begun: bool = False
     scheduled: bool = False
     queued: bool = False
     due: datetime | None = None
     retry_at: datetime | None = None
     began_at: datetime | None = None
+    given: bytes | None = None
     settling: bool = False
-    group: Group | None = None
+    closing: Closing | None = None
+    handed: int = 0
+    values: list[bytes | None] = attrs.field(factory=list["bytes | None"])
+    missing: int = 1
+    left: int | None = None
 
     @property
     def to_begin(self) -> bool:
         """Whether somebody has to carry it out or hand it over."""
         if self.settling:
             return False
+        if isinstance(self.command, MapSteps):
+            return self.handed < len(self.command.items)
         return not self.scheduled or (isinstance(self.command, CallStep | Undo) and not self.queued)
 
     def as_pending(self) -> Pending:
@@ -110,35 +186,30 @@ class Open:
             position=self.position,
             command=self.command,
             attempts=self.attempts,
+            begun=self.begun,
             scheduled=self.scheduled,
             queued=self.queued,
             due=self.due,
             retry_at=self.retry_at,
             began_at=self.began_at,
+            given=self.given,
+            handed=self.handed,
         )
 
 
-def settle_under(prefix: str, entries: dict[str, Open], group: Group | None) -> int:
-    """Mark everything open under `prefix` as settling on behalf of `group`; tell how many that are."""
-    count = 0
-    for position, entry in entries.items():
-        if position.startswith(prefix):
-            entry.settling, entry.group = True, group
-            count += 1
-    return count
-
-
 def successes_needed(entries: dict[str, Open]) -> int:
-    """After how many further successes anything can go on: all for one flat gather or one settling, else one."""
-    if len(entries) < 2:  # noqa: PLR2004 - one open command needs one outcome
-        return 1
-    values = list(entries.values())
-    first = values[0]
-    if all(entry.settling and entry.group is first.group for entry in values):
-        return len(values)
-    target = first.target
-    if isinstance(target, tuple) and target[0].is_flat and not first.settling:
-        group = target[0]
-        if all(isinstance(e.target, tuple) and e.target[0] is group and not e.settling for e in values):
-            return len(values)
-    return 1
+    """After how many further successes anything can go on: all of one flat gather, map or closing, else one."""
+    units: dict[int, int] = {}
+    for entry in entries.values():
+        unit = _unit(entry)
+        units[id(unit)] = units.get(id(unit), 0) + (entry.left or entry.missing)
+    return min(units.values(), default=1)
+
+
+def _unit(entry: Open) -> object:
+    """What goes on only when this command and all others of the same unit have succeeded."""
+    if entry.settling:
+        return entry.closing
+    if isinstance(entry.target, tuple) and entry.target[0].is_flat:
+        return entry.target[0]
+    return entry

@@ -79,7 +79,7 @@ class Unwinding:
     def apply(self, event: Event) -> None:
         """Take one recorded fact into account; facts about anything but the current undo change nothing."""
         match event:
-            case OperatorActed(verb=Verb.RETRY):
+            case OperatorActed(verb=Verb.RETRY | Verb.ROLLBACK):
                 self._reopen_failed()
             case OperatorActed(verb=Verb.SKIP):
                 self._skip_failed()
@@ -157,12 +157,12 @@ class Unwinding:
                 queued=now.queued,
                 retry_at=now.retry_at,
                 began_at=now.began_at,
+                cause=self.cause,
             )
             handed_over = now.queued or (now.scheduled and debt.kind is DebtKind.RUN)
             return Advance(
                 begin=() if handed_over else (pending,),
                 waiting=(pending,) if handed_over else (),
-                cause=self.cause,
             )
         return Finish(
             status=Status.CANCELLED if self.cause.cancelled else Status.COMPENSATED,

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
+
+import attrs
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import (
@@ -27,6 +30,7 @@ from qwit_durable.core import (
     UndoRun,
     Value,
     WaitSignal,
+    origin_of,
 )
 from qwit_durable.core.identity import identity
 from qwit_durable.core.outcome import Dropped, Outcome
@@ -40,6 +44,7 @@ from qwit_durable.stores.writes import NewTask, Reopen
 __all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling"]
 
 _NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+_CALLS_AT_ONCE = 500
 
 
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
@@ -55,7 +60,11 @@ def settling(pending: Pending, *, lost: bool) -> Resolved:
 
     `lost`: a holder of the run died, perhaps in an attempt of this command that is recorded nowhere.
     """
-    begun = pending.attempts > 0 or (lost and isinstance(pending.command, CallStep) and not pending.queued)
+    begun = (
+        pending.begun
+        or pending.attempts > 0
+        or (lost and isinstance(pending.command, CallStep) and not pending.queued)
+    )
     return resolved(pending, Dropped(begun=begun), max(pending.attempts, 1))
 
 
@@ -73,8 +82,29 @@ def resolve_local(services: Services, hold: Hold, pending: Pending) -> Resolved 
                 return resolved(pending, Failure.of(error))
         case Compensate():
             return resolved(pending, Value())
+        case Patched():
+            return resolved(pending, Value(b"true"))
+        case Publish(name=key, value=value):
+            hold.publish(key, value)
+            return resolved(pending, Value())
+        case Info():
+            return resolved(pending, Value(_facts_about(hold)))
         case _:
             return None
+
+
+def _facts_about(hold: Hold) -> bytes:
+    """What `info()` answers, as the language layer reads it."""
+    run = hold.run
+    facts = {
+        "run_id": run.key,
+        "namespace": run.namespace,
+        "workflow": run.workflow,
+        "version": run.version,
+        "started_at": run.created_at.isoformat(),
+        "attempt": hold.live.generation + 1,
+    }
+    return json.dumps(facts, sort_keys=True).encode()
 
 
 def _json_time(moment: datetime) -> bytes:
@@ -94,7 +124,7 @@ def queue_of(services: Services, run: RunRow, command: CallStep | Undo) -> str:
     return named or run.queue
 
 
-def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | None) -> None:
+def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
     """Add to the transition what carries the command out from now on."""
     kind, name, args = identity(pending.command)
     due: datetime | None = None
@@ -109,20 +139,17 @@ def hand_over(services: Services, hold: Hold, pending: Pending, cause: Cause | N
             hold.add(start=child)
             hold.after_commit(lambda: services.observers.tell("run_started", child))
         case UndoRun(position=position):
-            assert cause is not None
-            hold.add(
-                reopen=Reopen(
-                    run_id=child_id(hold.run.id, hold.live.generation, position),
-                    cause=cause,
-                    at=pending.position,
-                )
-            )
+            assert pending.cause is not None
+            child_at = origin_of(position, hold.live.generation)
+            reopen = Reopen(run_id=child_id(hold.run.id, *child_at), cause=pending.cause, at=pending.position)
+            hold.add(reopen=reopen)
         case CallStep() | Undo() as command:
-            hold.add(task=_task(services, hold, pending, command, cause))
+            hold.add(task=_task(services, hold, pending, command))
             queued = True
-        case Now() | Record() | Compensate():
+        case MapSteps() as command:
+            _hand_over_calls(services, hold, pending, command)
             return
-        case MapSteps() | Publish() | Patched() | Info() | Restart():
+        case Now() | Record() | Compensate() | Publish() | Patched() | Info() | Restart():
             return
     if due is not None:
         hold.add(timer=TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due))
@@ -137,14 +164,55 @@ def _later(now: datetime, wait: timedelta) -> datetime:
         return _NEVER
 
 
-def _task(
-    services: Services, hold: Hold, pending: Pending, command: CallStep | Undo, cause: Cause | None
-) -> NewTask:
+def _hand_over_calls(services: Services, hold: Hold, pending: Pending, command: MapSteps) -> None:
+    """Hand over the next calls of a map: a few hundred at a time, so that no transition grows with the map.
+
+    Under a limit, the calls beyond it are held back: call n lets call n + limit begin.
+    """
+    total, limit = len(command.items), command.limit or len(command.items)
+    upto = min(pending.handed + _CALLS_AT_ONCE, total)
+    call = CallStep(name=command.name, args=b"null", settings=command.settings)
+    queue = queue_of(services, hold.run, call)
+    for index in range(pending.handed, upto):
+        then = f"{pending.position}.{index + limit}" if index + limit < total else None
+        spec = attrs.evolve(_spec(Kind.MAP, attrs.evolve(call, args=command.items[index]), None), then=then)
+        task = NewTask(
+            position=f"{pending.position}.{index}",
+            queue=queue,
+            spec=spec,
+            priority=command.settings.priority,
+            after=f"{pending.position}.{index - limit}" if index >= limit else None,
+        )
+        hold.add(task=task)
+    hold.record(
+        Scheduled(
+            position=pending.position,
+            kind=Kind.MAP,
+            name=command.name,
+            args=command.args,
+            queued=True,
+            upto=upto,
+        )
+    )
+
+
+def _task(services: Services, hold: Hold, pending: Pending, command: CallStep | Undo) -> NewTask:
+    kind = Kind.UNDO if isinstance(command, Undo) else Kind.STEP
+    settings = command.settings if isinstance(command, CallStep) else AS_DEFINED
+    return NewTask(
+        position=pending.position,
+        queue=queue_of(services, hold.run, command),
+        spec=_spec(kind, command, pending.cause),
+        priority=settings.priority,
+    )
+
+
+def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None) -> TaskSpec:
     own = isinstance(command, CallStep) and command.settings is not AS_DEFINED
     settings = command.settings if isinstance(command, CallStep) and own else None
     retry = settings.retry if settings is not None else None
-    spec = TaskSpec(
-        kind=Kind.UNDO if isinstance(command, Undo) else Kind.STEP,
+    return TaskSpec(
+        kind=kind,
         name=command.name,
         undoes=command.attempt if isinstance(command, Undo) else None,
         args=command.args,
@@ -153,12 +221,6 @@ def _task(
         timeout=settings.timeout if settings is not None else None,
         deadline=settings.deadline if settings is not None else None,
         retry=None if retry is None else retry.recorded(),
-    )
-    return NewTask(
-        position=pending.position,
-        queue=queue_of(services, hold.run, command),
-        spec=spec,
-        priority=settings.priority if settings is not None else None,
     )
 
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from qwit_durable.core import Decision, Event, Interpreter, Resolved, Status
+import attrs
+
+from qwit_durable.core import Decision, Event, Interpreter, Resolved, Restarted, Status
 from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
@@ -70,6 +72,7 @@ class Hold:
         self._fact_timers: list[TimerRow] = []
         self._starts: list[RunRow] = []
         self._reopens: list[Reopen] = []
+        self._published: dict[str, bytes] = {}
         self._new_status: Status | None = None
         self._after: list[Callable[[], None]] = []
         self._after_facts: list[Callable[[], None]] = []
@@ -128,6 +131,10 @@ class Hold:
         if reopen is not None:
             self._reopens.append(reopen)
 
+    def publish(self, key: str, value: bytes) -> None:
+        """Let others see a value with the next commit."""
+        self._published[key] = value
+
     def move_to(self, status: Status) -> None:
         """Change the status with the next commit."""
         self._new_status = status
@@ -142,8 +149,12 @@ class Hold:
         outcome: OutcomeRow | None = None,
         report: Report | None = None,
         reason: Reason | None = None,
+        restart: Restarted | None = None,
+        whatever_came: bool = False,
     ) -> None:
         """Make the transition durable, tell observers, and take in what settling recorded.
+
+        `whatever_came`: it holds whatever else is recorded meanwhile; where something was, it is superseded afterwards.
 
         Raises:
             LostHold: The run is somebody else's now.
@@ -157,7 +168,7 @@ class Hold:
                 run_id=self.run.id,
                 worker=self._services.worker,
                 epoch=self.live.epoch,
-                head=self.head,
+                head=None if whatever_came else self.head,
                 events=tuple(self._events),
                 settle=settle,
                 tasks=tuple(self._tasks),
@@ -165,6 +176,9 @@ class Hold:
                 drop_timers=tuple(self.interpreter.needless_timers),
                 starts=tuple(self._starts),
                 reopens=tuple(self._reopens),
+                published=tuple(self._published.items()),
+                restart=restart,
+                generation=self.live.generation,
                 status=stuck or self._new_status,
                 reason=reason.encode() if reason is not None else None,
                 outcome=outcome,
@@ -174,11 +188,22 @@ class Hold:
         )
         match answer:
             case Committed():
+                came = answer.head - self.head - len(self._events) - len(answer.settled)
                 self._committed(answer, timers)
+                if came and restart is None:
+                    self._retreat()
             case Conflict():
                 self._retreat()
             case _:
                 raise LostHold
+
+    def begin_again(self, restarted: Restarted, interpreter: Interpreter) -> None:
+        """Go on with the generation that a restart began."""
+        self.interpreter.close()
+        self.interpreter = interpreter
+        self.live = attrs.evolve(self.live, generation=interpreter.generation)
+        self._unfed.clear()
+        self._decision = interpreter.feed([restarted])
 
     def _committed(self, answer: Committed, timers: tuple[TimerRow, ...]) -> None:
         self._sync(answer.now)
@@ -215,4 +240,4 @@ class Hold:
             raise LostHold
         for call in self._after_facts:
             call()
-        raise Superseded(answer.rings)
+        raise Superseded([*self.rings, *answer.rings])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import attrs
 
-from qwit_durable.core import AttemptFailed, CallStep, Cause, Kind, Pending, Resolved, Scheduled, Undo, Value
+from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
 from qwit_durable.engine.attempts import Attempts, Work, retry_delay
 from qwit_durable.engine.handover import queue_of, resolved
 from qwit_durable.engine.hold import Hold
@@ -23,16 +23,13 @@ __all__ = ["InlineAttempt"]
 class InlineAttempt:
     """The next attempt of the one command that a held run has to carry out."""
 
-    def __init__(
-        self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, cause: Cause | None
-    ) -> None:
+    def __init__(self, services: Services, attempts: Attempts, hold: Hold, pending: Pending) -> None:
         assert isinstance(pending.command, CallStep | Undo)
         self._services = services
         self._attempts = attempts
         self._hold = hold
         self._pending = pending
         self._command = pending.command
-        self._cause = cause
         self.unknown: str | None = None
 
     def run(self) -> bool:
@@ -43,7 +40,7 @@ class InlineAttempt:
         hold, pending, command = self._hold, self._pending, self._command
         try:
             step = self._services.registry.step(command.name)
-            work = Work.of_command(step, command, self._cause.failure if self._cause else None)
+            work = Work.of_command(step, command, pending.cause.failure if pending.cause else None)
         except (UnknownName, MisuseError) as error:
             self.unknown = str(error)
             return False

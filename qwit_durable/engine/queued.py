@@ -8,7 +8,7 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import AttemptFailed, Resolved, Value
+from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
 from qwit_durable.engine.attempts import Attempts, Work, retry_delay
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
@@ -19,7 +19,7 @@ from qwit_durable.ids import idempotency_key
 from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Accepted, Claimed
-from qwit_durable.stores.rows import TURN, Ring
+from qwit_durable.stores.rows import TURN, Ring, TaskSpec
 from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
 
 __all__ = ["QueuedAttempts"]
@@ -192,6 +192,16 @@ class _QueuedAttempt:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
         return self._resolve(lost, self._task.attempt - 1) or ()
 
+    def _args_to_record(self, spec: TaskSpec) -> bytes:
+        """The arguments, except of a call of a map without an undo: the body knows them, and there are many."""
+        if spec.kind is not Kind.MAP:
+            return spec.args
+        try:
+            has_undo = self._services.registry.step(spec.name).undo_definition is not None
+        except UnknownName:
+            has_undo = True
+        return spec.args if has_undo else b"null"
+
     def _resolve(self, outcome: Value | Failure, attempt: int) -> Sequence[Ring] | None:
         task = self._task
         assert task.spec is not None
@@ -199,12 +209,16 @@ class _QueuedAttempt:
             position=task.position,
             kind=task.spec.kind,
             name=task.name,
-            args=task.spec.args,
+            args=self._args_to_record(task.spec),
             outcome=outcome,
             attempt=attempt,
         )
         write = ResolveTask(
-            worker=self._services.worker, run_id=self._run.id, attempt=task.attempt, event=event
+            worker=self._services.worker,
+            run_id=self._run.id,
+            attempt=task.attempt,
+            event=event,
+            then=task.spec.then,
         )
         answer = self._services.committer.write(write)
         return answer.rings if isinstance(answer, Accepted) else None

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from qwit_durable.core import Debt, Halt, Mismatch, Misuse, Resolved, Scheduled, Status, UndoGaveUp
+from qwit_durable.core import (
+    Debt,
+    Halt,
+    Mismatch,
+    Misuse,
+    Parked,
+    Resolved,
+    Scheduled,
+    Status,
+    UndoGaveUp,
+)
 from qwit_durable.core.identity import identity
-from qwit_durable.stores.reasons import Reason
+from qwit_durable.stores.reasons import Reason, ReasonKind
 from qwit_durable.stores.rows import RunRow
 
 __all__ = ["reason_for"]
@@ -22,6 +32,8 @@ def reason_for(run: RunRow, halt: Halt, status: Status) -> Reason:
         case Misuse(message=message):
             text = f"run {run.key} of workflow {run.workflow!r} can't go on: {message}"
             return Reason(kind="code", text=text, was=status)
+        case Parked() as parked:
+            return _parked(run, parked, status)
         case UndoGaveUp() as gave_up:
             return _undo_gave_up(run, gave_up, status)
 
@@ -45,6 +57,23 @@ def _mismatch(run: RunRow, mismatch: Mismatch) -> tuple[str, dict[str, Any]]:
         f"`qwit retry {run.key}` afterwards, or `qwit terminate {run.key}`."
     )
     return text, {"position": mismatch.position, "recorded": was, "found": found, "where": where.strip()}
+
+
+def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
+    where = f" at {parked.position}" if parked.position is not None else ""
+    again = (
+        f"`qwit retry {run.key}` tries the step again, `qwit skip {run.key} VALUE` takes it as done with that value"
+        if parked.position is not None
+        else "deploy a body that does not fail here, and the run goes on by itself"
+    )
+    text = (
+        f"run {run.key} of workflow {run.workflow!r} has failed{where}: {parked.cause.failure}.\n"
+        f"Nothing is undone: the workflow parks on failure. Ways out: {again};\n"
+        f"`qwit rollback {run.key}` undoes what the run did."
+    )
+    kind: ReasonKind = "failed" if parked.position is not None else "code"
+    details = {"position": parked.position, "error": str(parked.cause.failure)}
+    return Reason(kind=kind, text=text, was=status, details=details)
 
 
 def _listed(debts: Sequence[Debt]) -> str:

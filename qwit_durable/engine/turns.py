@@ -28,13 +28,17 @@ from qwit_durable.core import (
     Finish,
     Halt,
     Interpreter,
+    MapSteps,
     Pending,
     Program,
+    Restarted,
+    StartOver,
     Status,
     Undo,
     Unwind,
     UnwindStarted,
 )
+from qwit_durable.core.commands import When
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
@@ -50,7 +54,7 @@ from qwit_durable.observers.base import EndInfo
 from qwit_durable.registry import WorkflowLike
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, OutcomeRow, Ring
+from qwit_durable.stores.rows import TURN, OutcomeRow, Ring, RunRow
 from qwit_durable.stores.writes import Acquire, Commit, Release, Report
 
 __all__ = ["Turns"]
@@ -101,6 +105,7 @@ class Turns:
                 run_id=run_id,
                 worker=self._services.worker,
                 after=cached.head if cached is not None else 0,
+                generation=cached.generation if cached is not None else 0,
                 may_take_over=self._services.may_take_over(),
             )
         )
@@ -110,48 +115,59 @@ class Turns:
             return ()
         if acquired.live.lost >= _CRASHES:
             return self._stop_crashing(acquired)
+        if cached is not None and cached.generation != acquired.live.generation:
+            _close(cached)
+            cached = None
+        hold: Hold | None = None
         interpreter = cached
         try:
-            interpreter = cached or self._interpreter(acquired)
+            interpreter = cached or self._interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
             keep = self._advance(hold)
         except UnknownName as error:
             return self._leave_to_others(acquired, str(error))
         except Superseded as superseded:
-            _close(interpreter)
+            _close_of(hold, interpreter)
             return superseded.rings
-        except LostHold:
-            _close(interpreter)
-            return ()
-        except Abandoned:
-            _close(interpreter)
+        except (LostHold, Abandoned):
+            _close_of(hold, interpreter)
             return ()
         except StoreUnavailable:
-            _close(interpreter)
+            _close_of(hold, interpreter)
             raise
         except BaseException:
-            _close(interpreter)
+            _close_of(hold, interpreter)
             self._let_go(acquired)
             raise
         if keep:
-            self._cache.put(run_id, interpreter)
+            self._cache.put(run_id, hold.interpreter)
         else:
-            _close(interpreter)
+            _close(hold.interpreter)
         return hold.rings
 
-    def _interpreter(self, acquired: Acquired) -> Interpreter:
-        run = acquired.run
+    def _interpreter(self, run: RunRow, generation: int) -> Interpreter:
         definition = self._services.registry.workflow(run.workflow)
-        return Interpreter(
-            Program(
-                name=run.workflow,
-                body=definition.body(run.args),
-                encode=lambda value: self._encoded(definition, value),
-                is_child=run.parent_id is not None,
-                on_undo_failure=definition.on_undo_failure,
-                limit_bytes=self._services.settings.limit_bytes,
-            )
+        program = Program(
+            name=run.workflow,
+            args=run.args,
+            body=lambda args: definition.body(args)(),
+            encode=lambda value: self._encoded(definition, value),
+            encode_args=definition.encode_args,
+            is_child=run.parent_id is not None,
+            on_undo_failure=definition.on_undo_failure,
+            parks=definition.park_on_failure,
+            undo_when=self._undo_when,
+            limit_bytes=self._services.settings.limit_bytes,
         )
+        return Interpreter(program, generation=generation)
+
+    def _undo_when(self, name: str) -> When | None:
+        """When the undo of a step is owed, by today's code."""
+        try:
+            undo = self._services.registry.step(name).undo_definition
+        except UnknownName:
+            return None
+        return undo.when if undo is not None else None
 
     def _encoded(self, definition: WorkflowLike, value: object) -> bytes:
         data = definition.encode_result(value)
@@ -219,18 +235,33 @@ class Turns:
                     rested = False
                     if not attempt.run():
                         return self._leave_inline(hold, attempt)
-                case Unwind(cause=cause, plan=plan):
-                    names = [debt.name for debt in plan]
-                    hold.record(UnwindStarted(cause=cause, plan=plan))
-                    hold.move_to(Status.COMPENSATING)
-                    observers, run = self._services.observers, hold.run
-                    hold.after_commit(lambda: observers.tell("unwinding", run, cause, names))  # noqa: B023
+                case Unwind():
+                    self._write_down(hold, decision)
+                case StartOver():
+                    self._start_over(hold, decision)
+                    if self._must_yield(until):
+                        return self._rest(hold)
                 case Finish():
                     self._finish(hold, decision)
                     return False
                 case Halt():
                     hold.commit(reason=reason_for(hold.run, decision, hold.status), release=Release())
                     return False
+
+    def _write_down(self, hold: Hold, unwind: Unwind) -> None:
+        """Record a plan of owed undos, of the run or of a scope of its body."""
+        cause, plan = unwind.cause, unwind.plan
+        hold.record(UnwindStarted(cause=cause, plan=plan, scope=unwind.scope))
+        if unwind.scope is None:
+            hold.move_to(Status.COMPENSATING)
+        names = [debt.name for debt in plan]
+        observers, run = self._services.observers, hold.run
+        hold.after_commit(lambda: observers.tell("unwinding", run, cause, names))
+
+    def _start_over(self, hold: Hold, decision: StartOver) -> None:
+        restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
+        hold.commit(restart=restarted)
+        hold.begin_again(restarted, self._interpreter(hold.run, hold.live.generation + 1))
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
@@ -244,13 +275,20 @@ class Turns:
             hold.settled.update(pending.position for pending in fresh)
             hold.commit(settle=tuple(settling(pending, lost=hold.lost > 0) for pending in fresh))
             return True
-        return False
+        maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
+        for pending in maps:
+            # Calls of the part before may end meanwhile, at any rate: that must not hold up the next part.
+            hand_over(self._services, hold, pending)
+            hold.commit(whatever_came=True)
+            self._services.bells.ring(hold.rings)
+            hold.rings.clear()
+        return bool(maps)
 
     def _inline(self, hold: Hold, decision: Advance) -> InlineAttempt | None:
         """Hand over what is not to be run here; the attempt to be made now, if there is one."""
         now = hold.now()
         chosen: Pending | None = None
-        alone = len(decision.begin) == 1 and not decision.waiting and not decision.settle
+        alone = len(decision.begin) == 1 and not decision.waiting
         for pending in decision.begin:
             if pending.retry_at is not None and pending.retry_at > now and not pending.queued:
                 continue
@@ -262,10 +300,10 @@ class Turns:
             ):
                 chosen = pending
                 continue
-            hand_over(self._services, hold, pending, decision.cause)
+            hand_over(self._services, hold, pending)
         if chosen is None:
             return None
-        return InlineAttempt(self._services, self._attempts, hold, chosen, decision.cause)
+        return InlineAttempt(self._services, self._attempts, hold, chosen)
 
     def _runs_here(self, hold: Hold, command: CallStep | Undo, *, alone: bool) -> bool:
         dispatch = command.settings.dispatch if isinstance(command, CallStep) else None
@@ -328,6 +366,11 @@ class Turns:
             report=report,
         )
         services.run_ended(run.id)
+
+
+def _close_of(hold: Hold | None, interpreter: Interpreter | None) -> None:
+    """Close the interpreter at hand: a restart has put another one in the place of the first."""
+    _close(interpreter if hold is None else hold.interpreter)
 
 
 def _close(interpreter: Interpreter | None) -> None:

@@ -160,6 +160,14 @@ class MemorySession:
     def tasks(self, run_id: UUID) -> Sequence[TaskRow]:
         return self._tasks(lambda row: row.run_id == run_id)
 
+    def tasks_under(self, run_id: UUID, position: str) -> Sequence[TaskRow]:
+        return self._tasks(lambda row: row.run_id == run_id and row.position.startswith(f"{position}."))
+
+    def drop_idle_tasks(self, run_id: UUID, position: str) -> None:
+        for row in self.tasks_under(run_id, position):
+            if not row.attempt and row.owner is None:
+                self._rows.task.drop((run_id, row.position))
+
     def tasks_of(self, worker: int) -> Sequence[TaskRow]:
         return self._tasks(lambda row: row.owner == worker)
 

@@ -1,7 +1,8 @@
 """Why a run is stuck or paused, as it is kept on its live row: JSON with a `kind`, a `text` and the status before.
 
 Kinds: `code` (the body no longer matches, or misuses the language: a fixed deploy goes on), `undo` (an undo gave up),
-`crash` (five holders died in a row), `operator` (paused by a person).
+`failed` (the body failed and its workflow parks on failure), `crash` (five holders died in a
+row), `operator` (paused by a person).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from qwit_durable.core import Status
 
 __all__ = ["Reason", "ReasonKind", "is_over_code", "read_reason", "status_before"]
 
-ReasonKind = Literal["code", "undo", "crash", "operator"]
+ReasonKind = Literal["code", "undo", "failed", "crash", "operator"]
 
 
 @attrs.frozen(kw_only=True)

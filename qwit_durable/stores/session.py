@@ -114,6 +114,14 @@ class Session(Protocol):
         """The tasks of a run."""
         ...
 
+    def tasks_under(self, run_id: UUID, position: str) -> Sequence[TaskRow]:
+        """The tasks of the calls of a map at a position, locked."""
+        ...
+
+    def drop_idle_tasks(self, run_id: UUID, position: str) -> None:
+        """Remove those of them of which no attempt has begun."""
+        ...
+
     def tasks_of(self, worker: int) -> Sequence[TaskRow]:
         """The tasks a worker is in the middle of."""
         ...

@@ -90,12 +90,13 @@ class Acquire:
 
 @attrs.frozen(kw_only=True)
 class NewTask:
-    """A queued attempt to be made."""
+    """A queued attempt to be made: held back as long as the task at `after` is there, which then lets it begin."""
 
     position: str
     queue: str
     spec: TaskSpec
     priority: int | None = None
+    after: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -184,12 +185,16 @@ class Claim:
 
 @attrs.frozen(kw_only=True)
 class ResolveTask:
-    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
+    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
+
+    `then` is the task that its success lets begin.
+    """
 
     worker: int
     run_id: UUID
     attempt: int
     event: Resolved
+    then: str | None = None
 
 
 @attrs.frozen(kw_only=True)

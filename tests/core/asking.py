@@ -15,6 +15,7 @@ from qwit_durable.core import (
     CallStep,
     CallWorkflow,
     CancelRequested,
+    Cause,
     Compensate,
     Decision,
     Dropped,
@@ -24,10 +25,13 @@ from qwit_durable.core import (
     Halt,
     Interpreter,
     Kind,
+    MapSteps,
     Outcome,
     Program,
+    Race,
     Record,
     Resolved,
+    Saga,
     Scheduled,
     SignalReceived,
     Sleep,
@@ -75,6 +79,25 @@ def compensate(name: str, *args: Any) -> Compensate:
 
 def record(name: str = "record") -> Record:
     return Record(name=name, produce=lambda: b"1", decode=decode)
+
+
+def race(*members: Any) -> Race:
+    return Race(members=members)
+
+
+def saga(member: Any) -> Saga:
+    return Saga(member=member)
+
+
+def mapped(name: str, *items: Any, undo: str | None = None, limit: int | None = None) -> MapSteps:
+    return MapSteps(
+        name=name,
+        args=encode({"count": len(items)}),
+        items=tuple(map(encode, items)),
+        undo_when=undo,  # type: ignore[arg-type]
+        limit=limit,
+        decode=decode,
+    )
 
 
 def gather(*members: Any, limit: int | None = None) -> Gather:
@@ -153,7 +176,7 @@ class Play:
     """One run of a body, fed by hand. Plans of undos are recorded as soon as they are decided, as the engine does."""
 
     def __init__(self, body: Callable[[], Any], **options: Any) -> None:
-        self.program = Program(name="body", body=body, encode=encode, **options)
+        self.program = Program(name="body", body=lambda _: body(), encode=encode, **options)
         self.interpreter = Interpreter(self.program)
         self.history: list[Event] = []
         self.decision: Decision = self.interpreter.feed(())
@@ -167,8 +190,10 @@ class Play:
         return self.decision
 
     def _unwind(self) -> None:
-        if isinstance(self.decision, Unwind):
-            event = UnwindStarted(cause=self.decision.cause, plan=self.decision.plan)
+        while isinstance(self.decision, Unwind):
+            event = UnwindStarted(
+                cause=self.decision.cause, plan=self.decision.plan, scope=self.decision.scope
+            )
             self.history.append(event)
             self.decision = self.interpreter.feed([event])
 
@@ -176,6 +201,11 @@ class Play:
     def advance(self) -> Advance:
         assert isinstance(self.decision, Advance), self.decision
         return self.decision
+
+    @property
+    def cause(self) -> Cause | None:
+        """Why the undo is due that is to be begun."""
+        return self.advance.begin[0].cause
 
     @property
     def begin(self) -> dict[str, str]:

@@ -234,7 +234,7 @@ def body_of(node: Any) -> Generator[Any, Any, Any]:
 
 
 def program(tree: Block, *, is_child: bool = False) -> Program:
-    return Program(name="tree", body=lambda: body_of(tree), encode=asking.encode, is_child=is_child)
+    return Program(name="tree", body=lambda _: body_of(tree), encode=asking.encode, is_child=is_child)
 
 
 # -- the world -----------------------------------------------------------------------------------------------------

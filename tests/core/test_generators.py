@@ -55,7 +55,9 @@ def decline() -> None:
 
 def program_of(definition) -> Program:
     data = definition.encode_args((), {})
-    return Program(name=definition.name, body=definition.body(data), encode=definition.encode_result)
+    return Program(
+        name=definition.name, body=lambda _: definition.body(data)(), encode=definition.encode_result
+    )
 
 
 def misuse_of(definition, *events) -> str:
@@ -894,9 +896,9 @@ def test_generator_that_ran_before_is_refused():
     found = misuse_of(twice, done("0.0.0", charge().as_command(), "paid"))
 
     assert found == (
-        f"{at(twice, 'gather')} gathers the generator 'branch', which has run before: it can run only once.\n"
+        f"{at(twice, 'gather')} gives gather() the generator 'branch', which has run before: it can run only once.\n"
         "  likely cause: the same gather, or the same generator, is yielded twice\n"
-        "  right:  values = yield from gather(branch(...), ...), built anew each time"
+        "  right:  value = yield from gather(branch(...), ...), built anew each time"
     )
 
 

@@ -792,8 +792,8 @@ def test_first_cause_wins_while_settling():
     play.feed(failed("1.1", B), dropped("1.0", A))
 
     assert play.plan == ["0"]
-    assert play.advance.cause is not None
-    assert play.advance.cause.failure.message == "first"
+    assert play.cause is not None
+    assert play.cause.failure.message == "first"
 
 
 def test_cancel_during_unwinding_is_ignored():
@@ -962,8 +962,8 @@ def test_body_value_that_can_not_be_encoded_fails_the_run():
     play.feed(done("0", OWING))
 
     assert play.plan == ["0"]
-    assert play.advance.cause is not None
-    assert play.advance.cause.failure.type == "EncodingError"
+    assert play.cause is not None
+    assert play.cause.failure.type == "EncodingError"
 
 
 def test_recorded_value_that_no_longer_decodes_halts():
@@ -1059,7 +1059,7 @@ def test_undos_run_one_at_a_time():
     """The next undo is begun when the one before it is done; the cause travels with each."""
     play = unwinding()
     assert play.begin == {"~2": "third"}
-    assert play.advance.cause is not None
+    assert play.cause is not None
 
     play.feed(undone("2", "third"))
     assert play.begin == {"~1": "second"}

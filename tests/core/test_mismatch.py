@@ -202,7 +202,9 @@ def test_mismatch_in_what_settles_is_found():
 
 def program_of(definition, *args) -> Program:
     data = definition.encode_args(args, {})
-    return Program(name=definition.name, body=definition.body(data), encode=definition.encode_result)
+    return Program(
+        name=definition.name, body=lambda _: definition.body(data)(), encode=definition.encode_result
+    )
 
 
 def recorded_step(name: str, args: bytes) -> Resolved:

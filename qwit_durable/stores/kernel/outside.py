@@ -19,7 +19,8 @@ from qwit_durable.core import (
 )
 from qwit_durable.errors import Failure, WorkflowTerminated
 from qwit_durable.stores.answers import Accepted, Refused
-from qwit_durable.stores.kernel.turns import cancel_run, report_to
+from qwit_durable.stores.kernel.settling import cancel_run
+from qwit_durable.stores.kernel.turns import report_to
 from qwit_durable.stores.kernel.waking import append
 from qwit_durable.stores.reasons import Reason, status_before
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import attrs
 
 from qwit_durable.core import AttemptFailed, Dropped, Resolved, Status
 from qwit_durable.errors import AttemptLost, Failure
 from qwit_durable.stores.answers import Accepted, Claimed, Fenced, Refused
-from qwit_durable.stores.kernel.turns import is_held
-from qwit_durable.stores.kernel.waking import append, may_move
-from qwit_durable.stores.rows import LiveRow, TaskRow
+from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
+from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
 
@@ -86,7 +87,20 @@ def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
     session.drop_task(write.run_id, write.event.position)
     failed = isinstance(write.event.outcome, Failure)
     _, ring = append(session, live, [write.event], wake=failed, successes=1)
-    return Accepted(rings=(ring,) if ring is not None else ())
+    rings = [] if ring is None else [ring]
+    if write.then is not None and not failed:
+        rings += _let_begin(session, write.run_id, write.then)
+    return Accepted(rings=tuple(rings))
+
+
+def _let_begin(session: Session, run_id: UUID, position: str) -> list[Ring]:
+    """Make a task due that was held back; it may have been dropped meanwhile."""
+    task = session.task(run_id, position)
+    if task is None:
+        return []
+    task = attrs.evolve(task, ready_at=session.now, ring_at=session.now + RING_GRACE)
+    session.put_task(task)
+    return [ring_for(task)]
 
 
 def fail_task(session: Session, write: FailTask) -> Accepted | Fenced:

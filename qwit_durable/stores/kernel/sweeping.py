@@ -8,8 +8,7 @@ import attrs
 
 from qwit_durable.core import DeadlinePassed, Status, TimerFired
 from qwit_durable.stores.answers import Rings
-from qwit_durable.stores.kernel.turns import is_held
-from qwit_durable.stores.kernel.waking import append, ask_for_turn, may_move, ring_for
+from qwit_durable.stores.kernel.waking import append, ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.rows import TURN, Ring, TimerRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import FireTimers, RingDue

@@ -7,27 +7,25 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Reopened, Resolved, Restarted, Status
+from qwit_durable.core import Reopened, Resolved, Restarted, Status
 from qwit_durable.errors import Failure
-from qwit_durable.ids import child_id
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
+from qwit_durable.stores.kernel.settling import settle
 from qwit_durable.stores.kernel.starting import DEADLINE_TIMER, open_run
-from qwit_durable.stores.kernel.waking import RING_GRACE, append, ask_for_turn, may_move, ring_for
+from qwit_durable.stores.kernel.waking import (
+    NEVER,
+    RING_GRACE,
+    append,
+    ask_for_turn,
+    is_held,
+    may_move,
+    ring_for,
+)
 from qwit_durable.stores.rows import TURN, LiveRow, PublishedRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Acquire, Commit, Release, Reopen
 
-__all__ = ["acquire", "cancel_run", "commit", "is_held", "report_to"]
-
-
-def is_held(session: Session, owner: int | None, *, may_take_over: bool) -> bool:
-    """Whether a holder stands in the way: any at all, or a living one."""
-    if owner is None:
-        return False
-    if not may_take_over:
-        return True
-    row = session.worker(owner)
-    return row is not None and session.is_alive(row)
+__all__ = ["acquire", "commit", "report_to"]
 
 
 def acquire(session: Session, write: Acquire) -> Acquired | Refused:
@@ -75,11 +73,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     run = session.run(write.run_id)
     assert run is not None
     rings: list[Ring] = []
-    settled = [
-        event
-        for one in write.settle
-        if (event := _settle(session, run, live.generation, one, rings)) is not None
-    ]
+    settled = [event for one in write.settle for event in settle(session, run, live.generation, one, rings)]
     events = (*write.events, *settled)
     for key, value in write.published:
         session.put_published(PublishedRow(run_id=run.id, key=key, value=value, at=session.now))
@@ -138,18 +132,20 @@ def _restart(session: Session, run: RunRow, live: LiveRow, restart: Restarted) -
 
 def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) -> None:
     for new in write.tasks:
+        is_held_back = new.after is not None and session.task(run.id, new.after) is not None
         task = TaskRow(
             run_id=run.id,
             position=new.position,
             queue=new.queue,
             name=new.spec.name,
-            ready_at=session.now,
-            ring_at=session.now + RING_GRACE,
+            ready_at=NEVER if is_held_back else session.now,
+            ring_at=NEVER if is_held_back else session.now + RING_GRACE,
             priority=new.priority,
             spec=new.spec,
         )
         session.put_task(task)
-        rings.append(ring_for(task))
+        if not is_held_back:
+            rings.append(ring_for(task))
     for position in write.drop_timers:
         session.drop_timer(run.id, position)
     for timer in write.timers:
@@ -172,43 +168,6 @@ def _let_go(session: Session, run: RunRow, live: LiveRow, release: Release, ring
     if release.wake_at is not None:
         rings.append(ask_for_turn(session, run, after=max(release.wake_at - session.now, timedelta(0))))
     return live
-
-
-def _settle(
-    session: Session, run: RunRow, generation: int, template: Resolved, rings: list[Ring]
-) -> Event | None:
-    """End one command nobody waits for: the event that records it, or None if its outcome has to be waited for."""
-    session.drop_timer(run.id, template.position)
-    if template.kind is Kind.WORKFLOW:
-        child = child_id(run.id, generation, template.position)
-        if session.live(child) is None:
-            return template
-        rings.extend(
-            cancel_run(session, child, CancelRequested(reason=f"its parent {run.key} no longer waits for it"))
-        )
-        return None
-    task = session.task(run.id, template.position)
-    if task is None:
-        return template
-    if is_held(session, task.owner, may_take_over=True):
-        session.put_task(attrs.evolve(task, cancelled=True))
-        return None
-    session.drop_task(run.id, template.position)
-    return attrs.evolve(template, outcome=Dropped(begun=task.attempt > 0))
-
-
-def cancel_run(
-    session: Session, run_id: UUID, event: CancelRequested, *, grace: timedelta = RING_GRACE
-) -> list[Ring]:
-    """Record a cancel once; the first cause wins."""
-    live = session.live(run_id)
-    if live is None or live.cancel_asked or live.status is Status.COMPENSATING:
-        return []
-    status = Status.RUNNING if live.status is Status.SCHEDULED else live.status
-    live, ring = append(
-        session, attrs.evolve(live, cancel_asked=True, status=status), [event], wake=True, grace=grace
-    )
-    return [ring] if ring is not None else []
 
 
 def _reopen(session: Session, reopen: Reopen) -> list[Ring]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import attrs
 
@@ -11,10 +11,13 @@ from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
 
-__all__ = ["RING_GRACE", "append", "ask_for_turn", "may_move", "ring_for"]
+__all__ = ["NEVER", "RING_GRACE", "append", "ask_for_turn", "is_held", "may_move", "ring_for"]
 
 #: How long the sweeper leaves a fresh task to the bell that was rung for it.
 RING_GRACE = timedelta(seconds=2)
+
+#: When a task that is held back is due: the end of time as all stores know it.
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 _STANDS_STILL = frozenset({Status.PAUSED, Status.STUCK})
 
@@ -22,6 +25,16 @@ _STANDS_STILL = frozenset({Status.PAUSED, Status.STUCK})
 def may_move(live: LiveRow) -> bool:
     """Whether the run's status lets it go on."""
     return live.status not in _STANDS_STILL
+
+
+def is_held(session: Session, owner: int | None, *, may_take_over: bool) -> bool:
+    """Whether a holder stands in the way: any at all, or a living one."""
+    if owner is None:
+        return False
+    if not may_take_over:
+        return True
+    row = session.worker(owner)
+    return row is not None and session.is_alive(row)
 
 
 def ring_for(task: TaskRow) -> Ring:

@@ -91,8 +91,10 @@ class _Needs:
                 self._add_commit(write)
             case Claim(run_id=run_id, position=position):
                 self.tasks.add((run_id, position))
-            case ResolveTask(run_id=run_id, event=resolved):
+            case ResolveTask(run_id=run_id, event=resolved, then=then):
                 self.tasks.add((run_id, resolved.position))
+                if then is not None:
+                    self.tasks.add((run_id, then))
             case FailTask(run_id=run_id, event=failed):
                 self.tasks.add((run_id, failed.position))
             case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
@@ -105,6 +107,7 @@ class _Needs:
 
     def _add_commit(self, write: Commit) -> None:
         self.runs.update(child.id for child in write.starts)
+        self.tasks.update((write.run_id, new.after) for new in write.tasks if new.after is not None)
         self.outcomes.update(reopen.run_id for reopen in write.reopens)
         run = self._cache.get(write.run_id)
         for settled in write.settle:

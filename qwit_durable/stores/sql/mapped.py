@@ -55,6 +55,11 @@ class Mapped(Generic[_K, _R]):
             self._changed.pop(key, None)
             self._found[key] = None
 
+    def unlearn(self, keys: Iterable[_K]) -> None:
+        """Ask the database again for these rows; nothing of them may be waiting to be written."""
+        for key in keys:
+            self._found.pop(key, None)
+
     def known_keys(self) -> set[_K]:
         """All keys that this batch has touched."""
         return self._found.keys() | self._changed.keys()

@@ -181,6 +181,22 @@ class SqlSession:
         rest = f"WHERE run_id = ? ORDER BY position{self._dialect.locked('task')}"
         return self._select(self._tables.task, self._tasks, rest, [self._dialect.id_in(run_id)])
 
+    def tasks_under(self, run_id: UUID, position: str) -> Sequence[TaskRow]:
+        rest = f"WHERE run_id = ? AND position >= ? AND position < ? ORDER BY position{self._dialect.locked('task')}"
+        return self._select(self._tables.task, self._tasks, rest, self._under(run_id, position))
+
+    def drop_idle_tasks(self, run_id: UUID, position: str) -> None:
+        self.flush()
+        rest = "run_id = ? AND position >= ? AND position < ? AND attempt = 0 AND owner IS NULL"
+        sql = self._dialect.sql(f"DELETE FROM {{task}} WHERE {rest}")
+        self._statements.many([(sql, [self._under(run_id, position)])])
+        known = [key for key in self._tasks.known_keys() if key[0] == run_id]
+        self._tasks.unlearn(key for key in known if key[1].startswith(f"{position}."))
+
+    def _under(self, run_id: UUID, position: str) -> list[Any]:
+        # "/" follows "." in the order of bytes, in which positions are sorted.
+        return [self._dialect.id_in(run_id), f"{position}.", f"{position}/"]
+
     def tasks_of(self, worker: int) -> Sequence[TaskRow]:
         rest = f"WHERE owner = ? ORDER BY run_id, position{self._dialect.locked('task')}"
         return self._select(self._tables.task, self._tasks, rest, [worker])
