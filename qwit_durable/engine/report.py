@@ -1,15 +1,51 @@
-"""What an ended sub-workflow tells its parent: its value, its failure, or that it has undone what it did."""
+"""The end of a run, and what an ended sub-workflow tells its parent: its value, its failure, or that it has undone."""
 
 from __future__ import annotations
 
-from qwit_durable.core import Finish, Kind, Resolved, Status, Value
+from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Value
 from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure
+from qwit_durable.observers.base import EndInfo
+from qwit_durable.stores.rows import OutcomeRow
+from qwit_durable.stores.writes import Report
 
-__all__ = ["told_to_parent"]
+__all__ = ["finish"]
 
 
-def told_to_parent(hold: Hold, finish: Finish) -> Resolved:
+def finish(services: Services, hold: Hold, end: Finish) -> None:
+    """End a run: its outcome, and what its parent is told, in one transition."""
+    run = hold.run
+    if end.status is Status.COMPLETED and run.parent_id is not None and end.owed:
+        hold.record(Completed(value=end.value or b"null", owed=end.owed))
+    report = None
+    if run.parent_id is not None:
+        report = Report(run_id=run.parent_id, event=_told_to_parent(hold, end))
+    now = hold.now()
+    info = EndInfo(
+        run=run,
+        status=end.status,
+        ended_at=now,
+        failure=end.failure,
+        undone=end.undone,
+        reopened=hold.interpreter.was_reopened,
+    )
+    hold.after_commit(lambda: services.observers.tell("run_finished", info))
+    hold.commit(
+        outcome=OutcomeRow(
+            run_id=run.id,
+            status=end.status,
+            ended_at=now,
+            value=end.value,
+            failure=end.failure,
+            undone=end.undone,
+        ),
+        report=report,
+    )
+    services.run_ended(run.id)
+
+
+def _told_to_parent(hold: Hold, finish: Finish) -> Resolved:
     """The event that is appended to the parent's history."""
     run = hold.run
     position = run.parent_position or ""

@@ -20,17 +20,14 @@ from datetime import timedelta
 from uuid import UUID
 
 from qwit_durable.clock import monotonic
-from qwit_durable.codec import check_size
 from qwit_durable.core import (
     Advance,
     CallStep,
-    Completed,
     Finish,
     Halt,
     Interpreter,
     MapSteps,
     Pending,
-    Program,
     Restarted,
     StartOver,
     Status,
@@ -38,7 +35,6 @@ from qwit_durable.core import (
     Unwind,
     UnwindStarted,
 )
-from qwit_durable.core.commands import When
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
@@ -46,16 +42,15 @@ from qwit_durable.engine.hold import Hold, LostHold, Superseded
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.inline import InlineAttempt
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.report import told_to_parent
+from qwit_durable.engine.programs import Programs
+from qwit_durable.engine.report import finish
 from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
 from qwit_durable.errors import StoreUnavailable, UnknownName
-from qwit_durable.observers.base import EndInfo
-from qwit_durable.registry import WorkflowLike
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, OutcomeRow, Ring, RunRow
-from qwit_durable.stores.writes import Acquire, Commit, Release, Report
+from qwit_durable.stores.rows import TURN, Ring
+from qwit_durable.stores.writes import Acquire, Commit, Release
 
 __all__ = ["Turns"]
 
@@ -71,6 +66,7 @@ class Turns:
         self._services = services
         self._attempts = attempts
         self._cache = cache
+        self._programs = Programs(services)
         self._holding: Holding[UUID] = Holding()
 
     @property
@@ -121,7 +117,7 @@ class Turns:
         hold: Hold | None = None
         interpreter = cached
         try:
-            interpreter = cached or self._interpreter(acquired.run, acquired.live.generation)
+            interpreter = cached or self._programs.interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
             keep = self._advance(hold)
         except UnknownName as error:
@@ -144,35 +140,6 @@ class Turns:
         else:
             _close(hold.interpreter)
         return hold.rings
-
-    def _interpreter(self, run: RunRow, generation: int) -> Interpreter:
-        definition = self._services.registry.workflow(run.workflow)
-        program = Program(
-            name=run.workflow,
-            args=run.args,
-            body=lambda args: definition.body(args)(),
-            encode=lambda value: self._encoded(definition, value),
-            encode_args=definition.encode_args,
-            is_child=run.parent_id is not None,
-            on_undo_failure=definition.on_undo_failure,
-            parks=definition.park_on_failure,
-            undo_when=self._undo_when,
-            limit_bytes=self._services.settings.limit_bytes,
-        )
-        return Interpreter(program, generation=generation)
-
-    def _undo_when(self, name: str) -> When | None:
-        """When the undo of a step is owed, by today's code."""
-        try:
-            undo = self._services.registry.step(name).undo_definition
-        except UnknownName:
-            return None
-        return undo.when if undo is not None else None
-
-    def _encoded(self, definition: WorkflowLike, value: object) -> bytes:
-        data = definition.encode_result(value)
-        check_size(data, f"the value of workflow {definition.name!r}", self._services.settings.limit_bytes)
-        return data
 
     def _stop_crashing(self, acquired: Acquired) -> Sequence[Ring]:
         live = acquired.live
@@ -242,7 +209,7 @@ class Turns:
                     if self._must_yield(until):
                         return self._rest(hold)
                 case Finish():
-                    self._finish(hold, decision)
+                    finish(self._services, hold, decision)
                     return False
                 case Halt():
                     hold.commit(reason=reason_for(hold.run, decision, hold.status), release=Release())
@@ -261,7 +228,7 @@ class Turns:
     def _start_over(self, hold: Hold, decision: StartOver) -> None:
         restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
         hold.commit(restart=restarted)
-        hold.begin_again(restarted, self._interpreter(hold.run, hold.live.generation + 1))
+        hold.begin_again(restarted, self._programs.interpreter(hold.run, hold.live.generation + 1))
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
@@ -333,39 +300,6 @@ class Turns:
         awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
         hold.commit(release=Release(awaiting=awaiting))
         return True
-
-    # -- the end -----------------------------------------------------------------------------------------------
-
-    def _finish(self, hold: Hold, finish: Finish) -> None:
-        run = hold.run
-        if finish.status is Status.COMPLETED and run.parent_id is not None and finish.owed:
-            hold.record(Completed(value=finish.value or b"null", owed=finish.owed))
-        report = None
-        if run.parent_id is not None:
-            report = Report(run_id=run.parent_id, event=told_to_parent(hold, finish))
-        now = hold.now()
-        end = EndInfo(
-            run=run,
-            status=finish.status,
-            ended_at=now,
-            failure=finish.failure,
-            undone=finish.undone,
-            reopened=hold.interpreter.was_reopened,
-        )
-        services = self._services
-        hold.after_commit(lambda: services.observers.tell("run_finished", end))
-        hold.commit(
-            outcome=OutcomeRow(
-                run_id=run.id,
-                status=finish.status,
-                ended_at=now,
-                value=finish.value,
-                failure=finish.failure,
-                undone=finish.undone,
-            ),
-            report=report,
-        )
-        services.run_ended(run.id)
 
 
 def _close_of(hold: Hold | None, interpreter: Interpreter | None) -> None:
