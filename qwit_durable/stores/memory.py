@@ -99,6 +99,10 @@ class MemoryStore:
                         break
             return found
 
+    def keys(self, run_ids: Sequence[UUID]) -> dict[UUID, str]:
+        with self._lock:
+            return {run_id: run.key for run_id in run_ids if (run := self._rows.run.get(run_id)) is not None}
+
     def children(self, run_id: UUID) -> Sequence[RunView]:
         with self._lock:
             views = [self._view(child) for child in self._rows.children.get(run_id, ())]

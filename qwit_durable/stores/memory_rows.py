@@ -142,8 +142,11 @@ class MemorySession:
     def events(self, run_id: UUID, after: int) -> Sequence[Event]:
         return [recorded.event for recorded in self._rows.history.get(run_id, ())[after:]]
 
+    def knows_signal(self, run_id: UUID, dedupe_id: str) -> bool:
+        return (run_id, dedupe_id) in self._rows.signal
+
     def is_new_signal(self, run_id: UUID, dedupe_id: str) -> bool:
-        if (run_id, dedupe_id) in self._rows.signal:
+        if self.knows_signal(run_id, dedupe_id):
             return False
         self._rows.signal.put((run_id, dedupe_id), True)  # noqa: FBT003 - presence is the fact
         return True

@@ -28,6 +28,7 @@ class RunQuery:
 
     Attributes:
         statuses: Any of these; empty for all.
+        version: Only runs that were started by code with this label.
         attributes: All of these values.
         roots_only: Leave sub-workflows out.
         before: Only runs older than this one: the last of the page before.
@@ -37,6 +38,7 @@ class RunQuery:
     namespace: str
     statuses: tuple[Status, ...] = ()
     workflow: str | None = None
+    version: str | None = None
     attributes: dict[str, str | int | float | bool] = attrs.field(
         factory=dict[str, "str | int | float | bool"]
     )
@@ -51,6 +53,7 @@ class RunQuery:
             run.namespace == self.namespace
             and (not self.statuses or view.status in self.statuses)
             and (self.workflow is None or run.workflow == self.workflow)
+            and (self.version is None or run.version == self.version)
             and all(_is_same(run.attributes.get(name), value) for name, value in self.attributes.items())
             and not (self.roots_only and run.parent_id is not None)
             and (self.before is None or run.id < self.before)
@@ -79,6 +82,10 @@ class Reader(Protocol):
 
     def runs(self, query: RunQuery) -> Sequence[RunView]:
         """One page of runs, newest first."""
+        ...
+
+    def keys(self, run_ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The ids that users see, of those runs that are there."""
         ...
 
     def children(self, run_id: UUID) -> Sequence[RunView]:

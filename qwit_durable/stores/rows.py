@@ -82,7 +82,7 @@ class LiveRow:
         awaiting: After how many further successes the run has to be woken.
         begun: Whether the holder may have begun an attempt that is not recorded yet.
         lost: How many holders have died so since the last progress.
-        cancel_asked: Whether a cancel is recorded.
+        cancel_asked: Whether a cancel or a rollback is recorded: attempts under way are asked to stop.
         reason: Why it is stuck or paused, as JSON; None otherwise.
         note: Why the last worker left it, for `explain()`.
     """

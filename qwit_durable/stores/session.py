@@ -96,6 +96,10 @@ class Session(Protocol):
         """Take down the id of a signal; False when it was there."""
         ...
 
+    def knows_signal(self, run_id: UUID, dedupe_id: str) -> bool:
+        """Whether the id of a signal was taken down."""
+        ...
+
     def put_published(self, row: PublishedRow) -> None:
         """Insert or replace what is seen under a key."""
         ...

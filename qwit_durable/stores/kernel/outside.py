@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import attrs
 
@@ -21,7 +22,7 @@ from qwit_durable.errors import Failure, WorkflowTerminated
 from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.kernel.settling import cancel_run
 from qwit_durable.stores.kernel.turns import report_to
-from qwit_durable.stores.kernel.waking import append
+from qwit_durable.stores.kernel.waking import append, may_move
 from qwit_durable.stores.reasons import Reason, status_before
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
 from qwit_durable.stores.session import Session
@@ -37,6 +38,8 @@ def deliver(session: Session, write: Deliver) -> Accepted | Refused:
     if live is None:
         return _refuse_ended(session, write, verb)
     if live.status not in VERBS[verb]:
+        if _has_acted(session, write.run_id, verb):
+            return Accepted(repeated=True)
         return Refused(reason="status", status=live.status)
     match write.event:
         case SignalReceived(dedupe_id=dedupe_id):
@@ -65,10 +68,22 @@ def _refuse_ended(session: Session, write: Deliver, verb: Verb) -> Accepted | Re
     outcome = session.outcome(write.run_id)
     if outcome is None:
         return Refused(reason="missing")
-    repeated = (verb is Verb.CANCEL and outcome.status is Status.CANCELLED) or (
-        verb is Verb.TERMINATE and outcome.status is Status.TERMINATED
-    )
+    match write.event:
+        case SignalReceived(dedupe_id=dedupe_id):
+            repeated = dedupe_id is not None and session.knows_signal(write.run_id, dedupe_id)
+        case CancelRequested():
+            repeated = outcome.status is Status.CANCELLED
+        case OperatorActed(verb=Verb.TERMINATE):
+            repeated = outcome.status is Status.TERMINATED
+        case OperatorActed():
+            repeated = _has_acted(session, write.run_id, verb)
     return Accepted(repeated=True) if repeated else Refused(reason="ended", status=outcome.status)
+
+
+def _has_acted(session: Session, run_id: UUID, verb: Verb) -> bool:
+    """Whether the last thing that a person did to the run is what is asked again: whoever got no answer asks twice."""
+    acts = (event for event in reversed(session.events(run_id, 0)) if isinstance(event, OperatorActed))
+    return getattr(next(acts, None), "verb", None) is verb
 
 
 def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timedelta) -> Accepted:
@@ -96,8 +111,35 @@ def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timed
         case Verb.TERMINATE:
             _terminate(session, run, live, event)
             return Accepted(rings=tuple(_tell_parent(session, run, live, event)))
-        case Verb.ROLLBACK | Verb.SIGNAL | Verb.CANCEL:
+        case Verb.ROLLBACK:
+            return _roll_back(session, run, live, event, grace)
+        case Verb.SIGNAL | Verb.CANCEL:
             return Accepted()
+
+
+def _roll_back(
+    session: Session, run: RunRow, live: LiveRow, event: OperatorActed, grace: timedelta
+) -> Accepted:
+    """Let the run be undone from where it stands. One that is being undone goes on with that, as after a retry."""
+    stands_still = not may_move(live)
+    if live.cancel_asked and not stands_still:
+        return Accepted(repeated=True)
+    status = live.status
+    if status is Status.STUCK:
+        status = status_before(live.reason)
+    elif status is Status.PAUSED:
+        status = _status_to_resume(session, run, live)
+    if status is Status.SCHEDULED:
+        status = Status.RUNNING  # it ends without having begun
+    live = attrs.evolve(
+        live,
+        status=status,
+        reason=None,
+        lost=0 if stands_still else live.lost,
+        cancel_asked=live.cancel_asked or status is Status.RUNNING,
+    )
+    _, ring = append(session, live, [event], wake=True, grace=grace)
+    return Accepted(rings=(ring,) if ring is not None else ())
 
 
 def _status_to_resume(session: Session, run: RunRow, live: LiveRow) -> Status:

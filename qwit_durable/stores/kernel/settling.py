@@ -9,7 +9,8 @@ import attrs
 
 from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Resolved, Status
 from qwit_durable.ids import child_id
-from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held
+from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move
+from qwit_durable.stores.reasons import status_before
 from qwit_durable.stores.rows import Ring, RunRow
 from qwit_durable.stores.session import Session
 
@@ -63,12 +64,23 @@ def _settle_map(session: Session, run: RunRow, template: Resolved) -> list[Event
 def cancel_run(
     session: Session, run_id: UUID, event: CancelRequested, *, grace: timedelta = RING_GRACE
 ) -> list[Ring]:
-    """Record a cancel once; the first cause wins."""
+    """Record a cancel once; the first cause wins.
+
+    One that is stuck is woken: what it is stuck over need not be gone for it to end, unless that is an undo.
+    """
     live = session.live(run_id)
-    if live is None or live.cancel_asked or live.status is Status.COMPENSATING:
+    if live is None or live.cancel_asked or _is_unwound(live):
         return []
-    status = Status.RUNNING if live.status is Status.SCHEDULED else live.status
-    live, ring = append(
-        session, attrs.evolve(live, cancel_asked=True, status=status), [event], wake=True, grace=grace
-    )
+    live = attrs.evolve(live, cancel_asked=True)
+    if live.status is Status.SCHEDULED:
+        live = attrs.evolve(live, status=Status.RUNNING)
+    elif live.status is Status.STUCK:
+        live = attrs.evolve(live, status=status_before(live.reason), reason=None, lost=0)
+    live, ring = append(session, live, [event], wake=True, grace=grace)
     return [ring] if ring is not None else []
+
+
+def _is_unwound(live: LiveRow) -> bool:
+    """Whether the run is being undone, or would be if it did not stand still."""
+    status = live.status if may_move(live) else status_before(live.reason)
+    return status is Status.COMPENSATING

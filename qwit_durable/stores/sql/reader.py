@@ -58,6 +58,9 @@ class SqlReader:
         if query.workflow is not None:
             where.append("run.workflow = ?")
             params.append(query.workflow)
+        if query.version is not None:
+            where.append("run.version = ?")
+            params.append(query.version)
         for name, value in query.attributes.items():
             condition, given = self._has_attribute(name, value)
             where.append(condition)
@@ -78,6 +81,12 @@ class SqlReader:
         kind = " OR ".join(f"type = '{kind}'" for kind in kinds)
         sql = f"EXISTS (SELECT 1 FROM json_each(run.attributes) WHERE key = ? AND atom = ? AND ({kind}))"
         return sql, [name, value]
+
+    def keys(self, run_ids: Sequence[UUID]) -> dict[UUID, str]:
+        d = self._tables.dialect
+        sql = f"SELECT id, key FROM {{run}} WHERE id IN ({marks(len(run_ids))})"
+        rows = self._rows(d.sql(sql), [*map(d.id_in, run_ids)]) if run_ids else ()
+        return {d.id_out(run_id): key for run_id, key in rows}
 
     def children(self, run_id: UUID) -> Sequence[RunView]:
         rest = "WHERE run.parent_id = ? ORDER BY run.created_at, run.id"

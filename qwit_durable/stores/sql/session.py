@@ -155,8 +155,11 @@ class SqlSession:
             stored = [read(row) for row in self._statements.rows(sql, [self._dialect.id_in(run_id), after])]
         return [*stored, *(event for number, event in self._appended.get(run_id, ()) if number > after)]
 
+    def knows_signal(self, run_id: UUID, dedupe_id: str) -> bool:
+        return self._signals.get((run_id, dedupe_id)) is not None
+
     def is_new_signal(self, run_id: UUID, dedupe_id: str) -> bool:
-        if self._signals.get((run_id, dedupe_id)) is not None:
+        if self.knows_signal(run_id, dedupe_id):
             return False
         self._signals.put((run_id, dedupe_id))
         return True

@@ -30,6 +30,7 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.contract.children import Children
+from qwit_durable.testing.contract.generations import Generations
 from qwit_durable.testing.contract.outside import Outside
 from qwit_durable.testing.contract.queued import Queued
 from qwit_durable.testing.contract.racing import Racing
@@ -38,11 +39,14 @@ from qwit_durable.testing.contract.stage import Stage
 from qwit_durable.testing.contract.starting import Starting
 from qwit_durable.testing.contract.sweeping import Sweeping
 from qwit_durable.testing.contract.turns import Turns
+from qwit_durable.testing.contract.verbs import Verbs
 
 __all__ = ["Stage", "StoreContract"]
 
 
-class StoreContract(Starting, Turns, Children, Queued, Outside, Sweeping, Reading, Racing):
+class StoreContract(
+    Starting, Turns, Children, Queued, Outside, Verbs, Generations, Sweeping, Reading, Racing
+):
     """Everything a store must do. Give the fixtures `store` and `another`."""
 
     @pytest.fixture
