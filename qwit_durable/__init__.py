@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwit_durable.app import Durable
-    from qwit_durable.client import Handle, Run
+    from qwit_durable.client import Entry, Explanation, Handle, History, Published, Run, Wait, WaitKind
     from qwit_durable.core import Retry, Status
     from qwit_durable.errors import (
         AmbiguousDurable,
@@ -81,6 +81,12 @@ __all__ = [
     # inspect
     "Run",
     "Status",
+    "Explanation",
+    "Wait",
+    "WaitKind",
+    "History",
+    "Entry",
+    "Published",
     "Failure",
     "Observer",
     # errors at import, and of use in the wrong place
@@ -115,7 +121,7 @@ __all__ = [
 
 _NAMES = {
     "app": ("Durable",),
-    "client": ("Handle", "Run"),
+    "client": ("Entry", "Explanation", "Handle", "History", "Published", "Run", "Wait", "WaitKind"),
     "core": ("Retry", "Status"),
     "language": (
         "workflow",

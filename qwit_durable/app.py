@@ -17,7 +17,7 @@ from qwit_durable.broker.middleware import DurableMiddleware
 from qwit_durable.broker.runtime import Runtime
 from qwit_durable.client.access import Endings
 from qwit_durable.client.handle import Handle
-from qwit_durable.client.runs import Run, list_runs, not_found
+from qwit_durable.client.runs import Run, list_runs, not_found, query_of
 from qwit_durable.client.starting import start_run
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.core import Status
@@ -30,7 +30,7 @@ from qwit_durable.observers.base import AttemptInfo, Observer
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores import open_store
 from qwit_durable.stores.answers import Answer
-from qwit_durable.stores.protocol import Reader, RunQuery, Store
+from qwit_durable.stores.protocol import Reader, Store
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Write
 
@@ -101,6 +101,9 @@ class Durable(DurableMiddleware):
             raise DefinitionError(msg)
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
+            raise DefinitionError(msg)
+        if store is not None and not isinstance(store, str) and not hasattr(store, "apply"):
+            msg = f"Durable: store is a URL, as 'sqlite:///orders.db', or a store object, got {store!r}"
             raise DefinitionError(msg)
         self.namespace = namespace
         self.registry = registry or default_registry
@@ -185,6 +188,7 @@ class Durable(DurableMiddleware):
         *,
         status: Status | str | Sequence[Status | str] | None = None,
         workflow: str | None = None,
+        version: str | None = None,
         attributes: Mapping[str, str | int | float | bool] | None = None,
         roots_only: bool = False,
         limit: int | None = None,
@@ -194,22 +198,16 @@ class Durable(DurableMiddleware):
         Args:
             status: One status or several.
             workflow: Only runs of this workflow.
+            version: Only runs started by code with this label.
             attributes: Only runs that have all of these.
             roots_only: Leave sub-workflows out.
             limit: At most so many.
 
         Raises:
-            ValueError: There is no such status.
+            ValueError: There is no such status, or the limit is below 0.
         """
-        wanted = () if status is None else (status,) if isinstance(status, str) else tuple(status)
-        query = RunQuery(
-            namespace=self.namespace,
-            statuses=tuple(Status(one) for one in wanted),
-            workflow=workflow,
-            attributes=dict(attributes or {}),
-            roots_only=roots_only,
-        )
-        return list_runs(self, query, limit)
+        wanted = query_of(self.namespace, status, workflow, version, attributes, roots_only=roots_only)
+        return list_runs(self, wanted, limit)
 
     def counts(self) -> dict[Status, int]:
         """How many runs stand in each status."""

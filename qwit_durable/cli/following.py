@@ -15,8 +15,9 @@ from qwit_durable.client.entries import Entry, end_of, entry_of, start_of
 from qwit_durable.client.explanation import Explanation
 from qwit_durable.client.handle import Handle
 from qwit_durable.client.plain import plain
+from qwit_durable.client.published import Published
 from qwit_durable.clock import monotonic
-from qwit_durable.core import Status
+from qwit_durable.core import Event, Kind, Resolved, Restarted, Status
 from qwit_durable.errors import RunNotFound
 from qwit_durable.stores.rows import RunView
 
@@ -30,10 +31,11 @@ _POSITION_CHARS = 6
 
 @attrs.frozen
 class Glance:
-    """What is new about a run. `explanation` is given where it has stood still for a while."""
+    """What is new about a run, and all it has published. `explanation` is given once it has stood still for a while."""
 
     view: RunView
     entries: tuple[Entry, ...]
+    published: Published
     explanation: Explanation | None = None
 
     @property
@@ -57,6 +59,8 @@ class Following:
         self._read: int | None = None  # the number of the last event that was read
         self._last = last
         self._kinds: dict[str, str] = {}
+        self._generation = 0
+        self._published = Published(())
 
     def until_rest(self, timeout: timedelta | None = None) -> Iterator[Glance]:
         """Glances until the run rests, or the timeout has passed: the last one then is not `is_last`."""
@@ -82,15 +86,24 @@ class Following:
             msg = f"run {self._handle.id} is not in the store any more"
             raise RunNotFound(msg)
         is_first = self._read is None
+        if view.generation != self._generation:  # it has begun anew, with a history of its own
+            self._generation, self._read = view.generation, 0
+            self._kinds.clear()
         recorded = self._reader.history(self._run_id, self._read or 0)
         self._read = recorded[-1].number if recorded else self._read or 0
+        if is_first or any(_publishes(one.event) for one in recorded):
+            self._published = Published(self._reader.published(self._run_id))
         entries = [start_of(view)] if is_first else []
         entries += [entry_of(one, self._kinds) for one in recorded]
         if is_first and self._last is not None:
             entries = entries[max(len(entries) - self._last, 0) :]
         if view.outcome is not None:
             entries.append(end_of(view, view.outcome))
-        return Glance(view, tuple(entries))
+        return Glance(view, tuple(entries), self._published)
+
+
+def _publishes(event: Event) -> bool:
+    return isinstance(event, Restarted) or (isinstance(event, Resolved) and event.kind is Kind.PUBLISH)
 
 
 def follow(
@@ -158,10 +171,11 @@ class _Terminal(_Lines):
     def tell(self, glance: Glance) -> None:
         for entry in glance.entries:
             self._output.say(_line(entry))
+        published = str(glance.published).splitlines()
         if glance.explanation is not None:
-            self._status.update("\n".join(_waits(glance.explanation)))
+            self._status.update("\n".join([*published, *_waits(glance.explanation)]))
         elif glance.entries:
-            self._status.update(glance.view.status.value)
+            self._status.update("\n".join([*published, glance.view.status.value]))
 
 
 def _line(entry: Entry) -> str:

@@ -28,6 +28,7 @@ __all__ = ["explain", "history", "ls", "show"]
     help="Only runs in this status; may be given several times.",
 )
 @click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--version", "label", help="Only runs started by code with this label.")
 @click.option(
     "--attribute",
     "attributes",
@@ -44,6 +45,7 @@ def ls(
     place: Place,
     statuses: tuple[str, ...],
     workflow: str | None,
+    label: str | None,
     attributes: Attributes,
     limit: int,
     *,
@@ -53,6 +55,7 @@ def ls(
     runs = place.durable.runs(
         status=statuses or None,
         workflow=workflow,
+        version=label,
         attributes=dict(attributes),
         roots_only=not with_children and Status.STUCK.value not in statuses,
         limit=limit + 1,
@@ -97,6 +100,8 @@ def show(place: Place, run: str, events: int) -> None:
         )
         return
     output.line(str(explanation))
+    for line in str(handle.published()).splitlines():
+        output.line(f"  published {line}")
     output.line()
     output.show(family_tree(reader, view))
     output.line()

@@ -1,4 +1,4 @@
-"""Commands by which a person acts on runs: `signal`, `cancel`, `retry`, `skip`, `pause`, `resume`, `terminate`."""
+"""Commands by which a person acts on runs: `signal` and the operators' verbs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from qwit_durable.cli.target import json_value
 from qwit_durable.client import Handle
 from qwit_durable.errors import DurableError
 
-__all__ = ["cancel", "pause", "resume", "retry", "signal", "skip", "terminate"]
+__all__ = ["cancel", "pause", "resume", "retry", "rollback", "signal", "skip", "terminate"]
 
 _runs = click.argument("runs", metavar="RUN...", nargs=-1, required=True)
 _reason = click.option("--reason", default="", help="Why: kept in the history.")
@@ -107,6 +107,18 @@ def pause(place: Place, runs: tuple[str, ...], reason: str) -> int:
 def resume(place: Place, runs: tuple[str, ...]) -> int:
     """Let paused runs go on."""
     return _act(place, "resume", runs, lambda handle: handle.resume())
+
+
+@click.command()
+@_runs
+@_reason
+@common()
+def rollback(place: Place, runs: tuple[str, ...], reason: str) -> int:
+    """Undo what runs have done so far, and end them.
+
+    Unlike a cancel it can be said to runs that are stuck over an undo: that is tried again.
+    """
+    return _act(place, "rollback", runs, lambda handle: handle.rollback(reason))
 
 
 @click.command()

@@ -8,7 +8,7 @@ from rich.text import Text
 from rich.tree import Tree
 
 from qwit_durable.cli.output import styled
-from qwit_durable.client import Run
+from qwit_durable.client import Published, Run
 from qwit_durable.client.plain import decoded, plain, shortened
 from qwit_durable.client.when import When
 from qwit_durable.stores.protocol import Reader
@@ -16,8 +16,8 @@ from qwit_durable.stores.rows import RunView
 
 __all__ = ["EXPENDABLE_HEADS", "RUN_HEADS", "family_json", "family_tree", "run_json", "run_row", "view_json"]
 
-RUN_HEADS = ("id", "workflow", "status", "started", "updated", "attributes", "error")
-EXPENDABLE_HEADS = ("started", "attributes", "updated")
+RUN_HEADS = ("id", "workflow", "version", "status", "started", "updated", "attributes", "error")
+EXPENDABLE_HEADS = ("version", "started", "attributes", "updated")
 _ERROR_CHARS = 120
 _CHILDREN_SHOWN = 100
 
@@ -28,14 +28,15 @@ def run_json(run: Run) -> dict[str, Any]:
     return found
 
 
-def view_json(view: RunView) -> dict[str, Any]:
-    """A run with its arguments and, once it has ended, its value and what was undone."""
+def view_json(view: RunView, reader: Reader) -> dict[str, Any]:
+    """A run with its arguments, what it has published and, once it has ended, its value and what was undone."""
     outcome = view.outcome
     return {
-        **run_json(Run.of(view)),
+        **run_json(Run.of(view, reader)),
         "args": plain(decoded(view.run.args)),
         "value": None if outcome is None else plain(decoded(outcome.value)),
         "undone": [] if outcome is None else list(outcome.undone),
+        "published": plain(Published(reader.published(view.run.id))),
     }
 
 
@@ -46,6 +47,7 @@ def run_row(run: Run, when: When) -> list[str | Text]:
     return [
         run.id,
         run.workflow,
+        run.version or "",
         styled(run.status),
         when.at(run.created_at),
         when.distance(run.updated_at),
@@ -58,7 +60,7 @@ def family_json(reader: Reader, view: RunView) -> dict[str, Any]:
     """A run with its sub-workflows below it; of very many, the first."""
     children = reader.children(view.run.id)
     return {
-        **view_json(view),
+        **view_json(view, reader),
         "children": [family_json(reader, child) for child in children[:_CHILDREN_SHOWN]],
         "children_total": len(children),
     }
@@ -82,7 +84,8 @@ def _grow(tree: Tree, reader: Reader, view: RunView) -> None:
 def _label(view: RunView) -> Text:
     run, outcome = view.run, view.outcome
     place = "" if run.parent_position is None else f"{run.parent_position} "
-    label = Text.assemble(f"{place}{run.workflow} ", styled(view.status), f" {run.key}")
+    version = "" if run.version is None else f"{run.version} "
+    label = Text.assemble(f"{place}{run.workflow} {version}", styled(view.status), f" {run.key}")
     if outcome is not None and outcome.failure is not None:
         label.append(f" {' '.join(str(outcome.failure.root).split())[:_ERROR_CHARS]}", style="dim")
     elif outcome is not None and outcome.value not in (None, b"null"):

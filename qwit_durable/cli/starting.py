@@ -20,6 +20,7 @@ from qwit_durable.cli.target import arguments, load_workflow
 from qwit_durable.client.plain import decoded, plain
 from qwit_durable.core import Status
 from qwit_durable.language import StartOptions
+from qwit_durable.stores.protocol import Reader
 
 __all__ = ["run", "start", "watch"]
 
@@ -102,7 +103,7 @@ def run(
                 f"interrupted: run {handle.id} stays in the store; `qwit run` with --id {handle.id} goes on with it"
             )
             return _INTERRUPTED
-        return _tell_end(output, glance)
+        return _tell_end(output, durable.reader, glance)
 
 
 @click.command()
@@ -164,14 +165,14 @@ def watch(place: Place, run: str, events: int, timeout: timedelta | None) -> int
         glance = follow(place.output, following, timeout, as_lines=True)
     except KeyboardInterrupt:
         return _INTERRUPTED
-    return _tell_end(place.output, glance)
+    return _tell_end(place.output, place.durable.reader, glance)
 
 
-def _tell_end(output: Output, glance: Glance) -> int:
+def _tell_end(output: Output, reader: Reader, glance: Glance) -> int:
     """Print the value of a run that completed, or why there is none; the exit code."""
     view, explanation = glance.view, glance.explanation
     if output.is_json:
-        output.json({**view_json(view), "explanation": plain(explanation)})
+        output.json({**view_json(view, reader), "explanation": plain(explanation)})
     elif view.status is Status.COMPLETED:
         output.json(decoded(view.outcome.value if view.outcome is not None else None))
     elif view.outcome is not None:

@@ -41,11 +41,12 @@ class Entry:
     Attributes:
         number: The number of the event; 0 for the start. The end has none, and comes after the last.
         position: The place of the command in the body; an undo's begins with `~`. None for facts about the run.
-        kind: What the fact is about: `run`, `step`, `undo`, `workflow`, `sleep`, `signal`, `compensate` or `record`.
-        event: What happened: `started`, `scheduled`, `completed`, `failed`, `dropped`, `attempt failed`, `received`,
-            `fired`, `cancel requested`, `deadline passed`, `unwinding`, `returned`, `reopened`, `restarted`, an
-            operator's verb, or the status in which the run ended.
-        name: Of the step, signal or workflow.
+        kind: What the fact is about: `run`, `step`, `undo`, `workflow`, `sleep`, `signal`, `compensate`, `record`,
+            `map`, `publish`, `patch`, or `scope` (what a `saga`, or the lost member of a `race`, owes).
+        event: What happened: `started`, `scheduled`, `completed`, `failed`, `dropped`, `refused`, `attempt failed`,
+            `received`, `fired`, `published`, `patched`, `cancel requested`, `deadline passed`, `unwinding`, `returned`,
+            `reopened`, `restarted`, an operator's verb, or the status in which the run ended.
+        name: Of the step, signal or workflow; the key of what was published.
         attempt: The number of the attempt, where there was one.
         args: The arguments, or a `Large` where they are too large to show.
         value: The value, in the same way.
@@ -70,6 +71,8 @@ class Entry:
         """The fact in words, without its number, time and position."""
         name = self.name if self.kind != "sleep" else ""
         words = [self.kind if self.kind != "run" else "", name or "", self._event_text]
+        if self.kind in {"publish", "patch"}:
+            words = [self.event, name or ""]
         if self.args not in (None, {}):
             words.append(shortened(self.args, _VALUE_CHARS))
         if self.value is not None:
@@ -83,7 +86,9 @@ class Entry:
 
     @property
     def _event_text(self) -> str:
-        if self.attempt is None or (self.event == "completed" and self.attempt == 1):
+        if self.event == "failed" and self.attempt == 0:
+            return "was not let begin"  # by a guard
+        if not self.attempt or (self.event == "completed" and self.attempt == 1):
             return self.event
         if self.event == "attempt failed":
             return f"attempt {self.attempt} failed"
@@ -130,7 +135,8 @@ def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:
     """One event. `kinds` remembers what stands at a position, for events that do not say so themselves."""
     number, at = recorded.number, recorded.at
     match recorded.event:
-        case Scheduled(position=position, kind=kind, name=name, args=args, due=due):
+        case Scheduled(position=position, kind=kind, name=name, args=args, due=due, upto=upto):
+            is_first = position not in kinds
             kinds[position] = kind.value
             return Entry(
                 number=number,
@@ -139,7 +145,8 @@ def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:
                 event="scheduled",
                 position=position,
                 name=name,
-                args=decoded(args),
+                args=decoded(args) if is_first else None,
+                value={"handed over": upto} if kind is Kind.MAP else None,
                 until=due,
             )
         case Resolved() as event:
@@ -167,10 +174,15 @@ def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:
             return Entry(number=number, at=at, kind="run", event="cancel requested", value=reason or None)
         case DeadlinePassed():
             return Entry(number=number, at=at, kind="run", event="deadline passed")
-        case UnwindStarted(cause=cause, plan=plan):
-            names = [debt.name for debt in plan]
+        case UnwindStarted(cause=cause, plan=plan, scope=scope):
             return Entry(
-                number=number, at=at, kind="run", event="unwinding", value=names, error=cause.failure
+                number=number,
+                at=at,
+                kind="run" if scope is None else "scope",
+                event="unwinding",
+                position=scope,
+                value=[debt.name for debt in plan],
+                error=cause.failure,
             )
         case Completed(value=value):
             return Entry(number=number, at=at, kind="run", event="returned", value=decoded(value))
@@ -193,12 +205,18 @@ def _resolved(number: int, at: datetime, event: Resolved, *, first: bool) -> Ent
         event="completed",
         position=event.position,
         name=event.name,
-        attempt=event.attempt if event.kind in {Kind.STEP, Kind.UNDO} else None,
+        attempt=event.attempt if event.kind in {Kind.STEP, Kind.UNDO, Kind.MAP} else None,
         args=decoded(event.args) if first else None,
     )
+    if event.kind is Kind.PUBLISH:
+        return attrs.evolve(entry, event="published", args=None, value=decoded(event.args))
+    if event.kind is Kind.PATCH:
+        return attrs.evolve(entry, event="patched", args=None)
     match event.outcome:
         case Value(data=data):
             return attrs.evolve(entry, value=decoded(data))
+        case Failure() as failure if event.refused is not None:
+            return attrs.evolve(entry, event="refused", value=decoded(event.refused), error=failure)
         case Failure() as failure:
             return attrs.evolve(entry, event="failed", error=failure)
         case Dropped(begun=begun):

@@ -2,31 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Generator
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from qwit_durable import codec
-from qwit_durable.client.access import Access
 from qwit_durable.client.explain import Explanation, explain
 from qwit_durable.client.history import History, history
-from qwit_durable.clock import monotonic
+from qwit_durable.client.published import Published
+from qwit_durable.client.waiting import Waiting
 from qwit_durable.core import VERBS, CancelRequested, OperatorActed, SignalReceived, Status, Verb
-from qwit_durable.errors import (
-    OperationRefused,
-    RunNotFound,
-    RunStuck,
-    UnknownName,
-    WorkflowCancelled,
-    WorkflowFailed,
-    WorkflowTerminated,
-)
+from qwit_durable.errors import OperationRefused, RunNotFound
 from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.kernel.waking import RING_GRACE
-from qwit_durable.stores.reasons import read_reason
-from qwit_durable.stores.rows import OutcomeRow, RunView
 from qwit_durable.stores.writes import Deliver
 
 if TYPE_CHECKING:
@@ -35,136 +23,53 @@ if TYPE_CHECKING:
 __all__ = ["Handle", "verbs_text"]
 
 R = TypeVar("R")
-_FIRST_POLL_SECONDS = 0.005
-_LAST_POLL_SECONDS = 0.25
-_TREE_POLL_SECONDS = 0.5
 
 
-class Handle(Generic[R]):
+class Handle(Waiting[R]):
     """One run: wait for it, talk to it, look at it.
 
     A handle holds no resources and no state of the run: every call asks the store.
     """
 
-    def __init__(self, access: Access, run_id: UUID, key: str) -> None:
-        self._access = access
-        self._run_id = run_id
-        self.id = key
-
     def __repr__(self) -> str:
         return f"<Handle of run {self.id}>"
 
-    # -- waiting -----------------------------------------------------------------------------------------------
-
-    def result(self, timeout: timedelta | float | None = None) -> R:
-        """Wait for the run to end and return its value.
-
-        Args:
-            timeout: How long to wait at most, as a timedelta or in seconds; None waits for ever.
-
-        Raises:
-            WorkflowFailed: The run failed; `cause` says why and `undone` what was undone.
-            WorkflowCancelled: It was cancelled.
-            WorkflowTerminated: It was terminated.
-            RunStuck: It, or a sub-workflow it waits for, needs a person: see `explain()`.
-            TimeoutError: It has not ended in time. It goes on all the same.
-            StoreUnavailable: The store can't be reached now. The run is safe in it.
-            RunNotFound: It is not in the store any more.
-
-        >>> checkout.start(order).result(timeout=timedelta(seconds=5))
-        'shipped'
-        """
-        seconds = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        until = None if seconds is None else monotonic() + seconds
-        pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
-        while True:
-            seen = self._access.endings.count
-            now = monotonic()
-            look_below = now >= look_at_tree
-            if look_below:
-                look_at_tree = now + _TREE_POLL_SECONDS
-            if (ended := self._ended(look_below=look_below)) is not None:
-                return ended[0]
-            if until is not None and now >= until:
-                msg = (
-                    f"run {self.id} has not ended after {seconds:g} s and goes on; "
-                    "explain() says what it waits for"
-                )
-                raise TimeoutError(msg)
-            self._access.endings.wait(seen, pause if until is None else max(min(pause, until - now), 0))
-            pause = min(pause * 1.5, _LAST_POLL_SECONDS)
-
-    def __await__(self) -> Generator[Any, None, R]:
-        """Wait for the run in asyncio code, without blocking the loop; cancelling the wait leaves nothing behind."""
-        return self._wait().__await__()
-
-    async def _wait(self) -> R:
-        pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
-        while True:
-            look_below = monotonic() >= look_at_tree
-            if look_below:
-                look_at_tree = monotonic() + _TREE_POLL_SECONDS
-            if (ended := await asyncio.to_thread(self._ended, look_below=look_below)) is not None:
-                return ended[0]
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LAST_POLL_SECONDS)
-
-    def _ended(self, *, look_below: bool) -> tuple[R] | None:
-        """The run's value if it has one, None while it is open; raises what else it ended with."""
-        view = self._view()
-        if view.outcome is not None:
-            return (self._value(view, view.outcome),)
-        stuck = view if view.status is Status.STUCK else self._stuck_below(view) if look_below else None
-        if stuck is not None:
-            raise self._stuck(view, stuck)
-        return None
-
-    def _value(self, view: RunView, outcome: OutcomeRow) -> R:
-        if outcome.status is Status.COMPLETED:
-            data = outcome.value or b"null"
-            try:
-                definition = self._access.registry.workflow(view.run.workflow)
-            except UnknownName:
-                return cast("R", codec.decode(data, Any))
-            return cast("R", definition.decode_result(data))
-        kinds = {Status.CANCELLED: WorkflowCancelled, Status.TERMINATED: WorkflowTerminated}
-        kind = kinds.get(outcome.status, WorkflowFailed)
-        raise kind(self.id, view.run.workflow, outcome.failure, outcome.undone)
-
-    def _stuck(self, view: RunView, stuck: RunView) -> RunStuck:
-        reason = read_reason(stuck.live.reason if stuck.live else None)
-        error = RunStuck(self.id, view.run.workflow, None)
-        below = f"its sub-workflow {stuck.run.workflow!r} ({stuck.run.key}): " if stuck is not view else ""
-        error.reason = below + (reason.text if reason else "see explain()")
-        return error
-
-    def _stuck_below(self, view: RunView) -> RunView | None:
-        for child in self._access.reader.children(view.run.id):
-            if child.outcome is None:
-                if child.status is Status.STUCK:
-                    return child
-                if (found := self._stuck_below(child)) is not None:
-                    return found
-        return None
-
     # -- looking -----------------------------------------------------------------------------------------------
 
-    def _view(self) -> RunView:
-        view = self._access.reader.view(self._run_id)
-        if view is None:
-            msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r}); it may have been pruned"
-            raise RunNotFound(msg)
-        return view
-
     def status(self) -> Status:
-        """Where the run stands now."""
+        """Where the run itself stands now.
+
+        One that waits for a sub-workflow which is stuck reads `running`, or `compensating` while it undoes that one:
+        nothing is wrong with the run itself. `explain()` goes down the tree and says what needs a person
+        (`explain().stuck`), `result()` raises `RunStuck`, and `durable.runs(status="stuck")` lists the sub-workflow.
+        """
         return self._view().status
 
     def run(self) -> Run:
         """The run's record: workflow, status, attributes, times."""
         from qwit_durable.client.runs import Run
 
-        return Run.of(self._view())
+        return Run.of(self._view(), self._access.reader)
+
+    def published(self, type: Any = None) -> Published:  # noqa: A002 - as in wait_signal
+        """What the body has published so far: the latest value under each key, while it runs and after its end.
+
+        Args:
+            type: A class or generic alias to read all values as, or a dict with one for some keys; else they are
+                JSON's own types.
+
+        Returns:
+            A dict by key; its `at` says when each value was published.
+
+        Raises:
+            EncodingError: A value is not of that type. The message names its key.
+            RunNotFound: There is no such run.
+
+        >>> durable.get("import-7").published()
+        {'rows': 1200, 'state': 'loading'}
+        """
+        self._view()
+        return Published(self._access.reader.published(self._run_id), type)
 
     def explain(self) -> Explanation:
         """Why the run stands where it stands: what it waits for, since when, until when, and the ways out."""
@@ -186,7 +91,7 @@ class Handle(Generic[R]):
 
         Raises:
             EncodingError: The value can't be stored. Nothing was sent.
-            OperationRefused: The run has ended.
+            OperationRefused: The run has ended; a signal that was taken before, by its `dedupe_id`, is none.
             RunNotFound: There is no such run.
         """
         _check_signal_name(name)
@@ -199,31 +104,65 @@ class Handle(Generic[R]):
         """Ask the run to stop at its next `yield` and, unless `compensate` is False, to undo what it did.
 
         An attempt under way is asked to stop, never killed; if it completes, it is undone with the rest. Cancelling
-        twice, or while the run unwinds, changes nothing.
+        twice, or while the run unwinds, changes nothing. A run that is stuck over its code is tried once more.
 
         Raises:
             OperationRefused: The run has ended otherwise.
         """
         self._deliver(Verb.CANCEL, CancelRequested(reason=reason, compensate=compensate))
 
+    def rollback(self, reason: str = "") -> None:
+        """Undo what the run has done so far and end it `compensated`: as a cancel does, but as a failure of the run.
+
+        A paused run goes on into its undoing. One that is stuck over an undo tries that again, as after `retry`. Asking
+        twice changes nothing, nor does asking after a cancel: the first cause wins.
+
+        Raises:
+            OperationRefused: The run is being undone for another reason, or has ended.
+        """
+        self._deliver(Verb.ROLLBACK, OperatorActed(verb=Verb.ROLLBACK, reason=reason))
+
     def terminate(self, reason: str = "") -> None:
-        """Stop the run and its sub-workflows where they stand. Nothing is undone."""
+        """Stop the run and its sub-workflows where they stand. Nothing is undone, now or later.
+
+        Raises:
+            OperationRefused: The run has ended otherwise.
+        """
         self._deliver(Verb.TERMINATE, OperatorActed(verb=Verb.TERMINATE, reason=reason))
 
     def pause(self, reason: str = "") -> None:
-        """Let the run stand still from its next checkpoint on, until `resume`."""
+        """Let the run stand still from its next checkpoint on, until `resume`. Its timers and deadline go on counting.
+
+        Raises:
+            OperationRefused: The run is stuck or has ended.
+        """
         self._deliver(Verb.PAUSE, OperatorActed(verb=Verb.PAUSE, reason=reason))
 
     def resume(self) -> None:
-        """Let a paused run go on."""
+        """Let a paused run go on where it was. For one that is not paused this changes nothing.
+
+        Raises:
+            OperationRefused: The run is stuck or has ended.
+        """
         self._deliver(Verb.RESUME, OperatorActed(verb=Verb.RESUME))
 
     def retry(self, reason: str = "") -> None:
-        """Let a stuck run try again: the undo that gave up, or the body after a fixed deploy."""
+        """Let a stuck run try again: the undo that gave up, or the body after a fixed deploy.
+
+        Of a run that only waits for a stuck sub-workflow, that one is meant.
+
+        Raises:
+            OperationRefused: The run is not stuck.
+        """
         self._deliver(Verb.RETRY, OperatorActed(verb=Verb.RETRY, reason=reason))
 
     def skip(self, value: object = None, *, reason: str = "") -> None:
-        """Take what a run is stuck over as done by hand, and go on."""
+        """Take what a run is stuck over as done by hand, and go on. Of a tree, the stuck sub-workflow is meant.
+
+        Raises:
+            EncodingError: The value can't be stored.
+            OperationRefused: The run is not stuck.
+        """
         data = codec.encode(value, _annotation_of(value), "the value of skip()")
         self._deliver(Verb.SKIP, OperatorActed(verb=Verb.SKIP, reason=reason, value=data))
 

@@ -66,7 +66,7 @@ def test_a_command_has_the_options_of_every_command(name: str) -> None:
         ("An explanation", names(Explanation)),
         ("A wait", names(Wait)),
         ("A failure", set(plain(Failure(type="E", message="m")))),
-        ("A run in full", {"args", "value", "undone"}),
+        ("A run in full", {"args", "value", "undone", "published"}),
         ("What became of it", {"id", "asked", "status", "error"}),
     ],
 )

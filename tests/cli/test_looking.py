@@ -15,7 +15,7 @@ from tests.cli import shop
 from tests.cli.desk import Desk
 
 RUN = {field.name for field in attrs.fields(Run)}
-IN_FULL = RUN | {"args", "value", "undone"}
+IN_FULL = RUN | {"args", "value", "undone", "published"}
 
 
 @pytest.fixture
@@ -114,7 +114,7 @@ def test_show_in_json_is_a_tree(busy: Desk) -> None:
 def test_show_takes_the_uuid_of_a_sub_workflow(busy: Desk) -> None:
     child = busy.ask("show", "good")["children"][0]
 
-    assert busy.ask("show", child["run_id"])["parent_id"] == busy.ask("show", "good")["run_id"]
+    assert busy.ask("show", child["run_id"])["parent_id"] == "good"
 
 
 def test_history_prints_a_table(busy: Desk) -> None:
