@@ -11,7 +11,7 @@ from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Resolved, S
 from qwit_durable.ids import child_id
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move
 from qwit_durable.stores.reasons import status_before
-from qwit_durable.stores.rows import Ring, RunRow
+from qwit_durable.stores.rows import LiveRow, Ring, RunRow
 from qwit_durable.stores.session import Session
 
 __all__ = ["cancel_run", "settle"]
