@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -16,21 +16,16 @@ from qwit_durable.broker.embedded import embedded_worker, global_broker_with
 from qwit_durable.broker.middleware import DurableMiddleware
 from qwit_durable.broker.runtime import Runtime
 from qwit_durable.client.access import Endings
-from qwit_durable.client.handle import Handle
-from qwit_durable.client.runs import Run, list_runs, not_found, query_of
-from qwit_durable.client.starting import start_run
+from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
-from qwit_durable.core import Status
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import enter, install, leave
-from qwit_durable.language.options import StartOptions
-from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
 from qwit_durable.observers.base import AttemptInfo, Observer
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores import open_store
 from qwit_durable.stores.answers import Answer
-from qwit_durable.stores.protocol import Reader, Store
+from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Write
 
@@ -45,7 +40,7 @@ R = TypeVar("R")
 _DEFAULT_STORE = "sqlite:///qwit.db"
 
 
-class Durable(DurableMiddleware):
+class Durable(Client[Clock], DurableMiddleware):
     """Durable workflows on a Dramatiq broker, or embedded in this process.
 
     Add it to a broker as a middleware and run `dramatiq your.module`; or enter `embedded()` and need no server.
@@ -107,7 +102,7 @@ class Durable(DurableMiddleware):
             raise DefinitionError(msg)
         self.namespace = namespace
         self.registry = registry or default_registry
-        self.clock: Clock = clock or SystemClock()
+        self.clock = clock or SystemClock()
         self.endings = Endings()
         self.settings = Settings(
             lease=lease,
@@ -134,85 +129,6 @@ class Durable(DurableMiddleware):
     def __repr__(self) -> str:
         return f"<Durable namespace={self.namespace!r}>"
 
-    # -- starting and finding runs -----------------------------------------------------------------------------
-
-    def start(
-        self, workflow: WorkflowDefinition[P, R] | BoundWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Handle[R]:
-        """Start a run here and return its handle: the run is stored before this returns.
-
-        Args:
-            workflow: The workflow, or what its `options(...)` gave.
-            *args: The workflow's arguments.
-            **kwargs: The same.
-
-        Raises:
-            EncodingError: An argument can't be stored; the message names it. Nothing was stored.
-            RunAlreadyExists: A run of this id has another input, or `on_conflict` says so.
-            StoreUnavailable: The store can't be reached.
-        """
-        if isinstance(workflow, BoundWorkflow):
-            return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
-        return self.start_run(workflow, args, kwargs, StartOptions())
-
-    def start_run(
-        self,
-        definition: WorkflowDefinition[Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: StartOptions,
-    ) -> Handle[Any]:
-        """Start a run with options; `workflow.options(...).start(...)` is the pleasant form."""
-        return start_run(
-            self,
-            definition,
-            args,
-            kwargs,
-            options,
-            observers=self.observers,
-        )
-
-    def get(self, run_id: str) -> Handle[Any]:
-        """The handle of the run that stands under an id.
-
-        Raises:
-            RunNotFound: There is none in this namespace.
-        """
-        view = self.reader.find(self.namespace, run_id)
-        if view is None:
-            raise not_found(run_id, self.namespace, self.store.url)
-        return Handle(self, view.run.id, view.run.key)
-
-    def runs(
-        self,
-        *,
-        status: Status | str | Sequence[Status | str] | None = None,
-        workflow: str | None = None,
-        version: str | None = None,
-        attributes: Mapping[str, str | int | float | bool] | None = None,
-        roots_only: bool = False,
-        limit: int | None = None,
-    ) -> Iterator[Run]:
-        """List runs, newest first, reading them page by page.
-
-        Args:
-            status: One status or several.
-            workflow: Only runs of this workflow.
-            version: Only runs started by code with this label.
-            attributes: Only runs that have all of these.
-            roots_only: Leave sub-workflows out.
-            limit: At most so many.
-
-        Raises:
-            ValueError: There is no such status, or the limit is below 0.
-        """
-        wanted = query_of(self.namespace, status, workflow, version, attributes, roots_only=roots_only)
-        return list_runs(self, wanted, limit)
-
-    def counts(self) -> dict[Status, int]:
-        """How many runs stand in each status."""
-        return self.reader.counts(self.namespace)
-
     # -- a client's access -------------------------------------------------------------------------------------
 
     @property
@@ -221,7 +137,7 @@ class Durable(DurableMiddleware):
         return self.runtime.store
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Store:
         """The same, for reading."""
         return self.store
 

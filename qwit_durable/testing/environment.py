@@ -4,6 +4,7 @@ Bells gather in a list and are answered one by one; when there are none left, th
 of timers takes milliseconds. The rows are those of a real store, so a "process" can be thrown away at any moment and
 another one made over the same store: that is how crashes are tested.
 
+>>> from qwit_durable.testing.environment import Environment
 >>> with Environment() as environment:
 ...     handle = environment.start(checkout, order)
 ...     environment.settle()
@@ -18,26 +19,22 @@ from collections import deque
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import Any, ParamSpec, Self, TypeVar
+from typing import ParamSpec, Self, TypeVar
 
 from qwit_durable.client.access import Endings
-from qwit_durable.client.handle import Handle
-from qwit_durable.client.runs import not_found
-from qwit_durable.client.starting import start_run
+from qwit_durable.client.client import Client
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import OPEN, Status
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import enter, leave
-from qwit_durable.language.options import StartOptions
-from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
 from qwit_durable.observers.base import Observer, Observers
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
-from qwit_durable.stores.protocol import Reader, RunQuery, Store
+from qwit_durable.stores.protocol import RunQuery, Store
 from qwit_durable.stores.rows import TURN, Ring, RunView
 from qwit_durable.stores.writes import Write
 
@@ -70,7 +67,7 @@ class VirtualBells:
         return bool(self.waiting)
 
 
-class Environment:
+class Environment(Client[ManualClock]):
     """One process of a durable, driven by hand.
 
     Args:
@@ -130,7 +127,7 @@ class Environment:
     # -- a client's access -------------------------------------------------------------------------------------
 
     @property
-    def reader(self) -> Reader:
+    def reader(self) -> Store:
         """The store, for reading."""
         return self.store
 
@@ -151,35 +148,6 @@ class Environment:
     def ring(self, rings: Sequence[Ring]) -> None:
         """Keep bells."""
         self.bells.ring(rings)
-
-    def start(
-        self, workflow: WorkflowDefinition[P, R] | BoundWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs
-    ) -> Handle[R]:
-        """Start a run, as `Durable.start` does."""
-        if isinstance(workflow, BoundWorkflow):
-            return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
-        return self.start_run(workflow, args, kwargs, StartOptions())
-
-    def start_run(
-        self,
-        definition: WorkflowDefinition[Any, Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        options: StartOptions,
-    ) -> Handle[Any]:
-        """Start a run with options."""
-        return start_run(self, definition, args, kwargs, options, observers=self.observers)
-
-    def get(self, run_id: str) -> Handle[Any]:
-        """The handle of a run, as `Durable.get` gives it.
-
-        Raises:
-            RunNotFound: There is none.
-        """
-        view = self.store.find(self.namespace, run_id)
-        if view is None:
-            raise not_found(run_id, self.namespace, self.store.url)
-        return Handle(self, view.run.id, view.run.key)
 
     # -- driving -----------------------------------------------------------------------------------------------
 

@@ -1,0 +1,155 @@
+"""`Client`: starting and finding runs, the same for a `Durable` and for the tests' environment."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+
+from qwit_durable.client.handle import Handle
+from qwit_durable.client.runs import Run, list_runs, not_found, query_of
+from qwit_durable.client.starting import start_run
+from qwit_durable.core import Status
+from qwit_durable.language.options import StartOptions
+from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
+
+if TYPE_CHECKING:
+    from qwit_durable.client.access import Endings
+    from qwit_durable.clock import Clock
+    from qwit_durable.observers.base import Observer
+    from qwit_durable.registry import Registry
+    from qwit_durable.stores.answers import Answer
+    from qwit_durable.stores.protocol import Store
+    from qwit_durable.stores.rows import Ring
+    from qwit_durable.stores.writes import Write
+
+__all__ = ["Client"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+C = TypeVar("C", bound="Clock")
+
+
+class Client(ABC, Generic[C]):
+    """Starts runs and finds them. What it works with is `Access`, which its heirs give it."""
+
+    namespace: str
+    registry: Registry
+    endings: Endings
+    clock: C
+    observers: tuple[Observer, ...]
+
+    @property
+    @abstractmethod
+    def reader(self) -> Store:
+        """The store, for reading."""
+
+    @property
+    @abstractmethod
+    def limit_bytes(self) -> int:
+        """The largest value, encoded."""
+
+    @property
+    @abstractmethod
+    def can_ring(self) -> bool:
+        """Whether this process knows a broker."""
+
+    @abstractmethod
+    def write(self, write: Write) -> Answer:
+        """Carry out one write."""
+
+    @abstractmethod
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Ring bells; never raises."""
+
+    # -- for users ---------------------------------------------------------------------------------------------
+
+    def start(
+        self, workflow: WorkflowDefinition[P, R] | BoundWorkflow[P, R], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Handle[R]:
+        """Start a run here and return its handle: the run is stored before this returns.
+
+        Args:
+            workflow: The workflow, or what its `options(...)` gave.
+            *args: The workflow's arguments.
+            **kwargs: The same.
+
+        Raises:
+            EncodingError: An argument can't be stored; the message names it. Nothing was stored.
+            RunAlreadyExists: A run of this id has another input, or `on_conflict` says so.
+            StoreUnavailable: The store can't be reached.
+
+        >>> with Durable("memory://").embedded() as durable:
+        ...     durable.start(checkout, order).result()
+        'shipped'
+        """
+        if isinstance(workflow, BoundWorkflow):
+            return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
+        return self.start_run(workflow, args, kwargs, StartOptions())
+
+    def start_run(
+        self,
+        definition: WorkflowDefinition[Any, Any],
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        options: StartOptions,
+    ) -> Handle[Any]:
+        """Start a run with options; `workflow.options(...).start(...)` is the pleasant form."""
+        return start_run(self, definition, args, kwargs, options, observers=self.observers)
+
+    def get(self, run_id: str) -> Handle[Any]:
+        """The handle of the run that stands under an id.
+
+        Raises:
+            RunNotFound: There is none in this namespace.
+
+        >>> durable = Durable("memory://")
+        >>> started = durable.start(checkout.options(id="order-17"), order)
+        >>> durable.get("order-17").status()
+        <Status.RUNNING: 'running'>
+        """
+        view = self.reader.find(self.namespace, run_id)
+        if view is None:
+            raise not_found(run_id, self.namespace, self.reader.url)
+        return Handle(self, view.run.id, view.run.key)
+
+    def runs(
+        self,
+        *,
+        status: Status | str | Sequence[Status | str] | None = None,
+        workflow: str | None = None,
+        version: str | None = None,
+        attributes: Mapping[str, str | int | float | bool] | None = None,
+        roots_only: bool = False,
+        limit: int | None = None,
+    ) -> Iterator[Run]:
+        """List runs, newest first, reading them page by page.
+
+        Args:
+            status: One status or several.
+            workflow: Only runs of this workflow.
+            version: Only runs started by code with this label.
+            attributes: Only runs that have all of these.
+            roots_only: Leave sub-workflows out.
+            limit: At most so many.
+
+        Raises:
+            ValueError: There is no such status, or the limit is below 0.
+
+        >>> durable = Durable("memory://")
+        >>> started = durable.start(checkout.options(id="order-17", attributes={"customer": "Ann"}), order)
+        >>> [run.id for run in durable.runs(status="running", attributes={"customer": "Ann"})]
+        ['order-17']
+        """
+        wanted = query_of(self.namespace, status, workflow, version, attributes, roots_only=roots_only)
+        return list_runs(self, wanted, limit)
+
+    def counts(self) -> dict[Status, int]:
+        """How many runs stand in each status.
+
+        >>> durable = Durable("memory://")
+        >>> started = durable.start(checkout, order)
+        >>> durable.counts()[Status.RUNNING]
+        1
+        """
+        return self.reader.counts(self.namespace)
