@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         EncodingError,
         Failure,
         GiveUp,
+        InvalidToken,
         MisuseError,
         NotRunningError,
         OperationRefused,
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
         WorkflowTerminated,
     )
     from qwit_durable.language.context import current
+    from qwit_durable.language.pending import pending
     from qwit_durable.language.step import step
     from qwit_durable.language.verbs import (
         compensate,
@@ -75,6 +77,7 @@ __all__ = [
     "random_float",
     "record",
     "current",
+    "pending",
     # run
     "Durable",
     "Handle",
@@ -113,6 +116,7 @@ __all__ = [
     "RunNotFound",
     "RunAlreadyExists",
     "OperationRefused",
+    "InvalidToken",
     # errors of the store
     "StoreError",
     "StoreUnavailable",
@@ -137,6 +141,7 @@ _NAMES = {
         "random_float",
         "record",
         "current",
+        "pending",
     ),
     "observers": ("Observer",),
 }

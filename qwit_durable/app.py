@@ -242,9 +242,8 @@ class Durable(Client[Clock], DurableMiddleware):
             msg = f"{self!r} is installed on a broker already: make another Durable for embedded()"
             raise DefinitionError(msg)
         try:
-            _ = (
-                self.runtime
-            )  # what is wrong with the store is raised here as what it is, not as a worker's failed boot
+            # What is wrong with the store is raised here as what it is, not as a worker's failed boot.
+            _ = self.runtime
             with embedded_worker(self, threads):
                 enter(self)
                 try:

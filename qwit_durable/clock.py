@@ -10,9 +10,20 @@ import time
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
-__all__ = ["Clock", "ManualClock", "SystemClock", "monotonic"]
+__all__ = ["NEVER", "Clock", "ManualClock", "SystemClock", "later", "monotonic"]
 
 monotonic = time.monotonic
+
+#: The end of time, as every store knows it.
+NEVER = datetime(9999, 1, 1, tzinfo=UTC)
+
+
+def later(now: datetime, wait: timedelta) -> datetime:
+    """`now + wait`, at most the end of time."""
+    try:
+        return min(now + wait, NEVER)
+    except OverflowError:
+        return NEVER
 
 
 class Clock(Protocol):

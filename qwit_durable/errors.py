@@ -26,6 +26,7 @@ __all__ = [
     "EncodingError",
     "Failure",
     "GiveUp",
+    "InvalidToken",
     "MisuseError",
     "NotRunningError",
     "OperationRefused",
@@ -66,6 +67,7 @@ class Failure:
         lineage: Recorded names of the class and all its bases, most special first; `is_a` reads it.
         outcome_unknown: True when the attempt may have had its effect all the same: it timed out, or its worker died.
         cause: What this failure wraps: the step's failure inside a `StepFailed`.
+        by_deadline: True when it was a step's last attempt because its `deadline` left no time for another one.
     """
 
     type: str
@@ -74,6 +76,7 @@ class Failure:
     lineage: tuple[str, ...] = ()
     outcome_unknown: bool = False
     cause: Failure | None = None
+    by_deadline: bool = False
 
     @classmethod
     def of(cls, error: BaseException, *, outcome_unknown: bool = False) -> Failure:
@@ -146,6 +149,7 @@ class StepFailed(DurableError):
         error: The recorded `Failure` of its last attempt.
         attempts: How many attempts there were.
         outcome_unknown: True when the last attempt may have had its effect all the same.
+        by_deadline: True when the step's `deadline` left no time for another attempt.
     """
 
     def __init__(self, step: str, error: Failure, attempts: int = 1) -> None:
@@ -158,10 +162,15 @@ class StepFailed(DurableError):
     def outcome_unknown(self) -> bool:
         return self.error.outcome_unknown
 
+    @property
+    def by_deadline(self) -> bool:
+        return self.error.by_deadline
+
     def __str__(self) -> str:
         tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
         doubt = " (it may have had its effect all the same)" if self.outcome_unknown else ""
-        return f"step {self.step!r} failed after {tries}: {self.error}{doubt}"
+        late = "; its deadline left no time for another" if self.by_deadline else ""
+        return f"step {self.step!r} failed after {tries}{late}: {self.error}{doubt}"
 
 
 class ChildFailed(DurableError):
@@ -292,6 +301,10 @@ class RunNotFound(DurableError, LookupError):
 
 class RunAlreadyExists(DurableError):
     """A run of that id exists with another input, or is still open. Choose another id or another `on_conflict`."""
+
+
+class InvalidToken(DurableError, ValueError):
+    """This is no token of this store: cut, changed, invented, or another store's. Nothing was recorded."""
 
 
 class OperationRefused(DurableError):

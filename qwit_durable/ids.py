@@ -17,6 +17,7 @@ __all__ = [
     "child_id",
     "idempotency_key",
     "new_run_id",
+    "new_secret",
     "new_uuid4",
     "new_worker_id",
     "parse_run_id",
@@ -61,6 +62,11 @@ def parse_run_id(text: str) -> uuid.UUID | None:
 def new_worker_id() -> int:
     """A random positive 63-bit number for one incarnation of one process."""
     return _RANDOM.getrandbits(63) | 1
+
+
+def new_secret() -> bytes:
+    """A key for signing: 32 random bytes."""
+    return os.urandom(32)
 
 
 def new_uuid4() -> uuid.UUID:

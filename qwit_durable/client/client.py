@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
+from qwit_durable.client.completing import Completing
 from qwit_durable.client.handle import Handle
 from qwit_durable.client.runs import Run, list_runs, not_found, query_of
 from qwit_durable.client.starting import start_run
@@ -30,7 +31,7 @@ R = TypeVar("R")
 C = TypeVar("C", bound="Clock")
 
 
-class Client(ABC, Generic[C]):
+class Client(Completing, ABC, Generic[C]):
     """Starts runs and finds them. What it works with is `Access`, which its heirs give it."""
 
     namespace: str

@@ -11,25 +11,36 @@ import logging
 from collections.abc import Callable
 from contextlib import ExitStack
 from datetime import datetime, timedelta
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID
 
 import attrs
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
 from qwit_durable.core.building import running_step
+from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
-from qwit_durable.language.context import StepContext, entered
+from qwit_durable.language.context import entered
 from qwit_durable.language.current import using
+from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.registry import StepLike
 from qwit_durable.stores.rows import TaskSpec
 
-__all__ = ["Attempts", "Work", "retry_delay"]
+if TYPE_CHECKING:
+    from qwit_durable.engine.lifeline import Lifeline
+
+__all__ = ["Attempts", "Left", "Work", "what_follows"]
 
 _logger = logging.getLogger("qwit_durable.attempts")
+
+
+@attrs.frozen
+class Left:
+    """The code has returned and left the attempt open for completion from outside."""
 
 
 @attrs.frozen(kw_only=True)
@@ -57,7 +68,13 @@ class Work:
         settings = step.settings
         if spec.retry is not None:
             retry = Retry.of_recorded(spec.retry, settings.retry.delay)
-            settings = attrs.evolve(settings, retry=retry, timeout=spec.timeout, deadline=spec.deadline)
+            settings = attrs.evolve(
+                settings,
+                retry=retry,
+                timeout=spec.timeout,
+                deadline=spec.deadline,
+                heartbeat=spec.heartbeat,
+            )
         return cls(step=step, call=step.bind(spec.args), settings=settings)
 
     @classmethod
@@ -78,12 +95,15 @@ class Work:
         )
 
 
-def retry_delay(
+def what_follows(
     work: Work, attempt: int, failure: Failure, *, now: datetime, began_at: datetime
-) -> timedelta | None:
-    """The wait before the next attempt; None if there is none: used up, given up, pointless or past the deadline."""
+) -> tuple[timedelta | None, Failure]:
+    """The wait before the next attempt, and the failure to be recorded.
+
+    None if there is no next attempt: they are used up, given up, pointless, or there is no time: the failure says so.
+    """
     if any(failure.is_a(kind) for kind in (EncodingError, DefinitionError, MisuseError)):
-        return None
+        return None, failure
     try:
         delay = work.settings.retry.wait_after(attempt, failure)
     except DefinitionError as error:
@@ -91,14 +111,19 @@ def retry_delay(
         delay = work.settings.retry.without_delay().wait_after(attempt, failure)
     deadline = work.settings.deadline
     if delay is not None and deadline is not None and now + delay - began_at >= deadline:
-        return None
-    return delay
+        return None, attrs.evolve(failure, by_deadline=True)
+    return delay, failure
 
 
 class Attempts:
-    """Runs attempts in the calling thread."""
+    """Runs attempts in the calling thread.
+
+    Attributes:
+        making: The tasks whose attempts this process makes.
+    """
 
     def __init__(self, services: Services) -> None:
+        self.making: Holding[tuple[UUID, str]] = Holding()
         self._services = services
         self._watchdog = Watchdog()
 
@@ -110,11 +135,11 @@ class Attempts:
         self,
         work: Work,
         info: AttemptInfo,
-        context: StepContext,
+        lifeline: Lifeline,
         *,
         began_at: datetime,
         on_abandon: Callable[[Failure], None],
-    ) -> Value | Failure:
+    ) -> Value | Failure | Left:
         """Run one attempt to its end.
 
         Raises:
@@ -123,25 +148,28 @@ class Attempts:
         timeout = self._timeout(work, info, began_at)
         if timeout is not None and timeout <= timedelta(0):
             return _timed_out(work, "its deadline had passed before the attempt began")
-        attempt = None
-        if timeout is not None:
-            late = _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
-            attempt = Attempt(lambda: on_abandon(late))
-            self._watchdog.watch(attempt, timeout)
-        outcome: Value | Failure
+        heartbeat = work.settings.heartbeat
+        if timeout is None and heartbeat is None:
+            return self._call(work, info, lifeline)
+
+        def late() -> Failure:
+            if attempt.silent:
+                return _timed_out(work, f"attempt {info.attempt} reported no progress for {heartbeat}")
+            return _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
+
+        attempt = Attempt(lambda: on_abandon(late()), timeout=timeout, heartbeat=heartbeat)
+        lifeline.beats_on(attempt.beat)
+        self._watchdog.watch(attempt)
         try:
             try:
-                outcome = self._call(work, info, context)
+                outcome = self._call(work, info, lifeline)
             finally:
-                if attempt is not None:
-                    attempt.finish()
+                attempt.finish()
         except Interrupted:
-            outcome = _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
-        if attempt is not None and attempt.abandoned:
+            return late()
+        if attempt.abandoned:
             raise Abandoned
-        if attempt is not None and attempt.timed_out:
-            return _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
-        return outcome
+        return late() if attempt.timed_out else outcome
 
     def _timeout(self, work: Work, info: AttemptInfo, began_at: datetime) -> timedelta | None:
         bounds = [] if work.settings.timeout is None else [work.settings.timeout]
@@ -149,12 +177,12 @@ class Attempts:
             bounds.append(work.settings.deadline - (info.started_at - began_at))
         return min(bounds, default=None)
 
-    def _call(self, work: Work, info: AttemptInfo, context: StepContext) -> Value | Failure:
+    def _call(self, work: Work, info: AttemptInfo, lifeline: Lifeline) -> Value | Failure | Left:
         services = self._services
         try:
             with ExitStack() as stack:
                 stack.enter_context(running_step(work.step.name))
-                stack.enter_context(entered(context))
+                stack.enter_context(entered(lifeline.context))
                 if services.starter is not None:
                     stack.enter_context(using(services.starter))
                 stack.enter_context(services.observers.around(info))
@@ -170,6 +198,8 @@ class Attempts:
         except BaseException as error:  # noqa: BLE001 - an interrupt from outside, such as Dramatiq's
             _logger.warning("attempt %d of step %r was interrupted: %r", info.attempt, work.step.name, error)
             return Failure.of(error, outcome_unknown=True)
+        if isinstance(value, Pending):
+            return _left(work, value, lifeline)
         if work.is_undo:
             return Value()
         try:
@@ -178,6 +208,16 @@ class Attempts:
         except (EncodingError, DefinitionError) as error:
             return Failure.of(error, outcome_unknown=True)
         return Value(data)
+
+
+def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:
+    if value.token == lifeline.token:
+        return Left()
+    msg = (
+        f"step {work.step.name!r} returned what pending() had given another attempt or another step\n"
+        f"  right:  p = pending(); hand_over(p.token); return p"
+    )
+    return Failure.of(MisuseError(msg))
 
 
 def _timed_out(work: Work, text: str) -> Failure:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 import attrs
 
+from qwit_durable.clock import later
 from qwit_durable.codec import check_size
 from qwit_durable.core import (
     AS_DEFINED,
@@ -41,9 +42,8 @@ from qwit_durable.ids import child_id
 from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.writes import NewTask, Reopen
 
-__all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling"]
+__all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling", "task_of"]
 
-_NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 _CALLS_AT_ONCE = 500
 
 
@@ -131,9 +131,9 @@ def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
     queued = False
     match pending.command:
         case Sleep(duration=duration, until=until):
-            due = until if until is not None else _later(hold.now(), duration or timedelta(0))
+            due = until if until is not None else later(hold.now(), duration or timedelta(0))
         case WaitSignal(timeout=timeout):
-            due = _later(hold.now(), timeout) if timeout is not None else None
+            due = later(hold.now(), timeout) if timeout is not None else None
         case CallWorkflow() as call:
             child = _child(services, hold, pending.position, call)
             hold.add(start=child)
@@ -144,7 +144,7 @@ def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
             reopen = Reopen(run_id=child_id(hold.run.id, *child_at), cause=pending.cause, at=pending.position)
             hold.add(reopen=reopen)
         case CallStep() | Undo() as command:
-            hold.add(task=_task(services, hold, pending, command))
+            hold.add(task=task_of(services, hold, pending, command))
             queued = True
         case MapSteps() as command:
             _hand_over_calls(services, hold, pending, command)
@@ -154,14 +154,6 @@ def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
     if due is not None:
         hold.add(timer=TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due))
     hold.record(Scheduled(position=pending.position, kind=kind, name=name, args=args, due=due, queued=queued))
-
-
-def _later(now: datetime, wait: timedelta) -> datetime:
-    """`now + wait`, or the end of time as the stores know it."""
-    try:
-        return min(now + wait, _NEVER)
-    except OverflowError:
-        return _NEVER
 
 
 def _hand_over_calls(services: Services, hold: Hold, pending: Pending, command: MapSteps) -> None:
@@ -196,7 +188,8 @@ def _hand_over_calls(services: Services, hold: Hold, pending: Pending, command: 
     )
 
 
-def _task(services: Services, hold: Hold, pending: Pending, command: CallStep | Undo) -> NewTask:
+def task_of(services: Services, hold: Hold, pending: Pending, command: CallStep | Undo) -> NewTask:
+    """The task of a step or an undo."""
     kind = Kind.UNDO if isinstance(command, Undo) else Kind.STEP
     settings = command.settings if isinstance(command, CallStep) else AS_DEFINED
     return NewTask(
@@ -220,6 +213,7 @@ def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None) -> TaskSpec
         failure=cause.failure if isinstance(command, Undo) and cause is not None else None,
         timeout=settings.timeout if settings is not None else None,
         deadline=settings.deadline if settings is not None else None,
+        heartbeat=settings.heartbeat if settings is not None else None,
         retry=None if retry is None else retry.recorded(),
     )
 
@@ -247,6 +241,6 @@ def _child(services: Services, hold: Hold, position: str, call: CallWorkflow) ->
         parent_id=parent.id,
         parent_position=position,
         attributes=dict(call.attributes or {}),
-        deadline_at=now + deadline if deadline is not None else None,
+        deadline_at=later(now, deadline) if deadline is not None else None,
         trace=parent.trace,
     )

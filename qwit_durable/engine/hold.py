@@ -58,6 +58,7 @@ class Hold:
             raise RuntimeError(message)
         self.rings: list[Ring] = []
         self.settled: set[str] = set()
+        self.cancel_asked = acquired.live.cancel_asked
         self._sync(acquired.now)
         self._clear()
 
@@ -191,9 +192,9 @@ class Hold:
                 came = answer.head - self.head - len(self._events) - len(answer.settled)
                 self._committed(answer, timers)
                 if came and restart is None:
-                    self._retreat()
+                    self.retreat()
             case Conflict():
-                self._retreat()
+                self.retreat()
             case _:
                 raise LostHold
 
@@ -223,8 +224,21 @@ class Hold:
         if answer.settled:
             self._unfed.extend(answer.settled)
 
-    def _retreat(self) -> None:
-        """Record the facts alone, let go of the run and ask for another look."""
+    def follow(self, event: Event, head: int) -> bool:
+        """Take in an event that this thread has recorded by another write; False if others have come before it."""
+        if head != self.head + 1:
+            return False
+        self.head, self.lost = head, 0
+        self._unfed.append(event)
+        return True
+
+    def retreat(self) -> None:
+        """Record the facts alone, let go of the run and ask for another look.
+
+        Raises:
+            Superseded: That is done.
+            LostHold: The run is somebody else's now.
+        """
         answer = self._services.committer.write(
             Commit(
                 run_id=self.run.id,

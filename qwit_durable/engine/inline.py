@@ -5,13 +5,14 @@ from __future__ import annotations
 import attrs
 
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
-from qwit_durable.engine.attempts import Attempts, Work, retry_delay
+from qwit_durable.engine.attempts import Attempts, Left, Work, what_follows
 from qwit_durable.engine.handover import queue_of, resolved
-from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.hold import Hold, LostHold
+from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.promotion import Promotion
+from qwit_durable.engine.recording import Recorded
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
-from qwit_durable.ids import idempotency_key
-from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import TimerRow
@@ -67,7 +68,7 @@ class InlineAttempt:
             AttemptLost(f"the worker that made attempt {attempt} of {self._command.name!r} died in it")
         )
         now = hold.now()
-        delay = retry_delay(work, attempt, lost, now=now, began_at=pending.began_at or now)
+        delay, lost = what_follows(work, attempt, lost, now=now, began_at=pending.began_at or now)
         hold.lost = 0
         event = (
             resolved(pending, lost, attempt)
@@ -102,24 +103,27 @@ class InlineAttempt:
 
     def _attempt(self, work: Work, number: int) -> None:
         hold, pending, services = self._hold, self._pending, self._services
-        run = hold.run
         info = self._info(number)
-        context = StepContext(
-            run_id=run.key,
-            step=self._command.name,
-            attempt=number,
-            idempotency_key=idempotency_key(run.id, hold.live.generation, pending.position),
-            asked_to_stop=lambda: services.store.cancel_asked(run.id, pending.position),
-        )
+        promotion = Promotion(services, self._attempts, hold, pending, info)
+        lifeline = Lifeline(services, info, work, promotion)
         began_at = pending.began_at or info.started_at
         services.observers.attempt_starting(info)
         outcome = self._attempts.run(
             work,
             info,
-            context,
+            lifeline,
             began_at=began_at,
-            on_abandon=lambda failure: self._record_without_thread(work, info, failure),
+            on_abandon=lambda failure: self._record_without_thread(
+                work, info, failure, promotion, lifeline.unsent
+            ),
         )
+        if promotion.is_tried:
+            recorded = promotion.record(work, outcome, lifeline.unsent)
+            if recorded is not None or promotion.is_done:
+                promotion.follow(recorded)
+                return
+        if isinstance(outcome, Left):
+            raise LostHold
         event, ended, timer = self._fact(work, info, outcome)
         hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(ended))
 
@@ -133,7 +137,7 @@ class InlineAttempt:
         if isinstance(outcome, Value):
             return resolved(pending, outcome, info.attempt), ended, None
         began_at = pending.began_at or info.started_at
-        delay = retry_delay(work, info.attempt, outcome, now=now, began_at=began_at)
+        delay, outcome = what_follows(work, info.attempt, outcome, now=now, began_at=began_at)
         if delay is None:
             return resolved(pending, outcome, info.attempt), attrs.evolve(ended, failure=outcome), None
         due = now + delay
@@ -152,9 +156,16 @@ class InlineAttempt:
         )
         return event, attrs.evolve(ended, failure=outcome, retry_at=due), timer
 
-    def _record_without_thread(self, work: Work, info: AttemptInfo, failure: Failure) -> None:
+    def _record_without_thread(
+        self, work: Work, info: AttemptInfo, failure: Failure, promotion: Promotion, progress: bytes | None
+    ) -> None:
         """From the watchdog: record the timeout of an attempt that does not come back, and free the run."""
         hold, services = self._hold, self._services
+        if promotion.is_tried:
+            recorded = promotion.record(work, failure, progress)
+            if recorded is not None or promotion.is_done:
+                self._free(recorded)
+                return
         event, ended, timer = self._fact(work, info, failure)
         answer = services.committer.write(
             Commit(
@@ -173,3 +184,23 @@ class InlineAttempt:
             services.bells.ring(answer.rings)
             if timer is not None:
                 services.timer_set(timer.fire_at)
+
+    def _free(self, recorded: Recorded | None) -> None:
+        """Let go of the run, whose attempt has a task of its own."""
+        hold, services = self._hold, self._services
+        answer = services.committer.write(
+            Commit(
+                run_id=hold.run.id,
+                worker=services.worker,
+                epoch=hold.live.epoch,
+                head=None,
+                release=Release(wake_at=hold.now()),
+            )
+        )
+        hold.give_back()
+        rings = (
+            (*(recorded.rings if recorded is not None else ()), *answer.rings)
+            if isinstance(answer, Committed)
+            else ()
+        )
+        services.bells.ring(rings)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import attrs
 
-from qwit_durable.clock import Clock
+from qwit_durable.clock import Clock, monotonic
 from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import Starter
 from qwit_durable.observers.base import AttemptInfo, Observers
@@ -21,6 +21,7 @@ from qwit_durable.registry import Registry
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
+from qwit_durable.stores.tokens import Tokens
 
 __all__ = ["Bells", "Services", "Settings"]
 
@@ -102,3 +103,7 @@ class Services:
     may_take_over: Callable[[], bool] = lambda: True
     timer_set: Callable[[datetime], None] = lambda _: None
     run_ended: Callable[[Any], None] = lambda _: None
+    monotonic: Callable[[], float] = monotonic
+    tokens: Tokens = attrs.field(
+        init=False, default=attrs.Factory(lambda self: Tokens(self.committer.write), takes_self=True)
+    )

@@ -4,7 +4,8 @@ At the timeout the attempt's thread is interrupted by an asynchronous exception,
 instruction. Code that sits in a system call can't be ended: after a short grace the attempt is *abandoned*, that is,
 its timeout is recorded without it, and whatever it returns later is refused.
 
-An `Attempt` is decided once, under its lock: it either finishes or is abandoned.
+An `Attempt` is decided once, under its lock: it either finishes or is abandoned. One with a heartbeat has an end that
+moves: each report puts it off.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from __future__ import annotations
 import ctypes
 import heapq
 import itertools
+import math
 import threading
 from collections.abc import Callable
 from datetime import timedelta
@@ -33,9 +35,20 @@ class Abandoned(BaseException):
 
 
 class Attempt:
-    """One attempt under a timeout, run by the thread that makes this object."""
+    """One attempt under a timeout or a heartbeat, run by the thread that makes this object.
 
-    def __init__(self, on_abandon: Callable[[], None]) -> None:
+    Attributes:
+        silent: Whether it is over time because nothing was reported, not because it took too long.
+    """
+
+    def __init__(
+        self, on_abandon: Callable[[], None], *, timeout: timedelta | None, heartbeat: timedelta | None
+    ) -> None:
+        now = monotonic()
+        self._end = math.inf if timeout is None else now + timeout.total_seconds()
+        self._silence = math.inf if heartbeat is None else heartbeat.total_seconds()
+        self._beat_at = now
+        self.silent = False
         self._thread_id = threading.get_ident()
         self._on_abandon = on_abandon
         self._lock = threading.Lock()
@@ -43,12 +56,22 @@ class Attempt:
         self.timed_out = False
         self.abandoned = False
 
+    @property
+    def due(self) -> float:
+        """When it is over time, as things stand."""
+        return min(self._end, self._beat_at + self._silence)
+
+    def beat(self) -> None:
+        """The attempt gets on."""
+        self._beat_at = monotonic()
+
     def interrupt(self) -> bool:
         """Called by the watchdog at the timeout; tells whether the attempt was still under way."""
         with self._lock:
             if self._done:
                 return False
             self.timed_out = True
+            self.silent = self._beat_at + self._silence < self._end
             _raise_in(self._thread_id, Interrupted)
             return True
 
@@ -89,10 +112,10 @@ class Watchdog:
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def watch(self, attempt: Attempt, timeout: timedelta) -> None:
-        """Interrupt the attempt after `timeout`, unless it has finished."""
+    def watch(self, attempt: Attempt) -> None:
+        """Interrupt the attempt when it is over time, unless it has finished."""
         with self._condition:
-            self._push(monotonic() + timeout.total_seconds(), attempt, interrupted=False)
+            self._push(attempt.due, attempt, interrupted=False)
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="qwit-watchdog", daemon=True)
                 self._thread.start()
@@ -118,6 +141,9 @@ class Watchdog:
                 _, _, attempt, interrupted = heapq.heappop(self._due)
             if interrupted:
                 attempt.abandon()
+            elif attempt.due > monotonic():
+                with self._condition:
+                    self._push(attempt.due, attempt, interrupted=False)
             elif attempt.interrupt():
                 with self._condition:
                     self._push(monotonic() + _GRACE_SECONDS, attempt, interrupted=True)

@@ -23,10 +23,12 @@ from qwit_durable.language.workflow import BoundWorkflow, Workflow, WorkflowDefi
 # isort: split
 # Last, because the import of `language.current` above has bound that module to the name.
 from qwit_durable.language.context import StepContext, current
+from qwit_durable.language.pending import Pending, pending
 
 __all__ = [
     "BoundWorkflow",
     "Call",
+    "Pending",
     "StartOptions",
     "Step",
     "StepContext",
@@ -37,6 +39,7 @@ __all__ = [
     "gather",
     "new_uuid",
     "now",
+    "pending",
     "random_float",
     "record",
     "sleep",

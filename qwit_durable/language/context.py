@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Any, NoReturn
 
 import attrs
 
@@ -20,6 +21,15 @@ def _never() -> bool:
     return False
 
 
+def _nothing(detail: Any) -> None:
+    """Report to nobody."""
+
+
+def _refuse_to_open() -> NoReturn:
+    msg = "this attempt can't be left open: it is made without an engine\n  way out: test what follows the completion"
+    raise NotRunningError(msg)
+
+
 @attrs.frozen(kw_only=True)
 class StepContext:
     """One attempt of one step.
@@ -29,20 +39,52 @@ class StepContext:
         step: The step's name.
         attempt: The number of this attempt; the first is 1.
         idempotency_key: A key for the outside world: the same for every attempt of this command.
+        last_heartbeat: What was last reported by an attempt before this one, or None: where to go on.
     """
 
     run_id: str
     step: str
     attempt: int
     idempotency_key: str
+    last_heartbeat: Any = None
     _asked_to_stop: Callable[[], bool] = attrs.field(
         default=_never, alias="asked_to_stop", eq=False, repr=False
     )
+    _report: Callable[[Any], None] = attrs.field(default=_nothing, alias="report", eq=False, repr=False)
+    _open: Callable[[], str] = attrs.field(default=_refuse_to_open, alias="open", eq=False, repr=False)
 
     @property
     def cancelled(self) -> bool:
-        """Whether the run was asked to stop. A long step looks now and then and returns early; nothing kills it."""
+        """Whether this attempt is asked to stop. A long step looks now and then and returns early; nothing kills it.
+
+        True once the run is cancelled or has ended, once nobody waits for this step any more, and once another worker
+        has taken the attempt over. The store is asked five times a second at most: ask as often as you like.
+        """
         return self._asked_to_stop()
+
+    def heartbeat(self, detail: Any = None) -> None:
+        """Report that this attempt gets on, and how far it has come.
+
+        Within `heartbeat`, the step's option, there must be a report, or the attempt ends as timed out. The last
+        `detail` is kept in the store, survives the worker, and is the next attempt's `last_heartbeat`. Call it as often
+        as you like: it is written once a second, or three times within `heartbeat` if that is shorter, and when the
+        attempt fails. A step may report without having the option.
+
+        Args:
+            detail: JSON data, within `limit_bytes`: where the next attempt is to go on.
+
+        Raises:
+            EncodingError: It can't be stored.
+
+        >>> for page in range(current().last_heartbeat or 0, pages):
+        ...     export(page)
+        ...     current().heartbeat(page + 1)
+        """
+        self._report(detail)
+
+    def open_for_completion(self) -> str:
+        """The token for this attempt; `pending()` is the pleasant form."""
+        return self._open()
 
 
 _current: ContextVar[StepContext | None] = ContextVar("qwit_step_context", default=None)

@@ -44,6 +44,7 @@ class UndoOptions(TypedDict, total=False):
     when: When
     retry: Retry | Callable[[int, Failure], timedelta]
     timeout: timedelta | None
+    heartbeat: timedelta | None
 
 
 class StepCallOptions(TypedDict, total=False):

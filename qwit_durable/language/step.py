@@ -43,7 +43,7 @@ R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
 
-_UNBUILT = ("heartbeat", "transactional")
+_UNBUILT = ("transactional",)
 
 
 class _Actor(Protocol[P, R_co]):
@@ -159,7 +159,7 @@ class Step(Uncalled, Generic[P, R]):
             fn: The function, where the decorator is used without options.
             options: `when`: `completed` (the default): owed once the step's success is recorded; `attempted`: owed as
                 soon as an attempt may have begun. `retry`: as a step's, by default `Retry()`. `timeout`: bound on one
-                attempt of the undo, by default none.
+                attempt of the undo, by default none. `heartbeat`: as a step's, by default none.
 
         Raises:
             DefinitionError: It takes something else, or the step has an undo already.
@@ -181,7 +181,7 @@ class Step(Uncalled, Generic[P, R]):
             if when not in ("completed", "attempted"):
                 msg = f"{where}: when is 'completed' or 'attempted', got {describe(when)}"
                 raise DefinitionError(msg)
-            base = attrs.evolve(self.settings, retry=Retry(), timeout=None, deadline=None)
+            base = attrs.evolve(self.settings, retry=Retry(), timeout=None, deadline=None, heartbeat=None)
             self._shared.undo = UndoDefinition(
                 fn=checked,
                 takes=takes,
@@ -252,7 +252,7 @@ def _settings(base: Settings, options: Mapping[str, Any], where: str) -> Setting
     refuse_unbuilt(options, _UNBUILT, where)
     changed = {name: value for name, value in options.items() if name not in (*_UNBUILT, "name")}
     try:
-        for name in ("timeout", "deadline"):
+        for name in ("timeout", "deadline", "heartbeat"):
             if changed.get(name) is not None:
                 check_duration(changed[name], name, where, may_be_zero=False)
     except (TypeError, ValueError) as error:
@@ -298,7 +298,8 @@ def step(fn: Any = None, /, **options: Any) -> Any:
             runs first. `retry`: a `Retry`, or a callable `(attempt, error) -> timedelta`; by default 5 attempts.
             `timeout`: bound on one attempt, a timedelta. `deadline`: bound on all attempts together, a timedelta.
             `dispatch`: `inline` or `queue`; by default inline where the worker that holds the run consumes the step's
-            queue. `heartbeat` and `transactional` are not supported yet.
+            queue. `heartbeat`: how long an attempt may go without `current().heartbeat(...)`, a timedelta.
+            `transactional` is not supported yet.
 
     Returns:
         A `Step`: calling it builds an inert call; `.fn` is the plain function.

@@ -8,6 +8,7 @@ from typing import Literal
 import attrs
 
 from qwit_durable.core import Event, Status
+from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TaskRow
 
 __all__ = [
@@ -18,6 +19,7 @@ __all__ = [
     "Committed",
     "Conflict",
     "Fenced",
+    "Kept",
     "Refused",
     "Rings",
     "Started",
@@ -80,18 +82,44 @@ class Claimed:
 
 @attrs.frozen(kw_only=True)
 class Accepted:
-    """It is recorded, or had its effect before (`repeated`)."""
+    """It is recorded, or had its effect before (`repeated`).
+
+    Attributes:
+        head: The number of the event that records it, where one does.
+        cancel_asked: Whether the attempt is asked to stop.
+        ended: How the attempt was ended from outside: the caller still owns it.
+    """
 
     rings: tuple[Ring, ...] = ()
     repeated: bool = False
+    head: int = 0
+    cancel_asked: bool = False
+    ended: Failure | None = None
 
 
 @attrs.frozen(kw_only=True)
 class Refused:
-    """It can't be: the reason, and the run's status if there is one."""
+    """It can't be: the reason, and the run's status if there is one.
 
-    reason: Literal["missing", "ended", "held", "paused", "stuck", "early", "status"]
+    Of a completion: `restarted` (the body has begun anew), `completed`, `failed` (with `failure`) or `settled` (nobody
+    waits for the step any more).
+    """
+
+    reason: Literal[
+        "missing",
+        "ended",
+        "held",
+        "paused",
+        "stuck",
+        "early",
+        "status",
+        "restarted",
+        "completed",
+        "failed",
+        "settled",
+    ]
     status: Status | None = None
+    failure: Failure | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -103,4 +131,11 @@ class Rings:
     next_timer_at: datetime | None = None
 
 
-Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings
+@attrs.frozen(kw_only=True)
+class Kept:
+    """The secret that stands."""
+
+    value: bytes
+
+
+Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings | Kept

@@ -72,6 +72,7 @@ class MemoryRows:
         self.timer: _Table[tuple[UUID, str], TimerRow] = _Table()
         self.worker: _Table[int, WorkerRow] = _Table()
         self.duty: _Table[str, tuple[int, datetime]] = _Table()
+        self.secret: _Table[str, bytes] = _Table()
 
     @property
     def tables(self) -> list[_Table[Any, Any]]:
@@ -234,6 +235,12 @@ class MemorySession:
             return False
         self._rows.duty.put(duty, (worker, self.now + lease))
         return True
+
+    def secret(self, name: str) -> bytes | None:
+        return self._rows.secret.get(name)
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        self._rows.secret.put(name, value)
 
     def is_alive(self, row: WorkerRow) -> bool:
         return row.expires_at > self.now

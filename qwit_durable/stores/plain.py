@@ -81,6 +81,7 @@ def from_failure(failure: Failure) -> dict[str, Any]:
         "traceback": failure.traceback,
         "lineage": failure.lineage,
         "outcome_unknown": failure.outcome_unknown,
+        **({"by_deadline": True} if failure.by_deadline else {}),
         "cause": None if failure.cause is None else from_failure(failure.cause),
     }
 
@@ -94,6 +95,7 @@ def to_failure(found: dict[str, Any]) -> Failure:
         traceback=found.get("traceback", ""),
         lineage=tuple(found.get("lineage", ())),
         outcome_unknown=found.get("outcome_unknown", False),
+        by_deadline=found.get("by_deadline", False),
         cause=None if cause is None else to_failure(cause),
     )
 
@@ -159,6 +161,7 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
         "failure": None if spec.failure is None else from_failure(spec.failure),
         "timeout": from_span(spec.timeout),
         "deadline": from_span(spec.deadline),
+        "heartbeat": from_span(spec.heartbeat),
         "retry": None
         if retry is None
         else (retry[0], from_span(retry[1]), retry[2], from_span(retry[3]), *retry[4:]),
@@ -180,6 +183,7 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
         failure=None if failure is None else to_failure(failure),
         timeout=to_span(found.get("timeout")),
         deadline=to_span(found.get("deadline")),
+        heartbeat=to_span(found.get("heartbeat")),
         retry=None if retry is None else _to_retry(retry),
     )
 

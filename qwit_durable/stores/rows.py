@@ -35,7 +35,7 @@ __all__ = [
 #: The position of the task that stands for a turn of the run itself.
 TURN = ""
 
-TimerKind = Literal["fire", "wake", "deadline"]
+TimerKind = Literal["fire", "wake", "deadline", "expire"]
 
 
 @attrs.frozen(kw_only=True)
@@ -158,6 +158,7 @@ class TaskSpec:
     failure: Failure | None = None
     timeout: timedelta | None = None
     deadline: timedelta | None = None
+    heartbeat: timedelta | None = None
     retry: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]] | None = None
 
 
@@ -175,6 +176,11 @@ class TaskRow:
         ring_at: When the sweeper rings for it next.
         rings: How often the sweeper has rung.
         cancelled: The attempt under way is asked to stop; no other follows.
+        opened: The last attempt that gave out a token for its completion; 0 for none.
+        parked_at: When the code of that attempt had returned. Until somebody completes it nobody is rung for.
+        ended: How the attempt was ended from outside, until somebody has decided what follows.
+        progress: What was last reported about an attempt, as JSON.
+        progress_at: When that was.
     """
 
     run_id: UUID
@@ -191,11 +197,19 @@ class TaskRow:
     rings: int = 0
     cancelled: bool = False
     spec: TaskSpec | None = None
+    opened: int = 0
+    parked_at: datetime | None = None
+    ended: Failure | None = None
+    progress: bytes | None = None
+    progress_at: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
 class TimerRow:
-    """Something due at a time. `fire` records a `TimerFired`, `wake` asks for a turn, `deadline` ends the run."""
+    """Something due at a time.
+
+    `fire` records a `TimerFired`, `wake` asks for a turn, `deadline` ends the run, `expire` a step that is left open.
+    """
 
     run_id: UUID
     position: str

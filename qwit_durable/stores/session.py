@@ -192,6 +192,18 @@ class Session(Protocol):
         """Take or keep a duty until `now + lease`, unless another worker has it."""
         ...
 
+    # -- secrets -----------------------------------------------------------------------------------------------
+
+    def secret(self, name: str) -> bytes | None:
+        """What is kept under a name."""
+        ...
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        """Keep a secret under a name that has none yet."""
+        ...
+
+    # -- who lives ---------------------------------------------------------------------------------------------
+
     def is_alive(self, row: WorkerRow) -> bool:
         """Whether a worker's lease holds; a store whose workers share this machine may look at their processes."""
         ...

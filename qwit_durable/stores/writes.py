@@ -24,23 +24,29 @@ from qwit_durable.core import (
     Status,
 )
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow, WorkerRow
+from qwit_durable.stores.task_writes import CompleteTask, KeepSecret, OpenTask, ParkTask, ReportProgress
 
 __all__ = [
     "Acquire",
     "Beat",
     "Claim",
     "Commit",
+    "CompleteTask",
     "Deliver",
     "Disown",
     "FailTask",
     "FireTimers",
+    "KeepSecret",
     "Lead",
     "NewTask",
     "OnConflict",
+    "OpenTask",
+    "ParkTask",
     "Reap",
     "Release",
     "Reopen",
     "Report",
+    "ReportProgress",
     "ResolveTask",
     "Retire",
     "RingDue",
@@ -90,13 +96,21 @@ class Acquire:
 
 @attrs.frozen(kw_only=True)
 class NewTask:
-    """A queued attempt to be made: held back as long as the task at `after` is there, which then lets it begin."""
+    """A queued attempt to be made; or one under way, which the holder makes: then `attempt` is its number.
+
+    It is held back as long as the task at `after` is there, which then lets it begin. `opened` and `progress` are as
+    in `TaskRow`.
+    """
 
     position: str
     queue: str
     spec: TaskSpec
     priority: int | None = None
     after: str | None = None
+    attempt: int = 0
+    began_at: datetime | None = None
+    opened: bool = False
+    progress: bytes | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -199,11 +213,15 @@ class ResolveTask:
 
 @attrs.frozen(kw_only=True)
 class FailTask:
-    """Record a failed attempt and when the next one is due, if the caller still owns the attempt."""
+    """Record a failed attempt and when the next one is due, if the caller still owns the attempt.
+
+    `progress` is how far it had come, where that is not recorded yet.
+    """
 
     worker: int
     run_id: UUID
     event: AttemptFailed
+    progress: bytes | None = None
 
 
 # -- from outside ----------------------------------------------------------------------------------------------
@@ -303,6 +321,11 @@ Write = (
     | Claim
     | ResolveTask
     | FailTask
+    | OpenTask
+    | ParkTask
+    | ReportProgress
+    | CompleteTask
+    | KeepSecret
     | Deliver
     | FireTimers
     | RingDue

@@ -23,7 +23,7 @@ from typing import ParamSpec, Self, TypeVar
 
 from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
-from qwit_durable.clock import ManualClock
+from qwit_durable.clock import NEVER, ManualClock
 from qwit_durable.core import OPEN, Status
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
@@ -201,7 +201,7 @@ class Environment(Client[ManualClock]):
             owner = view.live.owner
             if owner is not None and owner != self.engine.services.worker:
                 dues.append(self._end_of(owner))
-        return min(dues, default=None)
+        return min((due for due in dues if due < NEVER), default=None)
 
     def _end_of(self, worker: int) -> datetime:
         """When a worker that does not beat any more counts as dead, and what it held is taken up."""

@@ -18,6 +18,13 @@ from typing import assert_never
 from uuid import UUID
 
 from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.kernel.completing import (
+    complete_task,
+    keep_secret,
+    open_task,
+    park_task,
+    report_progress,
+)
 from qwit_durable.stores.kernel.outside import deliver
 from qwit_durable.stores.kernel.queued import claim, fail_task, resolve_task
 from qwit_durable.stores.kernel.starting import start
@@ -30,12 +37,17 @@ from qwit_durable.stores.writes import (
     Beat,
     Claim,
     Commit,
+    CompleteTask,
     Deliver,
     Disown,
     FailTask,
     FireTimers,
+    KeepSecret,
     Lead,
+    OpenTask,
+    ParkTask,
     Reap,
+    ReportProgress,
     ResolveTask,
     Retire,
     RingDue,
@@ -62,6 +74,16 @@ def perform(session: Session, write: Write) -> Answer:
             return resolve_task(session, write)
         case FailTask():
             return fail_task(session, write)
+        case OpenTask():
+            return open_task(session, write)
+        case ParkTask():
+            return park_task(session, write)
+        case ReportProgress():
+            return report_progress(session, write)
+        case CompleteTask():
+            return complete_task(session, write)
+        case KeepSecret():
+            return keep_secret(session, write)
         case Deliver():
             return deliver(session, write)
         case FireTimers():
@@ -92,7 +114,9 @@ def touched(write: Write) -> tuple[UUID, ...]:
             return (run_id, *others) if report is None else (run_id, report.run_id, *others)
         case Acquire(run_id=run_id) | Claim(run_id=run_id) | Deliver(run_id=run_id):
             return (run_id,)
-        case ResolveTask(run_id=run_id) | FailTask(run_id=run_id):
+        case ResolveTask(run_id=run_id) | FailTask(run_id=run_id) | CompleteTask(run_id=run_id):
+            return (run_id,)
+        case OpenTask(run_id=run_id) | ParkTask(run_id=run_id) | ReportProgress(run_id=run_id):
             return (run_id,)
         case _:
             return ()

@@ -6,7 +6,7 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import AttemptFailed, Dropped, Resolved, Status
+from qwit_durable.core import AttemptFailed, Dropped, Outcome, Resolved, Status, Value
 from qwit_durable.errors import AttemptLost, Failure
 from qwit_durable.stores.answers import Accepted, Claimed, Fenced, Refused
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
@@ -14,7 +14,7 @@ from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
 
-__all__ = ["claim", "fail_task", "record_lost", "resolve_task"]
+__all__ = ["claim", "end_task", "fail_task", "owned", "record_lost", "resolve_task"]
 
 
 def claim(session: Session, write: Claim) -> Claimed | Refused:
@@ -31,17 +31,20 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
     if task.ready_at > session.now:
         return Refused(reason="early")
     if task.cancelled:
-        _end_cancelled(session, live, task)
+        gone = _gone(task) if task.owner is not None else Dropped(begun=task.attempt > 0)
+        end_task(session, live, task, task.ended or gone, task.attempt)
         return Refused(reason="ended")
-    lost = task.owner is not None
+    # An attempt that was ended from outside is decided about, not made.
+    is_over = task.ended is not None
+    lost = task.owner is not None and not is_over
     if lost:
         record_lost(session, live, task)
     task = attrs.evolve(
         task,
-        attempt=task.attempt + 1,
+        attempt=task.attempt + (not is_over),
         owner=write.worker,
         began_at=task.began_at or session.now,
-        claimed_at=session.now,
+        claimed_at=task.claimed_at if is_over else session.now,
         ring_at=session.now + write.lease,
     )
     session.put_task(task)
@@ -59,22 +62,34 @@ def _gone(task: TaskRow) -> Failure:
     return Failure.of(AttemptLost(f"the worker that made attempt {task.attempt} of {task.name!r} died in it"))
 
 
-def _end_cancelled(session: Session, live: LiveRow, task: TaskRow) -> None:
-    """Settle a command whose attempt was asked to stop and has gone without an answer: no other attempt follows."""
+def end_task(session: Session, live: LiveRow, task: TaskRow, outcome: Outcome, attempt: int) -> Accepted:
+    """Record a task's outcome, whoever owns it: no other attempt follows."""
     assert task.spec is not None
     event = Resolved(
         position=task.position,
         kind=task.spec.kind,
         name=task.name,
         args=task.spec.args,
-        outcome=_gone(task) if task.owner is not None else Dropped(begun=task.attempt > 0),
-        attempt=task.attempt,
+        outcome=outcome,
+        attempt=attempt,
     )
+    return _resolve(session, live, task, event)
+
+
+def _resolve(session: Session, live: LiveRow, task: TaskRow, event: Resolved) -> Accepted:
     session.drop_task(task.run_id, task.position)
-    append(session, live, [event], wake=True)
+    if task.parked_at is not None:
+        session.drop_timer(task.run_id, task.position)
+    wake = not isinstance(event.outcome, Value)
+    live, ring = append(session, live, [event], wake=wake, successes=1)
+    rings = [] if ring is None else [ring]
+    if task.spec is not None and task.spec.then is not None and not wake:
+        rings += _let_begin(session, task.run_id, task.spec.then)
+    return Accepted(rings=tuple(rings), head=live.head)
 
 
-def _owned(worker: int, attempt: int, task: TaskRow | None) -> bool:
+def owned(worker: int, attempt: int, task: TaskRow | None) -> bool:
+    """Whether an attempt is still this worker's."""
     return task is not None and task.owner == worker and task.attempt == attempt
 
 
@@ -82,15 +97,9 @@ def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
     """Record the outcome; the first one wins."""
     live = session.live(write.run_id)
     task = session.task(write.run_id, write.event.position)
-    if live is None or not _owned(write.worker, write.attempt, task):
+    if live is None or task is None or not owned(write.worker, write.attempt, task):
         return Fenced()
-    session.drop_task(write.run_id, write.event.position)
-    failed = isinstance(write.event.outcome, Failure)
-    _, ring = append(session, live, [write.event], wake=failed, successes=1)
-    rings = [] if ring is None else [ring]
-    if write.then is not None and not failed:
-        rings += _let_begin(session, write.run_id, write.then)
-    return Accepted(rings=tuple(rings))
+    return _resolve(session, live, task, write.event)
 
 
 def _let_begin(session: Session, run_id: UUID, position: str) -> list[Ring]:
@@ -108,23 +117,15 @@ def fail_task(session: Session, write: FailTask) -> Accepted | Fenced:
     event = write.event
     live = session.live(write.run_id)
     task = session.task(write.run_id, event.position)
-    if live is None or task is None or not _owned(write.worker, event.attempt, task):
+    if live is None or task is None or not owned(write.worker, event.attempt, task):
         return Fenced()
     if task.cancelled:
-        assert task.spec is not None
-        ended = Resolved(
-            position=event.position,
-            kind=task.spec.kind,
-            name=task.name,
-            args=task.spec.args,
-            outcome=event.failure,
-            attempt=event.attempt,
-        )
-        return resolve_task(
-            session, ResolveTask(worker=write.worker, run_id=write.run_id, attempt=event.attempt, event=ended)
-        )
+        return end_task(session, live, task, event.failure, event.attempt)
     due = event.retry_at or session.now
-    session.put_task(attrs.evolve(task, owner=None, ready_at=due, ring_at=due, rings=0))
+    task = attrs.evolve(task, owner=None, ready_at=due, ring_at=due, rings=0, ended=None)
+    if write.progress is not None:
+        task = attrs.evolve(task, progress=write.progress, progress_at=session.now)
+    session.put_task(task)
     session.append(write.run_id, live.head + 1, [event])
     session.put_live(attrs.evolve(live, head=live.head + 1, updated_at=session.now))
-    return Accepted()
+    return Accepted(head=live.head + 1)

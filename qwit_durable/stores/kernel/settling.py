@@ -53,6 +53,8 @@ def _settle_map(session: Session, run: RunRow, template: Resolved) -> list[Event
             left += 1
             continue
         session.drop_task(run.id, task.position)
+        if task.parked_at is not None:
+            session.drop_timer(run.id, task.position)
         args = task.spec.args if task.spec is not None else b"null"
         begun = attrs.evolve(
             template, position=task.position, args=args, outcome=Dropped(begun=True), attempt=task.attempt

@@ -6,6 +6,7 @@ from datetime import timedelta
 
 import attrs
 
+from qwit_durable.clock import later
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Started
 from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
@@ -37,8 +38,8 @@ def start(session: Session, write: Start) -> Started:
     row = attrs.evolve(
         row,
         created_at=now,
-        start_at=row.start_at if write.delay is None else now + write.delay,
-        deadline_at=row.deadline_at if write.deadline is None else now + write.deadline,
+        start_at=row.start_at if write.delay is None else later(now, write.delay),
+        deadline_at=row.deadline_at if write.deadline is None else later(now, write.deadline),
     )
     session.put_key(row.namespace, row.key, row.id)
     ring = open_run(session, row, ring_after=write.ring_after)

@@ -8,6 +8,7 @@ import attrs
 
 from qwit_durable.core import DeadlinePassed, Status, TimerFired
 from qwit_durable.stores.answers import Rings
+from qwit_durable.stores.kernel.completing import expire
 from qwit_durable.stores.kernel.waking import append, ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.rows import TURN, Ring, TimerRow
 from qwit_durable.stores.session import Session
@@ -40,6 +41,8 @@ def _fire(session: Session, timer: TimerRow) -> Ring | None:
     match timer.kind:
         case "fire":
             return append(session, live, [TimerFired(position=timer.position)], wake=True)[1]
+        case "expire":
+            return expire(session, live, timer.position)
         case "deadline":
             if live.status is Status.COMPENSATING or live.cancel_asked:
                 return None

@@ -7,13 +7,13 @@ from uuid import UUID
 
 import attrs
 
+from qwit_durable.clock import NEVER
 from qwit_durable.core import Reopened, Resolved, Restarted, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
 from qwit_durable.stores.kernel.settling import settle
 from qwit_durable.stores.kernel.starting import DEADLINE_TIMER, open_run
 from qwit_durable.stores.kernel.waking import (
-    NEVER,
     RING_GRACE,
     append,
     ask_for_turn,
@@ -142,10 +142,18 @@ def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) 
             ring_at=NEVER if is_held_back else session.now + RING_GRACE,
             priority=new.priority,
             spec=new.spec,
+            attempt=new.attempt,
+            opened=new.attempt if new.opened else 0,
+            progress=new.progress,
+            progress_at=None if new.progress is None else session.now,
         )
-        session.put_task(task)
-        if not is_held_back:
+        if new.attempt:
+            task = attrs.evolve(
+                task, owner=write.worker, began_at=new.began_at or session.now, claimed_at=session.now
+            )
+        elif not is_held_back:
             rings.append(ring_for(task))
+        session.put_task(task)
     for position in write.drop_timers:
         session.drop_timer(run.id, position)
     for timer in write.timers:

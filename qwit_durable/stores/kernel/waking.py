@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 import attrs
 
@@ -11,13 +11,10 @@ from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
 
-__all__ = ["NEVER", "RING_GRACE", "append", "ask_for_turn", "is_held", "may_move", "ring_for"]
+__all__ = ["RING_GRACE", "append", "ask_for_turn", "is_held", "may_move", "ring_for"]
 
 #: How long the sweeper leaves a fresh task to the bell that was rung for it.
 RING_GRACE = timedelta(seconds=2)
-
-#: When a task that is held back is due: the end of time as all stores know it.
-NEVER = datetime(9999, 1, 1, tzinfo=UTC)
 
 _STANDS_STILL = frozenset({Status.PAUSED, Status.STUCK})
 

@@ -72,6 +72,8 @@ def _free_run(session: Session, live: LiveRow, *, burn: bool) -> list[Ring]:
 
 def _free_task(session: Session, task: TaskRow, *, burn: bool) -> Ring:
     # A dead owner stays named: whoever claims the task next learns that an attempt was lost.
+    # An attempt that gave out a token is never made again under its number.
+    burn = burn or task.opened == task.attempt or task.ended is not None
     attempt = task.attempt if burn else task.attempt - 1
     owner = task.owner if burn else None
     session.put_task(attrs.evolve(task, owner=owner, attempt=attempt, ring_at=session.now, rings=0))
@@ -81,7 +83,7 @@ def _free_task(session: Session, task: TaskRow, *, burn: bool) -> Ring:
 def _lose_task(session: Session, task: TaskRow) -> Ring:
     # Its owner lives, so naming it would keep others away: the lost attempt is recorded here.
     live = session.live(task.run_id)
-    if live is not None:
+    if live is not None and task.ended is None:
         record_lost(session, live, task)
     session.put_task(attrs.evolve(task, owner=None, ring_at=session.now, rings=0))
     return ring_for(task)

@@ -28,9 +28,13 @@ from qwit_durable.stores.writes import (
     Acquire,
     Claim,
     Commit,
+    CompleteTask,
     Deliver,
     FailTask,
     FireTimers,
+    OpenTask,
+    ParkTask,
+    ReportProgress,
     ResolveTask,
     Start,
     Write,
@@ -97,6 +101,10 @@ class _Needs:
                     self.tasks.add((run_id, then))
             case FailTask(run_id=run_id, event=failed):
                 self.tasks.add((run_id, failed.position))
+            case CompleteTask(run_id=run_id, position=position):
+                self.tasks.add((run_id, position))
+            case OpenTask() | ParkTask() | ReportProgress():
+                self.tasks.add((write.run_id, write.position))
             case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
                 self.signals.add((run_id, dedupe_id))
             case FireTimers(run_id=UUID() as run_id, position=position):

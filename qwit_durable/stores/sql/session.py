@@ -71,6 +71,7 @@ class SqlSession:
         )
         self._timers: Mapped[tuple[UUID, str], TimerRow] = Mapped(tables.timer, statements)
         self._workers: Mapped[int, WorkerRow] = Mapped(tables.worker, statements)
+        self._secrets: Mapped[str, tuple[str, bytes]] = Mapped(tables.secret, statements)
         self._appended: dict[UUID, list[tuple[int, Event]]] = {}
         self._read: dict[tuple[UUID, int], list[Event]] = {}
         self._without_work: set[UUID] = set()
@@ -276,6 +277,13 @@ class SqlSession:
         until, now = self._dialect.time_in(self.now + lease), self._dialect.time_in(self.now)
         return bool(self._statements.rows(sql, [duty, worker, until, now]))
 
+    def secret(self, name: str) -> bytes | None:
+        found = self._secrets.get(name)
+        return None if found is None else found[1]
+
+    def put_secret(self, name: str, value: bytes) -> None:
+        self._secrets.put((name, value))
+
     def is_alive(self, row: WorkerRow) -> bool:
         return row.expires_at > self.now
 
@@ -306,7 +314,7 @@ class SqlSession:
     def _mapped(self) -> tuple[Mapped[Any, Any], ...]:
         return (
             *(self._runs, self._keys, self._lives, self._outcomes),
-            *(self._signals, self._published, self._tasks, self._timers, self._workers),
+            *(self._signals, self._published, self._tasks, self._timers, self._workers, self._secrets),
         )
 
     def _events_appended(self) -> Change:

@@ -38,6 +38,7 @@ class Tasks(AtPosition[TaskRow]):
             "began_at",
         ),
         *("claimed_at", "rings", "cancelled", "spec"),
+        *("opened", "parked_at", "ended", "progress", "progress_at"),
     )
 
     def key_of(self, row: TaskRow) -> tuple[UUID, str]:
@@ -60,12 +61,17 @@ class Tasks(AtPosition[TaskRow]):
             row.rings,
             row.cancelled,
             None if row.spec is None else self._encoding.write_spec(row.spec),
+            row.opened,
+            d.maybe_time(row.parked_at),
+            None if row.ended is None else self._encoding.write_failure(row.ended),
+            None if row.progress is None else self._encoding.seal(row.progress),
+            d.maybe_time(row.progress_at),
         )
 
     def row_out(self, columns: Columns) -> TaskRow:
         d = self._dialect
         run_id, position, queue, name, ready_at, ring_at, priority, attempt, owner, began_at, *rest = columns
-        claimed_at, rings, cancelled, spec = rest
+        claimed_at, rings, cancelled, spec, opened, parked_at, ended, progress, progress_at = rest
         return TaskRow(
             run_id=d.id_out(run_id),
             position=position,
@@ -81,6 +87,11 @@ class Tasks(AtPosition[TaskRow]):
             rings=rings,
             cancelled=bool(cancelled),
             spec=None if spec is None else self._encoding.read_spec(spec),
+            opened=opened,
+            parked_at=d.maybe_time_out(parked_at),
+            ended=None if ended is None else self._encoding.read_failure(ended),
+            progress=None if progress is None else self._encoding.open(progress),
+            progress_at=d.maybe_time_out(progress_at),
         )
 
 
@@ -191,6 +202,25 @@ class Workers(Table[int, WorkerRow]):
         )
 
 
+class Secrets(Table[str, tuple[str, bytes]]):
+    """What the store's processes share and nobody else may know."""
+
+    name = "secret"
+    columns = ("name", "value")
+
+    def key_of(self, row: tuple[str, bytes]) -> str:
+        return row[0]
+
+    def key_in(self, key: str) -> Columns:
+        return (key,)
+
+    def row_in(self, row: tuple[str, bytes]) -> Columns:
+        return row[0], self._encoding.seal(row[1])
+
+    def row_out(self, columns: Columns) -> tuple[str, bytes]:
+        return columns[0], self._encoding.open(columns[1])
+
+
 class Tables:
     """All tables of one store."""
 
@@ -206,3 +236,4 @@ class Tables:
         self.published = Published(dialect, encoding)
         self.key = Keys(dialect, encoding)
         self.worker = Workers(dialect, encoding)
+        self.secret = Secrets(dialect, encoding)

@@ -127,7 +127,7 @@ class Queued:
 
         answer = _resolve(stage, hold.id, 5, 1)
 
-        assert answer == Accepted()
+        assert answer == Accepted(head=1)
         assert hold.commit(resolved("1")) == Conflict(head=1)
 
     def test_a_failed_attempt_is_tried_again_when_it_is_due(self, stage: Stage) -> None:
@@ -137,7 +137,7 @@ class Queued:
 
         answer = stage.do(FailTask(worker=5, run_id=hold.id, event=event))
 
-        assert answer == Accepted()
+        assert answer == Accepted(head=1)
         assert stage.events(hold.id) == [event]
         found = stage.tasks(hold.id)["0"]
         assert (found.attempt, found.owner, found.ready_at, found.ring_at) == (

@@ -1,0 +1,187 @@
+"""Recording how the attempt of a task goes, for as long as this worker owns it.
+
+Queued attempts have a task from the start. An inline attempt gets one when it has to be seen from outside
+(`engine.promotion`). Every write names the worker and the attempt: who has lost the attempt records nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import attrs
+
+from qwit_durable.clock import later
+from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
+from qwit_durable.engine.attempts import Left, Work, what_follows
+from qwit_durable.engine.ports import Services
+from qwit_durable.errors import Failure, UnknownName
+from qwit_durable.observers.base import AttemptInfo
+from qwit_durable.stores.answers import Accepted, Answer
+from qwit_durable.stores.rows import Ring, TaskRow, TaskSpec
+from qwit_durable.stores.writes import FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
+
+__all__ = ["Recorded", "TaskRecorder"]
+
+
+@attrs.frozen(kw_only=True)
+class Recorded:
+    """What was recorded: the event, and its number in the history; no event where the attempt is left open."""
+
+    rings: Sequence[Ring] = ()
+    event: Resolved | AttemptFailed | None = None
+    head: int = 0
+
+
+class TaskRecorder:
+    """Records one attempt of a task.
+
+    Args:
+        task: As it was when the attempt began.
+        offset: How far the store's clock is ahead of this process's.
+    """
+
+    def __init__(self, services: Services, info: AttemptInfo, task: TaskRow, offset: timedelta) -> None:
+        self._services = services
+        self._info = info
+        self._task = task
+        self._offset = offset
+
+    # -- while it is under way ---------------------------------------------------------------------------------
+
+    def open(self) -> bool:
+        """Let it be completed from outside; False if this worker has lost it."""
+        write = OpenTask(
+            worker=self._services.worker,
+            run_id=self._task.run_id,
+            position=self._task.position,
+            attempt=self._task.attempt,
+        )
+        return isinstance(self._services.committer.write(write), Accepted)
+
+    def report(self, detail: bytes) -> bool:
+        """Take down how far it has come; tell whether it is asked to stop, as who has lost it is."""
+        write = ReportProgress(
+            worker=self._services.worker,
+            run_id=self._task.run_id,
+            position=self._task.position,
+            attempt=self._task.attempt,
+            detail=detail,
+        )
+        answer = self._services.committer.write(write)
+        return answer.cancel_asked if isinstance(answer, Accepted) else True
+
+    # -- at its end --------------------------------------------------------------------------------------------
+
+    def record(
+        self, work: Work, outcome: Value | Failure | Left, progress: bytes | None = None
+    ) -> Recorded | None:
+        """Record how it ended; None if this worker has lost it. `progress` is what was not written yet."""
+        match outcome:
+            case Value():
+                return self.resolve(outcome)
+            case Failure():
+                return self._fail(work, outcome, progress)
+            case Left():
+                return self._park(work)
+
+    def _park(self, work: Work) -> Recorded | None:
+        services, task = self._services, self._task
+        deadline = work.settings.deadline
+        until = None if deadline is None else later(self._began_at, deadline)
+        write = ParkTask(
+            worker=services.worker,
+            run_id=task.run_id,
+            position=task.position,
+            attempt=task.attempt,
+            until=until,
+        )
+        answer = services.committer.write(write)
+        if not isinstance(answer, Accepted):
+            return None
+        if answer.ended is not None:
+            return self._fail(work, answer.ended, None)
+        if until is not None:
+            services.timer_set(until - self._offset)
+        return Recorded(rings=answer.rings, head=answer.head)
+
+    def _fail(self, work: Work, failure: Failure, progress: bytes | None) -> Recorded | None:
+        services, task, now = self._services, self._task, self._now
+        delay, failure = what_follows(work, task.attempt, failure, now=now, began_at=self._began_at)
+        if delay is None:
+            return self.resolve(failure)
+        event = AttemptFailed(
+            position=task.position,
+            name=task.name,
+            attempt=task.attempt,
+            failure=failure,
+            retry_at=now + delay,
+            began_at=self._began_at,
+        )
+        answer = services.committer.write(
+            FailTask(worker=services.worker, run_id=task.run_id, event=event, progress=progress)
+        )
+        if not isinstance(answer, Accepted):
+            return None
+        services.observers.attempt_finished(
+            attrs.evolve(self._info, ended_at=now, failure=failure, retry_at=event.retry_at)
+        )
+        services.timer_set(now + delay - self._offset)
+        return Recorded(rings=answer.rings, event=event, head=answer.head)
+
+    def resolve(self, outcome: Value | Failure) -> Recorded | None:
+        """Record the step's outcome."""
+        failure = outcome if isinstance(outcome, Failure) else None
+        now = self._now
+        event = self._resolved(outcome, self._task.attempt)
+        answer = self._write(event)
+        if not isinstance(answer, Accepted):
+            return None
+        self._services.observers.attempt_finished(attrs.evolve(self._info, ended_at=now, failure=failure))
+        return Recorded(rings=answer.rings, event=event, head=answer.head)
+
+    def resolve_lost(self, lost: Failure) -> Sequence[Ring]:
+        """Record that the attempts before this one were the last ones: nothing is run any more."""
+        answer = self._write(self._resolved(lost, self._task.attempt - 1))
+        return answer.rings if isinstance(answer, Accepted) else ()
+
+    def _write(self, event: Resolved) -> Answer:
+        return self._services.committer.write(
+            ResolveTask(
+                worker=self._services.worker,
+                run_id=self._task.run_id,
+                attempt=self._task.attempt,
+                event=event,
+                then=self._task.spec.then if self._task.spec is not None else None,
+            )
+        )
+
+    def _resolved(self, outcome: Value | Failure, attempt: int) -> Resolved:
+        task = self._task
+        assert task.spec is not None
+        return Resolved(
+            position=task.position,
+            kind=task.spec.kind,
+            name=task.name,
+            args=self._args_to_record(task.spec),
+            outcome=outcome,
+            attempt=attempt,
+        )
+
+    def _args_to_record(self, spec: TaskSpec) -> bytes:
+        """The arguments, except of a call of a map without an undo: the body knows them, and there are many."""
+        if spec.kind is not Kind.MAP:
+            return spec.args
+        try:
+            has_undo = self._services.registry.step(spec.name).undo_definition is not None
+        except UnknownName:
+            has_undo = True
+        return spec.args if has_undo else b"null"
+
+    @property
+    def _now(self) -> datetime:
+        return self._services.clock.now() + self._offset
+
+    @property
+    def _began_at(self) -> datetime:
+        return self._task.began_at or self._info.started_at

@@ -1,0 +1,77 @@
+"""Writes about an attempt under way: opening it for completion from outside, leaving it open, ending it, its progress.
+
+Part of `stores.writes`, which lists every write there is.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import Value
+from qwit_durable.errors import Failure
+
+__all__ = ["CompleteTask", "KeepSecret", "OpenTask", "ParkTask", "ReportProgress"]
+
+
+@attrs.frozen(kw_only=True)
+class OpenTask:
+    """Let an attempt be completed from outside from now on, if the caller still owns it."""
+
+    worker: int
+    run_id: UUID
+    position: str
+    attempt: int
+
+
+@attrs.frozen(kw_only=True)
+class ParkTask:
+    """Leave an attempt open: its code has returned, nobody owns it any more and nobody is rung for.
+
+    Only if the caller still owns it. `until` bounds the wait: then the step has failed for good. If it was ended from
+    outside meanwhile, the caller keeps it and is told how. If it was asked to stop, the command is settled.
+    """
+
+    worker: int
+    run_id: UUID
+    position: str
+    attempt: int
+    until: datetime | None = None
+
+
+@attrs.frozen(kw_only=True)
+class ReportProgress:
+    """Take down how far an attempt has come, if the caller still owns it. The answer says if it is asked to stop."""
+
+    worker: int
+    run_id: UUID
+    position: str
+    attempt: int
+    detail: bytes
+
+
+@attrs.frozen(kw_only=True)
+class CompleteTask:
+    """From outside: a value for a step, or the end of one of its attempts.
+
+    A value wins whichever attempt it is for, if it is the first outcome. A failure ends the attempt it is for, if that
+    one is open: the task becomes due, and whoever claims it learns of the failure and decides what follows. Repeating
+    either changes nothing. `ring_after` is when the sweeper rings if nobody has looked by then.
+    """
+
+    run_id: UUID
+    generation: int
+    position: str
+    attempt: int
+    outcome: Value | Failure
+    ring_after: timedelta = timedelta(0)
+
+
+@attrs.frozen(kw_only=True)
+class KeepSecret:
+    """Keep a secret under a name, unless there is one; the answer is the one that stands, for all processes."""
+
+    name: str
+    value: bytes
