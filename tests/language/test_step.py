@@ -140,7 +140,7 @@ def test_a_callable_is_a_retry_with_that_delay():
         ({"dispatch": "later"}, "dispatch is 'inline' or 'queue', got 'later'"),
         ({"queue": 5}, "queue is a str, got 5"),
         ({"priority": "high"}, "priority is an int, got 'high'"),
-        ({"heartbeat": timedelta(seconds=5)}, "heartbeat= is not supported yet"),
+        ({"heartbeat": timedelta(0)}, "heartbeat is more than zero, got 0 s"),
         ({"transactional": True}, "transactional= is not supported yet"),
     ],
 )
