@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.facts import Facts
-from qwit_durable.client.standing import OpenCommand
+from qwit_durable.client.standing import Calls, OpenCommand
 from qwit_durable.core import Kind
 from qwit_durable.stores.rows import RunView, TaskRow
 
@@ -32,6 +32,8 @@ def wait_of(facts: Facts, command: OpenCommand, explain_child: ExplainChild) -> 
         return _timer(facts, command)
     if command.kind is Kind.SIGNAL:
         return _signal(facts, command)
+    if command.calls is not None:
+        return _map(facts, command, command.calls)
     task = facts.tasks.get(command.position)
     if task is None:
         return _backoff(facts, command)
@@ -134,6 +136,43 @@ def _attempt(facts: Facts, command: OpenCommand, task: TaskRow, owner: int) -> W
         worker=name,
         text=f"{text}{_failed(command)}{_asked(task)}",
         ways_out=workers.remedy(),
+    )
+
+
+def _map(facts: Facts, command: OpenCommand, calls: Calls) -> Wait:
+    """The calls of a map, counted: none of them is told of by itself."""
+    tasks = [task for task in facts.tasks.values() if task.position.startswith(f"{command.position}.")]
+    running = sum(task.owner is not None for task in tasks)
+    idle = [task for task in tasks if task.owner is None]
+    queued = [task for task in idle if task.ready_at <= facts.now]
+    again = sum(task.attempt > 0 and task.ready_at > facts.now for task in idle)
+    counts = {
+        "done": calls.done,
+        "failed": calls.failed,
+        "running": running,
+        "waiting for a worker": len(queued),
+        "to be tried again": again,
+        "held back by the limit": len(idle) - len(queued) - again,
+        "not handed over yet": calls.total - calls.handed,
+    }
+    told = ", ".join(f"{count:,} {what}" for what, count in counts.items() if count)
+    queue = queued[0].queue if queued else None
+    where = "" if queue is None else f"\nqueue {queue!r}: {facts.workers.told(queue)}"
+    asked = (
+        ""
+        if calls.left is None
+        else "\nnobody waits for their values any more; what is running is asked to stop"
+    )
+    failed = "" if command.last_error is None else f"\nthe last attempt that failed: {command.last_error}"
+    return Wait(
+        kind=WaitKind.MAP,
+        what=command.name,
+        position=command.position,
+        since=command.since,
+        last_error=command.last_error,
+        text=f"waits {facts.when.since(command.since)} for {calls.total:,} calls of step {command.name!r} at "
+        f"{command.position}: {told}{where}{failed}{asked}",
+        ways_out=facts.workers.remedy(queue),
     )
 
 

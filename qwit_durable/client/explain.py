@@ -6,7 +6,7 @@ module says what state that is, what led to it, and what a person can do.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from qwit_durable.client.access import Access
@@ -14,8 +14,9 @@ from qwit_durable.client.command_waits import command_line
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.facts import Facts
 from qwit_durable.client.plain import decoded, shortened
+from qwit_durable.client.undoing import Undoing
 from qwit_durable.client.waits import Waits
-from qwit_durable.core import CancelRequested, Status
+from qwit_durable.core import CancelRequested, DeadlinePassed, OperatorActed, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.reasons import Reason, read_reason
@@ -81,8 +82,12 @@ def _open(reader: Reader, facts: Facts, live: LiveRow) -> Explanation:
     deadline_at = _deadline(facts, live)
     if deadline_at is not None:
         lines.append(f"  its deadline ends it at {when.told(deadline_at)}")
+    if standing.restarted_at is not None:
+        lines.append(
+            f"  its body began anew {when.since(standing.restarted_at)}, for the {_time(facts.view.generation)} time"
+        )
     waits = tuple(_waits(reader, facts, live, reason))
-    undoing = standing.undoing
+    undoing = next(iter(standing.plans), None)
     return Explanation(
         id=run.key,
         workflow=run.workflow,
@@ -91,7 +96,7 @@ def _open(reader: Reader, facts: Facts, live: LiveRow) -> Explanation:
         text="\n".join(lines),
         waits=waits,
         ways_out=tuple(
-            dict.fromkeys([*(way for wait in waits for way in wait.ways_out), *_general(facts, live)])
+            dict.fromkeys([*(way for wait in waits for way in wait.ways_out), *_general(facts, live, waits)])
         ),
         deadline_at=deadline_at,
         cause=undoing.cause.failure if undoing is not None else None,
@@ -109,21 +114,41 @@ def _ending_lines(facts: Facts, live: LiveRow) -> Iterable[str]:
     """What has been decided about the run already: a cancel, a passed deadline, an unwinding."""
     standing, when = facts.standing, facts.when
     if standing.undoing is not None:
-        undoing = standing.undoing
-        yield f"it is unwound {_because(undoing.cause.failure)}"
-        done, owed = ", ".join(undoing.done) or "nothing", ", ".join(undoing.owed) or "nothing"
-        yield f"undone so far: {done}; still owed: {owed}"
-        if undoing.failed:
-            yield f"gave up: {', '.join(undoing.failed)}"
-    elif standing.ending is not None:
+        yield f"it is unwound {_because(standing.undoing.cause.failure)}"
+        yield from _progress(standing.undoing)
+        return
+    for scope, undoing in standing.scopes.items():
+        yield f"what its part at {scope} did is being undone {_because(undoing.cause.failure)}"
+        yield from _progress(undoing)
+    if standing.ending is not None:
         event, at = standing.ending
-        asked = f"its deadline passed at {when.told(at)}"
-        if isinstance(event, CancelRequested):
-            why = f" ({event.reason})" if event.reason else ""
-            undo = "" if event.compensate else ", without undoing anything"
-            asked = f"it was asked to cancel at {when.told(at)}{why}{undo}"
+        match event:
+            case CancelRequested(reason=reason, compensate=compensate):
+                undo = "" if compensate else ", without undoing anything"
+                asked = f"it was asked to cancel at {when.told(at)}{_why(reason)}{undo}"
+            case OperatorActed(reason=reason):
+                asked = f"it was asked to roll back at {when.told(at)}{_why(reason)}"
+            case DeadlinePassed():
+                asked = f"its deadline passed at {when.told(at)}"
         still = {Status.STUCK: "once it is no longer stuck", Status.PAUSED: "once it is resumed"}
         yield f"{asked}; that takes effect {still.get(live.status, 'as soon as what is under way has settled')}"
+
+
+def _why(reason: str) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _progress(undoing: Undoing) -> Iterable[str]:
+    done, owed = ", ".join(undoing.done) or "nothing", ", ".join(undoing.owed) or "nothing"
+    yield f"undone so far: {done}; still owed: {owed}"
+    if undoing.failed:
+        yield f"gave up: {', '.join(undoing.failed)}"
+
+
+def _time(number: int) -> str:
+    """`2nd`."""
+    ending = "th" if number % 100 in {11, 12, 13} else {1: "st", 2: "nd", 3: "rd"}.get(number % 10, "th")
+    return f"{number}{ending}"
 
 
 def _deadline(facts: Facts, live: LiveRow) -> datetime | None:
@@ -173,13 +198,23 @@ def _for_person(facts: Facts, live: LiveRow, reason: Reason | None) -> Wait:
     key = facts.view.run.key
     retry = command_line("retry", key)
     kind = reason.kind if reason is not None else "code"
+    undo = f"undo what it did: {command_line('rollback', key)}"
     ways = {
         "undo": (
             f"mend what stops the undo, then: {retry}",
             f"undo it by hand, then take it as done: {command_line('skip', key)}",
         ),
-        "crash": (f"find what kills the workers, then: {retry}",),
-        "code": ("deploy code that matches the history: it goes on by itself", f"or afterwards: {retry}"),
+        "failed": (
+            f"try the step again: {retry}",
+            f"take it as done, with a value: {command_line('skip', key, '--value')} <JSON value>",
+            undo,
+        ),
+        "crash": (f"find what kills the workers, then: {retry}", undo),
+        "code": (
+            "deploy code that matches the history: it goes on by itself",
+            f"or afterwards: {retry}",
+            undo,
+        ),
     }
     return Wait(
         kind=WaitKind.PERSON,
@@ -190,11 +225,12 @@ def _for_person(facts: Facts, live: LiveRow, reason: Reason | None) -> Wait:
     )
 
 
-def _general(facts: Facts, live: LiveRow) -> Iterable[str]:
-    """What may be done about a run in any state of that kind."""
+def _general(facts: Facts, live: LiveRow, waits: Sequence[Wait]) -> Iterable[str]:
+    """What may be done about a run in any state of that kind; nothing about one that is simply worked on."""
     key = facts.view.run.key
     is_ending = facts.standing.ending is not None or facts.standing.undoing is not None
-    if live.status in {Status.SCHEDULED, Status.RUNNING} and not is_ending:
+    is_work = bool(waits) and all(wait.is_work for wait in waits)
+    if live.status in {Status.SCHEDULED, Status.RUNNING} and not is_ending and not is_work:
         yield f"stop it and undo what it did: {command_line('cancel', key)}"
     if live.status in {Status.PAUSED, Status.STUCK} or is_ending:
         yield f"stop it where it stands, nothing more is undone: {command_line('terminate', key)}"

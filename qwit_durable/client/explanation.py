@@ -31,6 +31,7 @@ class WaitKind(StrEnum):
     QUEUE = "queue"  # a queued step that no worker has begun yet
     ATTEMPT = "attempt"  # an attempt of a queued step is under way
     BACKOFF = "backoff"  # an attempt failed and the next one is not due yet
+    MAP = "map"  # calls of a map have not ended
     WORKFLOW = "workflow"  # a sub-workflow has not ended
     OPERATOR = "operator"  # a person has paused the run
     PERSON = "person"  # the run is stuck and needs a person
@@ -66,6 +67,14 @@ class Wait:
     ways_out: tuple[str, ...] = ()
     child: Explanation | None = None
 
+    @property
+    def is_work(self) -> bool:
+        """Whether all that is waited for is that living workers come to the end of what they are doing."""
+        below = () if self.child is None else self.child.waits
+        return self.kind in {WaitKind.WORKER, WaitKind.ATTEMPT} or (
+            bool(below) and all(wait.is_work for wait in below)
+        )
+
     def lines(self) -> list[str]:
         """The wait as lines of text, those of a sub-workflow indented below it."""
         first, *rest = self.text.splitlines() or [""]
@@ -84,7 +93,7 @@ class Explanation:
         text: The state and what led to it, in words, without the waits.
         ways_out: What a person can do, the most fitting first.
         deadline_at: When the run's deadline ends it.
-        cause: Why it is, or was, unwound, failed, cancelled or terminated.
+        cause: Why it, or a part of its body, is or was unwound, failed, cancelled or terminated.
         undone: Names of the undos that ran, in the order in which they ran.
         owed: Names of the undos that are still owed, the next one first.
         reason: Why it is stuck or paused.

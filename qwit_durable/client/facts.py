@@ -73,7 +73,7 @@ class Facts:
 
     @staticmethod
     def _calls_child(standing: Standing, position: str) -> bool:
-        if standing.undoing is not None and standing.undoing.reopens(position) is not None:
+        if standing.reopens(position) is not None:
             return True
         return standing.open[position].kind is Kind.WORKFLOW
 
@@ -84,8 +84,7 @@ class Facts:
 
     def child_at(self, position: str) -> RunView | None:
         """The sub-workflow that an open command waits for."""
-        undoing = self.standing.undoing
-        debt = undoing.reopens(position) if undoing is not None else None
+        debt = self.standing.reopens(position)
         run = self.view.run
         return self.children.get(
             child_id(run.id, *origin_of(position if debt is None else debt.position, self.view.generation))

@@ -7,21 +7,24 @@ events and nothing else.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from datetime import datetime
 
 import attrs
 
+from qwit_durable.client.undoing import Undoing
 from qwit_durable.core import (
     AttemptFailed,
     CancelRequested,
-    Cause,
     Completed,
     DeadlinePassed,
     Debt,
     DebtKind,
+    Dropped,
     Kind,
     OperatorActed,
+    Outcome,
     Reopened,
     Resolved,
     Restarted,
@@ -36,7 +39,7 @@ from qwit_durable.core import (
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import Recorded
 
-__all__ = ["OpenCommand", "Standing", "Undoing", "told"]
+__all__ = ["Calls", "OpenCommand", "Standing", "told"]
 
 _WHAT = {
     Kind.STEP: "step",
@@ -45,12 +48,51 @@ _WHAT = {
     Kind.UNDO: "the undo of",
     Kind.RECORD: "the recorded value",
     Kind.COMPENSATE: "the compensation",
+    Kind.MAP: "the calls of step",
+    Kind.PUBLISH: "the published",
+    Kind.PATCH: "the patch",
 }
 
 
 def told(kind: Kind, name: str) -> str:
     """A command in words: `step 'charge'`, `the undo of 'charge'`."""
     return "the timer" if kind is Kind.SLEEP else f"{_WHAT.get(kind, kind.value)} {name!r}"
+
+
+@attrs.define
+class Calls:
+    """How far a map has come.
+
+    Attributes:
+        total: How many calls it has.
+        handed: How many of them have a task, or had one.
+        done: How many succeeded.
+        failed: How many failed for good.
+        left: Once nobody waits for it any more: how many attempts are still under way.
+    """
+
+    total: int
+    handed: int = 0
+    done: int = 0
+    failed: int = 0
+    left: int | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the command has its outcome."""
+        return self.left == 0 if self.left is not None else self.done >= self.total
+
+    def count(self, outcome: Outcome) -> None:
+        """One more call has its outcome."""
+        match outcome:
+            case Value():
+                self.done += 1
+            case Failure():
+                self.failed += 1
+            case Dropped():
+                pass
+        if self.left is not None:
+            self.left -= 1
 
 
 @attrs.define(kw_only=True)
@@ -62,6 +104,7 @@ class OpenCommand:
         queued: Whether a task stands for it.
         attempts: The number of the last attempt that failed.
         retry_at: When the attempt after that one is due.
+        calls: Of a map.
     """
 
     position: str
@@ -73,6 +116,7 @@ class OpenCommand:
     attempts: int = 0
     last_error: Failure | None = None
     retry_at: datetime | None = None
+    calls: Calls | None = None
 
     @property
     def is_inline(self) -> bool:
@@ -85,85 +129,39 @@ class OpenCommand:
         return told(self.kind, self.name)
 
 
-class Undoing:
-    """The plan of owed undos and how far it has been followed."""
-
-    def __init__(self, cause: Cause, plan: tuple[Debt, ...]) -> None:
-        self.cause = cause
-        self._plan = plan
-        self._done: list[Debt] = []
-        self._failed: list[Debt] = []
-        self._skipped: list[Debt] = []
-        self._by_position = {undo_position(debt.position): debt for debt in plan}
-
-    def apply(self, event: Resolved | OperatorActed) -> None:
-        """Take in the outcome of an undo, or what a person decided about one that gave up."""
-        match event:
-            case Resolved(position=position, outcome=outcome):
-                debt = self._by_position.get(position)
-                if debt is not None and isinstance(outcome, Value):
-                    self._done.append(debt)
-                elif debt is not None and isinstance(outcome, Failure):
-                    self._failed.append(debt)
-            case OperatorActed(verb=Verb.RETRY):
-                self._failed.clear()
-            case OperatorActed(verb=Verb.SKIP):
-                self._skipped.extend(self._failed)
-                self._failed.clear()
-            case OperatorActed():
-                pass
-
-    @property
-    def done(self) -> tuple[str, ...]:
-        """What has been undone, in the order in which it was."""
-        return tuple(debt.name for debt in self._done)
-
-    @property
-    def failed(self) -> tuple[str, ...]:
-        """Undos that gave up and wait for a person."""
-        return tuple(debt.name for debt in self._failed)
-
-    @property
-    def _open(self) -> list[Debt]:
-        settled = {debt.position for debt in (*self._done, *self._failed, *self._skipped)}
-        return [debt for debt in self._plan if debt.position not in settled]
-
-    @property
-    def owed(self) -> tuple[str, ...]:
-        """What is still to be undone, the next one first."""
-        return tuple(debt.name for debt in self._open)
-
-    @property
-    def current(self) -> Debt | None:
-        """The undo whose turn it is."""
-        return next(iter(self._open), None)
-
-    def reopens(self, position: str) -> Debt | None:
-        """The debt of a sub-workflow whose undoing stands at this position."""
-        debt = self._by_position.get(position)
-        return debt if debt is not None and debt.kind is DebtKind.RUN else None
-
-
 class Standing:
     """What a history says about now.
 
     Attributes:
         open: Commands without an outcome, by position, in the order in which they were handed over.
         last: The last command that got its outcome, if any.
-        ending: The cancel or the passed deadline that ended the body, and when it came.
+        ending: The cancel, rollback or passed deadline that ended the body, and when it came.
         undoing: Set once the run is unwound.
+        scopes: By position, the sagas and the lost members of races that are being unwound while the body goes on.
         is_completed: Whether the body returned and its parent may yet ask it to undo what it did.
+        restarted_at: When the body began anew, if it did.
     """
 
     def __init__(self, history: Iterable[Recorded]) -> None:
         self.open: dict[str, OpenCommand] = {}
         self.last: Resolved | None = None
-        self.ending: tuple[CancelRequested | DeadlinePassed, datetime] | None = None
+        self.ending: tuple[CancelRequested | DeadlinePassed | OperatorActed, datetime] | None = None
         self.undoing: Undoing | None = None
+        self.scopes: dict[str, Undoing] = {}
         self.is_completed = False
+        self.restarted_at: datetime | None = None
         self._owed: tuple[Debt, ...] = ()
         for recorded in history:
             self._apply(recorded)
+
+    @property
+    def plans(self) -> tuple[Undoing, ...]:
+        """What is being unwound: the run, or scopes of its body."""
+        return (self.undoing,) if self.undoing is not None else tuple(self.scopes.values())
+
+    def reopens(self, position: str) -> Debt | None:
+        """The debt of a sub-workflow whose undoing stands at this position."""
+        return next((debt for plan in self.plans if (debt := plan.reopens(position)) is not None), None)
 
     def _apply(self, recorded: Recorded) -> None:
         at = recorded.at
@@ -171,10 +169,7 @@ class Standing:
             case Scheduled() as event:
                 self._on_scheduled(event, at)
             case Resolved() as event:
-                self.open.pop(event.position, None)
-                self.last = event
-                if self.undoing is not None:
-                    self.undoing.apply(event)
+                self._on_resolved(event)
             case AttemptFailed() as event:
                 self._on_attempt_failed(event, at)
             case TimerFired(position=position):
@@ -184,22 +179,61 @@ class Standing:
                 self._on_signal(name)
             case CancelRequested() | DeadlinePassed() as event:
                 self.ending = self.ending or (event, at)
-            case UnwindStarted(cause=cause, plan=plan):
-                self.open.clear()
-                self.undoing = Undoing(cause, plan)
+            case UnwindStarted(cause=cause, plan=plan, scope=scope):
+                self._on_unwind(Undoing(cause, plan), scope)
             case Completed(owed=owed):
                 self.open.clear()
                 self.is_completed, self._owed = True, owed
             case Reopened(cause=cause):
                 self.undoing = Undoing(cause, self._owed)
             case Restarted():
-                pass  # it begins a history
+                self.restarted_at = at
             case OperatorActed() as event:
-                if self.undoing is not None:
-                    self.undoing.apply(event)
+                self._on_operator(event, at)
+
+    def _on_unwind(self, plan: Undoing, scope: str | None) -> None:
+        if scope is None:
+            self.open.clear()
+            self.scopes.clear()
+            self.undoing = plan
+        else:
+            self.scopes[scope] = plan
+
+    def _on_operator(self, event: OperatorActed, at: datetime) -> None:
+        for plan in self.plans:
+            plan.apply(event)
+        if event.verb is Verb.ROLLBACK and self.undoing is None:
+            self.ending = self.ending or (event, at)
+
+    def _on_resolved(self, event: Resolved) -> None:
+        if event.kind is Kind.MAP:
+            self._on_call_resolved(event)
+            return
+        self.open.pop(event.position, None)
+        self.last = event
+        for plan in self.plans:
+            plan.apply(event)
+        for scope in [scope for scope, plan in self.scopes.items() if plan.is_over]:
+            del self.scopes[scope]
+
+    def _on_call_resolved(self, event: Resolved) -> None:
+        """The outcome of one call of a map, or that nobody waits for the map any more."""
+        command = self.open.get(event.position) or self.open.get(event.position.rpartition(".")[0])
+        if command is None or command.calls is None:
+            return
+        if command.position == event.position:
+            command.calls.left = event.outcome.left if isinstance(event.outcome, Dropped) else 0
+        else:
+            command.calls.count(event.outcome)
+        if command.calls.is_over:
+            del self.open[command.position]
+            self.last = attrs.evolve(event, position=command.position)
 
     def _on_scheduled(self, event: Scheduled, at: datetime) -> None:
         known = self.open.get(event.position)
+        if event.kind is Kind.MAP and known is not None and known.calls is not None:
+            known.calls.handed = event.upto
+            return
         command = OpenCommand(
             position=event.position,
             kind=event.kind,
@@ -207,6 +241,7 @@ class Standing:
             since=at,
             due=event.due,
             queued=event.queued,
+            calls=Calls(_count(event.args), event.upto) if event.kind is Kind.MAP else None,
         )
         if known is not None:
             command.attempts, command.last_error = known.attempts, known.last_error
@@ -214,6 +249,10 @@ class Standing:
         self.open[event.position] = command
 
     def _on_attempt_failed(self, event: AttemptFailed, at: datetime) -> None:
+        above = self.open.get(event.position.rpartition(".")[0])
+        if above is not None and above.calls is not None:
+            above.last_error = event.failure
+            return
         command = self.open.get(event.position)
         if command is None:
             command = OpenCommand(
@@ -224,11 +263,10 @@ class Standing:
 
     def _kind_at(self, position: str) -> Kind:
         """What an inline command is that is known by its failed attempt alone."""
-        current = self.undoing.current if self.undoing is not None else None
-        is_undo = (
-            current is not None
-            and undo_position(current.position) == position
-            and current.kind is not DebtKind.CALL
+        owed = (plan.current for plan in self.plans)
+        is_undo = any(
+            debt is not None and undo_position(debt.position) == position and debt.kind is not DebtKind.CALL
+            for debt in owed
         )
         return Kind.UNDO if is_undo else Kind.STEP
 
@@ -239,3 +277,8 @@ class Standing:
         position = next(waiting, None)
         if position is not None:
             del self.open[position]
+
+
+def _count(args: bytes) -> int:
+    """How many calls a map has, as its arguments say."""
+    return int(json.loads(args)["count"])

@@ -7,6 +7,7 @@ and is said all the same. Neighbour: `command_waits` has the waits of commands.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import timedelta
 
 import attrs
 
@@ -14,11 +15,14 @@ from qwit_durable.client.command_waits import ExplainChild, command_line, wait_o
 from qwit_durable.client.explanation import Wait, WaitKind
 from qwit_durable.client.facts import Facts
 from qwit_durable.client.standing import OpenCommand, told
-from qwit_durable.core import DebtKind, Kind, undo_position
+from qwit_durable.core import DebtKind, Kind, Status, undo_position
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TURN, LiveRow, TaskRow
 
 __all__ = ["Waits"]
+
+#: After so long somebody who asks may want more than patience.
+_LONG = timedelta(minutes=1)
 
 
 @attrs.frozen(kw_only=True)
@@ -69,8 +73,12 @@ class Waits:
         if self._live.owner is not None:
             yield self._held(self._live.owner, self._in_hand(self._due_inline()))
         for command in self._standing.open.values():
-            task = self._facts.tasks.get(command.position)
-            if task is not None and task.owner is not None:
+            below = f"{command.position}."
+            if any(
+                task.owner is not None
+                for position, task in self._facts.tasks.items()
+                if position == command.position or (command.calls is not None and position.startswith(below))
+            ):
                 yield wait_of(self._facts, command, self._explain_child)
 
     def of_scheduled(self) -> Iterator[Wait]:
@@ -103,7 +111,7 @@ class Waits:
         lost = self._live.lost
         died = f"\n{lost} before it died while they held it, without progress" if lost else ""
         text = (
-            f"worker {name} holds it {since} and may be in {hand.text}"
+            f"worker {name} works on it {since}: {hand.text}"
             if is_alive
             else f"worker {name} held it {since}, perhaps in {hand.text}, and is dead: {workers.why_dead(owner)}\n"
             f"{workers.taken_over}"
@@ -118,8 +126,17 @@ class Waits:
             last_error=hand.last_error,
             worker=name,
             text=f"{text}{hand.failed}{died}",
-            ways_out=workers.remedy(),
+            ways_out=(*workers.remedy(), *(self._if_too_long(name) if is_alive else ())),
         )
+
+    def _if_too_long(self, worker: str) -> Iterator[str]:
+        """Nothing need be done about a run that is worked on; after a while somebody may want to."""
+        if self._facts.now - self._live.updated_at >= _LONG:
+            host, _, pid = worker.rpartition(":")
+            yield f"if that is too long, see what the worker does: py-spy dump --pid {pid} (on {host})"
+            if not self._live.cancel_asked and self._live.status is Status.RUNNING:
+                asked = f"or ask it to stop, and undo what was done: {command_line('cancel', self._key)}"
+                yield f"{asked} (a step sees it in current().cancelled)"
 
     def _owed(self, turn: TaskRow, hand: _InHand) -> Wait:
         workers, when, note = self._facts.workers, self._when, self._live.note
@@ -179,14 +196,14 @@ class Waits:
                 attempt=attempt,
                 last_error=due.last_error,
             )
-        undoing = self._standing.undoing
-        debt = undoing.current if undoing is not None else None
-        if debt is not None and undo_position(debt.position) not in self._standing.open:
+        debts = (plan.current for plan in self._standing.plans)
+        debt = next((d for d in debts if d and undo_position(d.position) not in self._standing.open), None)
+        if debt is not None:
             kind = Kind.STEP if debt.kind is DebtKind.CALL else Kind.UNDO
             position = undo_position(debt.position)
             text = f"attempt 1 of {told(kind, debt.name)} at {position}"
             return _InHand(what=debt.name, text=text, position=position, attempt=1)
         last = self._standing.last
         after = f" after {told(last.kind, last.name)} at {last.position}" if last is not None else ""
-        text = f"an inline step{after} (which one is recorded when its attempt ends)"
+        text = f"attempt 1 of an inline step{after}\nits name is recorded when the attempt ends"
         return _InHand(what=self._facts.view.run.workflow, text=text)

@@ -266,7 +266,9 @@ def test_a_held_run_names_its_worker_and_says_that_inline_attempts_are_recorded_
     assert wait.kind is WaitKind.WORKER
     assert wait.worker == "elsewhere:7"
     assert wait.since == shop.clock.now() - timedelta(seconds=3)
-    assert "may be in an inline step" in wait.text
+    assert "works on it since" in wait.text
+    assert "attempt 1 of an inline step" in wait.text
+    assert "its name is recorded when the attempt ends" in wait.text
 
 
 def test_a_held_run_names_the_step_before_the_one_that_is_under_way() -> None:
@@ -284,7 +286,7 @@ def test_a_held_run_names_the_step_before_the_one_that_is_under_way() -> None:
 
     assert wait.kind is WaitKind.WORKER
     assert (wait.what, wait.position, wait.attempt) == ("charge", "1", 3)
-    assert "may be in attempt 3 of step 'charge' at 1" in wait.text
+    assert ": attempt 3 of step 'charge' at 1" in wait.text
     assert wait.last_error is not None
     assert wait.last_error.message == "charge is broken"
 
@@ -640,7 +642,7 @@ def test_a_held_compensating_run_names_the_undo_that_may_be_under_way() -> None:
     shop.hold(handle)
     wait = only(handle.explain())
 
-    assert "may be in attempt 2 of the undo of 'charge' at ~0" in wait.text
+    assert ": attempt 2 of the undo of 'charge' at ~0" in wait.text
 
 
 def test_a_parent_that_undoes_waits_for_the_child_that_it_reopened() -> None:
