@@ -136,6 +136,7 @@ class Interpreter:
             case DeadlinePassed():
                 self._end(late(self._program.name))
             case OperatorActed(verb=Verb.ROLLBACK):
+                self._replay.undo(event)  # what gave up in a scope is tried again
                 self._end(rolled_back(event, self._parked.cause if self._parked is not None else None))
             case OperatorActed(verb=Verb.RETRY | Verb.SKIP) if self._parked is not None:
                 self._try_again(self._parked, event)
