@@ -63,8 +63,8 @@ def test_a_type_checker_sees_the_names_that_are_there_at_run_time():
 
 
 def test_a_name_that_is_not_public_is_an_attribute_error():
-    with pytest.raises(AttributeError, match="no attribute 'race'"):
-        _ = qwit_durable.race
+    with pytest.raises(AttributeError, match="no attribute 'dash'"):
+        _ = qwit_durable.dash
 
 
 def test_every_error_is_public():

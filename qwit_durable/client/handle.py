@@ -96,7 +96,7 @@ class Handle(Waiting[R]):
         """
         _check_signal_name(name)
         where = f"the value of signal {name!r}"
-        data = codec.encode(value, _annotation_of(value), where)
+        data = codec.encode(value, codec.annotation_of(value), where)
         codec.check_size(data, where, self._access.limit_bytes)
         self._deliver(Verb.SIGNAL, SignalReceived(name=name, value=data, dedupe_id=dedupe_id))
 
@@ -163,7 +163,7 @@ class Handle(Waiting[R]):
             EncodingError: The value can't be stored.
             OperationRefused: The run is not stuck.
         """
-        data = codec.encode(value, _annotation_of(value), "the value of skip()")
+        data = codec.encode(value, codec.annotation_of(value), "the value of skip()")
         self._deliver(Verb.SKIP, OperatorActed(verb=Verb.SKIP, reason=reason, value=data))
 
     def _deliver(self, verb: Verb, event: SignalReceived | CancelRequested | OperatorActed) -> None:
@@ -200,11 +200,6 @@ def _check_signal_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         msg = f"signal: the name is a non-empty text, got {name!r}"
         raise TypeError(msg)
-
-
-def _annotation_of(value: object) -> Any:
-    native = (str, int, float, bool, list, dict, tuple, type(None))
-    return Any if isinstance(value, native) else type(value)
 
 
 def verbs_text(status: Status | None) -> str:

@@ -5,6 +5,6 @@ same bytes in every process, because commands are compared by them.
 """
 
 from qwit_durable.codec.signature import ResultCodec, SignatureCodec
-from qwit_durable.codec.values import check_size, decode, encode
+from qwit_durable.codec.values import annotation_of, check_size, decode, encode
 
-__all__ = ["ResultCodec", "SignatureCodec", "check_size", "decode", "encode"]
+__all__ = ["ResultCodec", "SignatureCodec", "annotation_of", "check_size", "decode", "encode"]

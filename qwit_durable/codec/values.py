@@ -9,7 +9,7 @@ from qwit_durable.codec.forms import form_of
 from qwit_durable.codec.text import cause_of, parse, read, write
 from qwit_durable.errors import EncodingError
 
-__all__ = ["check_size", "decode", "encode", "refused", "unreadable"]
+__all__ = ["annotation_of", "check_size", "decode", "encode", "refused", "unreadable"]
 
 _QUOTED = re.compile(r"'(\w+)'")
 _KIB = 1024
@@ -59,6 +59,12 @@ def decode(data: bytes, annotation: Any, where: str = "the value") -> Any:
     except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
         quoted = _QUOTED.search(where)
         raise unreadable(where, quoted[1] if quoted else "value", error) from cause_of(error)
+
+
+def annotation_of(value: object) -> Any:
+    """The type as which a value without an annotation is written: its class, or any of JSON's own."""
+    native = (str, int, float, bool, list, dict, tuple, type(None))
+    return Any if isinstance(value, native) else type(value)
 
 
 def refused(where: str, root: str, error: Exception) -> EncodingError:

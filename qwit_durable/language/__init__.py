@@ -5,15 +5,20 @@ the functions.
 """
 
 from qwit_durable.language.calls import Call
+from qwit_durable.language.groups import gather, map_steps, race, saga
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.step import Step, step
 from qwit_durable.language.verbs import (
+    RunInfo,
     compensate,
-    gather,
+    info,
     new_uuid,
     now,
+    patched,
+    publish,
     random_float,
     record,
+    restart,
     sleep,
     sleep_until,
     wait_signal,
@@ -29,6 +34,7 @@ __all__ = [
     "BoundWorkflow",
     "Call",
     "Pending",
+    "RunInfo",
     "StartOptions",
     "Step",
     "StepContext",
@@ -37,11 +43,18 @@ __all__ = [
     "compensate",
     "current",
     "gather",
+    "info",
+    "map_steps",
     "new_uuid",
     "now",
     "pending",
+    "patched",
+    "publish",
+    "race",
     "random_float",
     "record",
+    "restart",
+    "saga",
     "sleep",
     "sleep_until",
     "step",

@@ -21,6 +21,9 @@ __all__ = ["Call", "Uncalled", "call_site", "refuse_in_step", "refuse_oversized"
 
 R_co = TypeVar("R_co", covariant=True)
 
+#: Where verbs are to be called.
+IN_THE_BODY = "verbs belong in a workflow's body"
+
 _PACKAGE = __file__.rsplit("language", 1)[0]
 _MADE_BY_ATTRS = "<attrs generated"
 

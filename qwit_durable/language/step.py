@@ -115,11 +115,7 @@ class Step(Uncalled, Generic[P, R]):
             f"{self.name}.fn(...) runs it as part of this step; or call both in the workflow",
         )
         shared = self._shared
-        try:
-            stored = shared.arguments.encode(args, kwargs)
-            refuse_oversized(stored, f"the arguments of step {self.name!r}")
-        except EncodingError as error:
-            raise explained(error, args, kwargs) from error
+        stored = self.encode_call(args, kwargs)
         command = CallStep(
             name=self.name,
             args=stored,
@@ -193,6 +189,15 @@ class Step(Uncalled, Generic[P, R]):
             return undo
 
         return define if fn is None else define(fn)
+
+    def encode_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
+        """Write the arguments of one call. Raises TypeError and EncodingError as a call does."""
+        try:
+            stored = self._shared.arguments.encode(args, kwargs)
+            refuse_oversized(stored, f"the arguments of step {self.name!r}")
+        except EncodingError as error:
+            raise explained(error, args, kwargs) from error
+        return stored
 
     # -- for the engine ----------------------------------------------------------------------------------------
 

@@ -1,202 +1,60 @@
 """The verbs of a body: what it may ask for besides steps and sub-workflows.
 
 Each returns an inert call that the body yields: `answer = yield from verb(...)`. What a verb answers is recorded once
-and the same on every replay. Random numbers come from `ids`; this module makes none itself.
+and the same on every replay. Random numbers come from `ids`; this module makes none itself. Neighbour: `groups` has the
+verbs that run several things at once.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, NoReturn, TypeVar, overload
 from uuid import UUID
 
+import attrs
+
 from qwit_durable import ids
-from qwit_durable.codec import ResultCodec, decode, encode
+from qwit_durable.codec import ResultCodec, annotation_of, decode, encode
+from qwit_durable.core.building import current_sink
 from qwit_durable.core.commands import (
     CallStep,
     Compensate,
-    Gather,
-    Leaf,
+    Info,
     Now,
+    Patched,
+    Publish,
     Record,
+    Restart,
     Sleep,
     WaitSignal,
     Yieldable,
 )
 from qwit_durable.errors import describe
-from qwit_durable.language.calls import Call, call_site, refuse_in_step
+from qwit_durable.language.calls import IN_THE_BODY, Call, call_site, refuse_in_step, refuse_oversized
 from qwit_durable.language.options import check_duration, check_moment
 
 __all__ = [
+    "RunInfo",
     "compensate",
-    "gather",
+    "info",
     "new_uuid",
     "now",
+    "patched",
+    "publish",
     "random_float",
     "record",
+    "restart",
     "sleep",
     "sleep_until",
     "wait_signal",
 ]
 
 T = TypeVar("T")
-T1 = TypeVar("T1")
-T2 = TypeVar("T2")
-T3 = TypeVar("T3")
-T4 = TypeVar("T4")
-T5 = TypeVar("T5")
-T6 = TypeVar("T6")
 
-_IN_THE_BODY = "verbs belong in a workflow's body"
-
-
-@overload
-def gather(*, limit: int | None = None) -> Call[tuple[()]]: ...
-@overload
-def gather(c1: Call[T1] | Generator[Any, Any, T1], /, *, limit: int | None = None) -> Call[tuple[T1]]: ...
-@overload
-def gather(
-    c1: Call[T1] | Generator[Any, Any, T1],
-    c2: Call[T2] | Generator[Any, Any, T2],
-    /,
-    *,
-    limit: int | None = None,
-) -> Call[tuple[T1, T2]]: ...
-@overload
-def gather(
-    c1: Call[T1] | Generator[Any, Any, T1],
-    c2: Call[T2] | Generator[Any, Any, T2],
-    c3: Call[T3] | Generator[Any, Any, T3],
-    /,
-    *,
-    limit: int | None = None,
-) -> Call[tuple[T1, T2, T3]]: ...
-@overload
-def gather(
-    c1: Call[T1] | Generator[Any, Any, T1],
-    c2: Call[T2] | Generator[Any, Any, T2],
-    c3: Call[T3] | Generator[Any, Any, T3],
-    c4: Call[T4] | Generator[Any, Any, T4],
-    /,
-    *,
-    limit: int | None = None,
-) -> Call[tuple[T1, T2, T3, T4]]: ...
-@overload
-def gather(
-    c1: Call[T1] | Generator[Any, Any, T1],
-    c2: Call[T2] | Generator[Any, Any, T2],
-    c3: Call[T3] | Generator[Any, Any, T3],
-    c4: Call[T4] | Generator[Any, Any, T4],
-    c5: Call[T5] | Generator[Any, Any, T5],
-    /,
-    *,
-    limit: int | None = None,
-) -> Call[tuple[T1, T2, T3, T4, T5]]: ...
-@overload
-def gather(
-    c1: Call[T1] | Generator[Any, Any, T1],
-    c2: Call[T2] | Generator[Any, Any, T2],
-    c3: Call[T3] | Generator[Any, Any, T3],
-    c4: Call[T4] | Generator[Any, Any, T4],
-    c5: Call[T5] | Generator[Any, Any, T5],
-    c6: Call[T6] | Generator[Any, Any, T6],
-    /,
-    *,
-    limit: int | None = None,
-) -> Call[tuple[T1, T2, T3, T4, T5, T6]]: ...
-@overload
-def gather(
-    c1: Call[T] | Generator[Any, Any, T],
-    c2: Call[T] | Generator[Any, Any, T],
-    c3: Call[T] | Generator[Any, Any, T],
-    c4: Call[T] | Generator[Any, Any, T],
-    c5: Call[T] | Generator[Any, Any, T],
-    c6: Call[T] | Generator[Any, Any, T],
-    c7: Call[T] | Generator[Any, Any, T],
-    /,
-    *calls: Call[T] | Generator[Any, Any, T],
-    limit: int | None = None,
-) -> Call[tuple[T, ...]]: ...
-def gather(*calls: Any, limit: int | None = None) -> Call[Any]:
-    """Run calls at once and answer with the tuple of their values, in order.
-
-    Where one fails, the others settle (what has not begun is dropped, what is being attempted is waited for), then the
-    first failure is raised at the `yield`.
-
-    Args:
-        calls: Calls of steps, sub-workflows and verbs, or generators, which run as branches.
-        limit: How many run at the same time, at least 1; None for all of them.
-
-    Raises:
-        TypeError: A member is none of these; the message names it.
-        ValueError: `limit` is below 1.
-
-    >>> boxes = yield from gather(*(pack(item) for item in order.items))
-    """
-    refuse_in_step("gather()", _IN_THE_BODY)
-    _check_limit(limit)
-    members = tuple(_member(index, call) for index, call in enumerate(calls))
-    branches = [id(member) for member in members if inspect.isgenerator(member)]
-    if len(set(branches)) < len(branches):
-        msg = (
-            f"gather() at {call_site()}: one generator is a member twice, but it can run only once\n"
-            f"  right:  gather(branch(a), branch(b))"
-        )
-        raise TypeError(msg)
-    return Call(Gather(members=members, limit=limit, site=call_site()), "gather")
-
-
-def _check_limit(limit: object) -> None:
-    if limit is None:
-        return
-    if not isinstance(limit, int) or isinstance(limit, bool):
-        msg = f"gather() at {call_site()}: limit is an int, got {describe(limit)}"
-        raise TypeError(msg)
-    if limit < 1:
-        msg = (
-            f"gather() at {call_site()}: limit is at least 1, got {limit}\n"
-            f"  way out: leave it out to run all of them at the same time"
-        )
-        raise ValueError(msg)
-
-
-def _member(index: int, call: object) -> object:
-    kind = type(call).__name__
-    if isinstance(call, Yieldable):
-        return call.as_command()
-    if isinstance(call, (*Leaf.__args__, Gather)):
-        return call
-    is_loop = inspect.isgenerator(call) and call.__name__ == "<genexpr>"
-    if inspect.isgenerator(call) and not is_loop:
-        if inspect.getgeneratorstate(call) == inspect.GEN_CREATED:
-            return call
-        msg = (
-            f"gather() at {call_site()}: member {index} is the generator {call.__name__!r}, which has already begun\n"
-            f"  likely cause: it is a member of another gather, or was iterated\n"
-            f"  right:  gather({call.__name__}(...)), built anew"
-        )
-        raise TypeError(msg)
-    if is_loop:
-        hint = (
-            "  likely cause: it is not unpacked\n"
-            "  wrong:  gather(call(item) for item in items)\n"
-            "  right:  gather(*(call(item) for item in items))"
-        )
-    elif hasattr(call, "fn") and hasattr(call, "site"):
-        name = getattr(call, "name", "step")
-        hint = f"  likely cause: it is not called\n  wrong:  gather({name})\n  right:  gather({name}(...))"
-    elif isinstance(call, (list, tuple, set)):
-        hint = "  likely cause: it is not unpacked\n  wrong:  gather(calls)\n  right:  gather(*calls)"
-    else:
-        hint = (
-            "  likely cause: a plain function was called where a step was meant\n"
-            "  way out: members are calls of steps, sub-workflows and verbs, and generators"
-        )
-    msg = f"gather() at {call_site()}: member {index} is {describe(call)} of type {kind}, which is no call\n{hint}"
-    raise TypeError(msg)
+_MAX_KEY_CHARS = 255
 
 
 def sleep(duration: timedelta) -> Call[None]:
@@ -211,7 +69,7 @@ def sleep(duration: timedelta) -> Call[None]:
 
     >>> yield from sleep(timedelta(days=30))
     """
-    refuse_in_step("sleep()", _IN_THE_BODY)
+    refuse_in_step("sleep()", IN_THE_BODY)
     check_duration(duration, "duration", "sleep()")
     return Call(Sleep(duration=duration, site=call_site()), "sleep")
 
@@ -225,7 +83,7 @@ def sleep_until(moment: datetime) -> Call[None]:
     Raises:
         TypeError: It is no `datetime`, or has no time zone.
     """
-    refuse_in_step("sleep_until()", _IN_THE_BODY)
+    refuse_in_step("sleep_until()", IN_THE_BODY)
     check_moment(moment, "moment", "sleep_until()")
     return Call(Sleep(until=moment, site=call_site()), "sleep_until")
 
@@ -256,7 +114,7 @@ def wait_signal(name: str, type: Any = Any, *, timeout: timedelta | None = None)
 
     >>> approval = yield from wait_signal("approved", type=Approval, timeout=timedelta(days=2))
     """
-    refuse_in_step("wait_signal()", _IN_THE_BODY)
+    refuse_in_step("wait_signal()", IN_THE_BODY)
     _check_name(name)
     if timeout is not None:
         check_duration(timeout, "timeout", "wait_signal()")
@@ -275,7 +133,7 @@ def compensate(call: Call[Any]) -> Call[None]:
 
     >>> yield from compensate(release(reservation.id))
     """
-    refuse_in_step("compensate()", _IN_THE_BODY)
+    refuse_in_step("compensate()", IN_THE_BODY)
     return Call(Compensate(call=_step_call(call), site=call_site()), "compensate")
 
 
@@ -298,19 +156,19 @@ def now() -> Call[datetime]:
 
     >>> began = yield from now()
     """
-    refuse_in_step("now()", f"{_IN_THE_BODY}; in a step use datetime.now(UTC)")
+    refuse_in_step("now()", f"{IN_THE_BODY}; in a step use datetime.now(UTC)")
     return Call(Now(decode=partial(decode, annotation=datetime), site=call_site()), "now")
 
 
 def new_uuid() -> Call[UUID]:
     """A random UUID, recorded."""
-    refuse_in_step("new_uuid()", f"{_IN_THE_BODY}; in a step use uuid.uuid4()")
+    refuse_in_step("new_uuid()", f"{IN_THE_BODY}; in a step use uuid.uuid4()")
     return Call(_recorded("uuid", ids.new_uuid4, UUID), "new_uuid")
 
 
 def random_float() -> Call[float]:
     """A random number in [0, 1), recorded."""
-    refuse_in_step("random_float()", f"{_IN_THE_BODY}; in a step use random.random()")
+    refuse_in_step("random_float()", f"{IN_THE_BODY}; in a step use random.random()")
     return Call(_recorded("random", ids.random_float, float), "random_float")
 
 
@@ -335,7 +193,7 @@ def record(fn: Callable[[], T]) -> Call[T]:
 
     >>> rate = yield from record(lambda: settings.TAX_RATE)
     """
-    refuse_in_step("record()", f"{_IN_THE_BODY}; in a step call the function itself")
+    refuse_in_step("record()", f"{IN_THE_BODY}; in a step call the function itself")
     given: object = fn
     if not callable(given) or inspect.iscoroutinefunction(given):
         msg = (
@@ -348,3 +206,113 @@ def record(fn: Callable[[], T]) -> Call[T]:
     codec = ResultCodec(fn)
     command = Record(name="record", produce=lambda: codec.encode(fn()), decode=codec.decode, site=call_site())
     return Call(command, "record")
+
+
+def publish(key: str, value: object) -> Call[None]:
+    """Let others see a value while the run goes on: `handle.published()` has the latest one under each key.
+
+    It costs no step: it is recorded with whatever the body does next, once, and is never published again by a replay.
+
+    Args:
+        key: Its name, 1 to 255 characters.
+        value: Anything that can be stored.
+
+    Raises:
+        TypeError: `key` is no text, or has another length.
+        EncodingError: The value can't be stored, or is too large.
+
+    >>> yield from publish("progress", {"done": 3, "of": 10})
+    """
+    refuse_in_step("publish()", f"{IN_THE_BODY}; in a step use current().heartbeat(...)")
+    _check_key(key)
+    where = f"the value published as {key!r}"
+    data = encode(value, annotation_of(value), where)
+    refuse_oversized(data, where)
+    return Call(Publish(name=key, value=data, site=call_site()), "publish")
+
+
+def _check_key(key: object) -> None:
+    if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY_CHARS:
+        msg = f"publish() at {call_site()}: key is a str of 1 to {_MAX_KEY_CHARS} characters, got {describe(key)}"
+        raise TypeError(msg)
+
+
+def _check_change(change_id: object) -> None:
+    if not isinstance(change_id, str) or not change_id or "!" in change_id:
+        msg = f"patched() at {call_site()}: change_id is a str that is not empty and has no '!', got {describe(change_id)}"
+        raise TypeError(msg)
+
+
+def patched(change_id: str) -> Call[bool]:
+    """Tell whether this run takes a changed path: a way to change a body while runs of it are open.
+
+    False in a run that has recorded commands beyond this place without it: it keeps its old path. Else True, and
+    recorded. A run sticks to its first answer for a change, until it is restarted. When no old run is left, delete the
+    old path, and with it the call.
+
+    Args:
+        change_id: The name of the change, without an exclamation mark.
+
+    >>> if (yield from patched("ask-the-new-warehouse")):
+    ...     box = yield from pack_by_robot(item)
+    ... else:
+    ...     box = yield from pack(item)
+    """
+    refuse_in_step("patched()", IN_THE_BODY)
+    _check_change(change_id)
+    return Call(Patched(name=change_id, site=call_site()), "patched")
+
+
+def restart(*args: Any, **kwargs: Any) -> Call[NoReturn]:
+    """End this run's history here and go on with new arguments under the same id.
+
+    For bodies that would go on for ever: the history stays short. What is owed and signals that nobody has taken come
+    along; published values and the deadline stay. Nothing after it in the body runs.
+
+    Args:
+        args: The workflow's arguments from now on.
+        kwargs: The same, by name.
+
+    Raises:
+        TypeError: They don't fit the workflow's signature, or it is called outside a body.
+        EncodingError: One of them can't be stored.
+
+    >>> yield from restart(cursor + 100)
+    """
+    refuse_in_step("restart()", IN_THE_BODY)
+    sink = current_sink()
+    if sink is None or sink.encode_args is None:
+        msg = f"restart() was called outside a workflow's body, at {call_site()}\n  way out: call it in the body"
+        raise TypeError(msg)
+    return Call(Restart(args=sink.encode_args(args, kwargs), site=call_site()), "restart")
+
+
+@attrs.frozen(kw_only=True)
+class RunInfo:
+    """What a body can learn about its run.
+
+    Attributes:
+        run_id: The run's id.
+        namespace: Of the `Durable` it runs under.
+        workflow: The workflow's name.
+        version: Of the workflow, when the run was started.
+        started_at: When it was stored.
+        attempt: How often the body has begun: 1, and one more after each restart.
+    """
+
+    run_id: str
+    namespace: str
+    workflow: str
+    version: str | None
+    started_at: datetime
+    attempt: int
+
+
+def info() -> Call[RunInfo]:
+    """Facts about this run: its id, namespace, workflow, version, start, and how often the body has begun.
+
+    >>> run_id = (yield from info()).run_id
+    """
+    refuse_in_step("info()", f"{IN_THE_BODY}; in a step use current()")
+    reader = partial(decode, annotation=RunInfo, where="what is recorded about the run")
+    return Call(Info(decode=reader, site=call_site()), "info")

@@ -69,7 +69,7 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
         queue: The broker queue on which its runs go on.
         deadline: How long a run may take in all.
         on_undo_failure: Whether unwinding stops at an undo that gave up, or goes on with the older ones.
-        park_on_failure: Not supported yet: always False.
+        park_on_failure: Whether a failure of the body waits for a person instead of being unwound.
         fn: The generator function.
         site: Where it is defined.
     """
@@ -230,7 +230,6 @@ def _check(options: Mapping[str, object], where: str) -> None:
             check_duration(options["deadline"], "deadline", where, may_be_zero=False)
         except (TypeError, ValueError) as error:
             raise DefinitionError(str(error)) from None
-    refuse_unbuilt(options, ("park_on_failure",), where)
     version, queue = options.get("version"), options.get("queue", "default")
     choice = options.get("on_undo_failure", "stop")
     wrong = (
@@ -263,8 +262,8 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
         fn: The generator function, annotated `-> Workflow[T]`.
         options: `name`: by default the function's. `version`: a label stored with each run. `queue`: the broker queue,
             by default `default`. `deadline`: how long a run may take in all, a timedelta. `on_undo_failure`: `stop`
-            (the default) or `continue` with the older undos, where one gave up. `park_on_failure` is not
-            supported yet.
+            (the default) or `continue` with the older undos, where one gave up. `park_on_failure`: whether a failure of
+            the body waits for a person (`stuck`: retry, skip, rollback) instead of being unwound at once.
 
     Returns:
         A `WorkflowDefinition`: `.start(...)` runs it, calling it calls it as a sub-workflow.

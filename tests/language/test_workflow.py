@@ -94,7 +94,6 @@ def test_a_workflow_keeps_its_function_and_options():
         ({"version": 2}, "version is a str, got 2"),
         ({"queue": None}, "queue is a str, got None"),
         ({"on_undo_failure": "retry"}, "on_undo_failure is 'stop' or 'continue', got 'retry'"),
-        ({"park_on_failure": True}, "park_on_failure= is not supported yet"),
         ({"name": ""}, "a name is needed, got ''\n  right:  @workflow(name='...')"),
     ],
 )
