@@ -239,7 +239,8 @@ def _check_key(key: object) -> None:
 
 def _check_change(change_id: object) -> None:
     if not isinstance(change_id, str) or not change_id or "!" in change_id:
-        msg = f"patched() at {call_site()}: change_id is a str that is not empty and has no '!', got {describe(change_id)}"
+        wanted = "a str that is not empty and has no '!'"
+        msg = f"patched() at {call_site()}: change_id is {wanted}, got {describe(change_id)}"
         raise TypeError(msg)
 
 

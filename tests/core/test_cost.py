@@ -12,8 +12,8 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Decision, Event, Interpreter, Status, decide
 from qwit_durable.engine.ports import Settings
+from qwit_durable.language.groups import gather as make_gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import gather as make_gather
 from qwit_durable.language.verbs import wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore

@@ -20,8 +20,9 @@ from qwit_durable.core import (
     decide,
 )
 from qwit_durable.errors import DefinitionError, MisuseError, RunStuck, StepFailed, WorkflowFailed
+from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import gather, sleep_until, wait_signal
+from qwit_durable.language.verbs import sleep_until, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.testing.environment import Environment
 from tests.core.asking import Play, done, dropped, failed, scheduled

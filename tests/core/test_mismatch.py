@@ -10,8 +10,8 @@ import pytest
 from qwit_durable.core import Halt, Interpreter, Kind, Mismatch, Program, Resolved, Status, Value, decide
 from qwit_durable.core.commands import Site
 from qwit_durable.errors import RunStuck
+from qwit_durable.language.groups import gather as make_gather
 from qwit_durable.language.step import step as make_step
-from qwit_durable.language.verbs import gather as make_gather
 from qwit_durable.language.verbs import sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from tests.core.asking import (

@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from qwit_durable.core import Retry
+from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import compensate, gather, new_uuid, now, sleep, wait_signal
+from qwit_durable.language.verbs import compensate, new_uuid, now, sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from tests.engine.world import World
 

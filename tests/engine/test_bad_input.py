@@ -22,8 +22,9 @@ from qwit_durable.errors import (
     StoreUnavailable,
     WorkflowFailed,
 )
+from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import compensate, gather, record, sleep, wait_signal
+from qwit_durable.language.verbs import compensate, record, sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.testing.environment import Environment
 from tests.core.deploys import Cluster, deploy, line_of

@@ -17,8 +17,9 @@ from qwit_durable.core import Completed, Reopened, Resolved, Retry, Status, Unwi
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import SignalTimeout
 from qwit_durable.language.context import current
+from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import compensate, gather, new_uuid, sleep, wait_signal
+from qwit_durable.language.verbs import compensate, new_uuid, sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import RunView
