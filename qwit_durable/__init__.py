@@ -46,8 +46,8 @@ if TYPE_CHECKING:
         WorkflowTerminated,
     )
     from qwit_durable.language.context import current
-    from qwit_durable.language.pending import pending
     from qwit_durable.language.groups import gather, map_steps, race, saga
+    from qwit_durable.language.pending import pending
     from qwit_durable.language.step import step
     from qwit_durable.language.verbs import (
         RunInfo,
