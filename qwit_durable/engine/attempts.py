@@ -74,6 +74,7 @@ class Work:
                 timeout=spec.timeout,
                 deadline=spec.deadline,
                 heartbeat=spec.heartbeat,
+                transactional=spec.transactional,
             )
         return cls(step=step, call=step.bind(spec.args), settings=settings)
 

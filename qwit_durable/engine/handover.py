@@ -215,6 +215,7 @@ def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None) -> TaskSpec
         deadline=settings.deadline if settings is not None else None,
         heartbeat=settings.heartbeat if settings is not None else None,
         retry=None if retry is None else retry.recorded(),
+        transactional=settings is not None and settings.transactional,
     )
 
 

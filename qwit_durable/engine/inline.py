@@ -12,10 +12,12 @@ from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.promotion import Promotion
 from qwit_durable.engine.recording import Recorded
+from qwit_durable.engine.transactional import committed_within, transaction_of
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import TimerRow
+from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Commit, Release
 
 __all__ = ["InlineAttempt"]
@@ -105,18 +107,21 @@ class InlineAttempt:
         hold, pending, services = self._hold, self._pending, self._services
         info = self._info(number)
         promotion = Promotion(services, self._attempts, hold, pending, info)
-        lifeline = Lifeline(services, info, work, promotion)
         began_at = pending.began_at or info.started_at
         services.observers.attempt_starting(info)
-        outcome = self._attempts.run(
-            work,
-            info,
-            lifeline,
-            began_at=began_at,
-            on_abandon=lambda failure: self._record_without_thread(
-                work, info, failure, promotion, lifeline.unsent
-            ),
-        )
+        with transaction_of(services.store, work) as transaction:
+            lifeline = Lifeline(services, info, work, promotion, connect=transaction.connection)
+
+            def abandon(failure: Failure) -> None:
+                transaction.abandon()
+                self._record_without_thread(work, info, failure, promotion, lifeline.unsent)
+
+            outcome = self._attempts.run(work, info, lifeline, began_at=began_at, on_abandon=abandon)
+            if transaction.is_begun and isinstance(outcome, Value):
+                refusal = self._record_within(transaction, info, outcome)
+                if refusal is None:
+                    return
+                outcome = refusal
         if promotion.is_tried:
             recorded = promotion.record(work, outcome, lifeline.unsent)
             if recorded is not None or promotion.is_done:
@@ -126,6 +131,32 @@ class InlineAttempt:
             raise LostHold
         event, ended, timer = self._fact(work, info, outcome)
         hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(ended))
+
+    def _record_within(self, transaction: Transaction, info: AttemptInfo, value: Value) -> Failure | None:
+        """Record the value and commit it with what the step wrote; the failure, if the database won't have that.
+
+        Raises:
+            LostHold: The run is somebody else's now, and what the step wrote never happened.
+            Superseded: Somebody else's event came first.
+        """
+        hold = self._hold
+        event = resolved(self._pending, value, info.attempt)
+        write = Commit(
+            run_id=hold.run.id,
+            worker=self._services.worker,
+            epoch=hold.live.epoch,
+            head=None,
+            events=(event,),
+        )
+        answer = committed_within(transaction, write)
+        if isinstance(answer, Failure):
+            return answer
+        if not isinstance(answer, Committed):
+            raise LostHold
+        self._services.observers.attempt_finished(attrs.evolve(info, ended_at=answer.now))
+        if not hold.follow(event, answer.head):
+            hold.retreat()
+        return None
 
     def _fact(
         self, work: Work, info: AttemptInfo, outcome: Value | Failure

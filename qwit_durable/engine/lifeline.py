@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Any, Protocol
 
@@ -48,13 +49,21 @@ class Lifeline:
     """
 
     def __init__(
-        self, services: Services, info: AttemptInfo, work: Work, line: Line, last: bytes | None = None
+        self,
+        services: Services,
+        info: AttemptInfo,
+        work: Work,
+        line: Line,
+        last: bytes | None = None,
+        *,
+        connect: Callable[[], Any],
     ) -> None:
         self._services = services
         self._info = info
         self._work = work
         self._line = line
         self._last = last
+        self._connect = connect
         self._lock = threading.RLock()
         self._asked_at: float | None = None
         self._is_asked = False
@@ -76,6 +85,7 @@ class Lifeline:
             asked_to_stop=self.asked_to_stop,
             report=self.report,
             open=self.open,
+            connect=self._connect,
         )
 
     def beats_on(self, beat: Any) -> None:
@@ -98,6 +108,8 @@ class Lifeline:
         data = encode(detail, Any, what)
         check_size(data, what, self._services.settings.limit_bytes)
         self._beat()
+        if self._work.settings.transactional:
+            return  # the next attempt begins anew, because this one's writes are rolled back
         now = self._services.monotonic()
         with self._lock:
             self.unsent = data

@@ -13,6 +13,7 @@ from qwit_durable.engine.attempts import Attempts, Work
 from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.recording import Recorded, TaskRecorder
+from qwit_durable.engine.transactional import committed_within, transaction_of
 from qwit_durable.engine.turns import Turns
 from qwit_durable.engine.watchdog import Abandoned
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
@@ -121,24 +122,35 @@ class _QueuedAttempt:
         services, task = self._services, self._task
         if task.ended is not None:
             return _rings(self._recorder.record(work, task.ended))
-        lifeline = Lifeline(services, self._info, work, self._recorder, task.progress)
-
-        def abandon(failure: Failure) -> None:
-            rings = _rings(self._recorder.record(work, failure, lifeline.unsent))
-            give_back()
-            services.bells.ring(rings)
-
+        recorder = self._recorder
         services.observers.attempt_starting(self._info)
-        try:
-            outcome = attempts.run(
-                work,
-                self._info,
-                lifeline,
-                began_at=task.began_at or self._info.started_at,
-                on_abandon=abandon,
+        with transaction_of(services.store, work) as transaction:
+            lifeline = Lifeline(
+                services, self._info, work, recorder, task.progress, connect=transaction.connection
             )
-        except Abandoned:
-            return ()
+
+            def abandon(failure: Failure) -> None:
+                transaction.abandon()
+                rings = _rings(recorder.record(work, failure, lifeline.unsent))
+                give_back()
+                services.bells.ring(rings)
+
+            try:
+                outcome = attempts.run(
+                    work,
+                    self._info,
+                    lifeline,
+                    began_at=task.began_at or self._info.started_at,
+                    on_abandon=abandon,
+                )
+            except Abandoned:
+                return ()
+            if transaction.is_begun and isinstance(outcome, Value):
+                write = recorder.resolution(outcome)
+                answer = committed_within(transaction, write)
+                if not isinstance(answer, Failure):
+                    return _rings(recorder.resolved(write.event, answer))
+                outcome = answer
         return _rings(self._recorder.record(work, outcome, lifeline.unsent))
 
     def resolve(self, outcome: Value | Failure) -> Sequence[Ring]:

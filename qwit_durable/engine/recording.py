@@ -131,41 +131,41 @@ class TaskRecorder:
 
     def resolve(self, outcome: Value | Failure) -> Recorded | None:
         """Record the step's outcome."""
-        failure = outcome if isinstance(outcome, Failure) else None
-        now = self._now
-        event = self._resolved(outcome, self._task.attempt)
-        answer = self._write(event)
+        write = self.resolution(outcome)
+        return self.resolved(write.event, self._services.committer.write(write))
+
+    def resolved(self, event: Resolved, answer: Answer) -> Recorded | None:
+        """Take in the answer to a `resolution`, and tell observers of it."""
         if not isinstance(answer, Accepted):
             return None
-        self._services.observers.attempt_finished(attrs.evolve(self._info, ended_at=now, failure=failure))
+        failure = event.outcome if isinstance(event.outcome, Failure) else None
+        told = attrs.evolve(self._info, ended_at=self._now, failure=failure)
+        self._services.observers.attempt_finished(told)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
 
     def resolve_lost(self, lost: Failure) -> Sequence[Ring]:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
-        answer = self._write(self._resolved(lost, self._task.attempt - 1))
+        answer = self._services.committer.write(self.resolution(lost, self._task.attempt - 1))
         return answer.rings if isinstance(answer, Accepted) else ()
 
-    def _write(self, event: Resolved) -> Answer:
-        return self._services.committer.write(
-            ResolveTask(
-                worker=self._services.worker,
-                run_id=self._task.run_id,
-                attempt=self._task.attempt,
-                event=event,
-                then=self._task.spec.then if self._task.spec is not None else None,
-            )
-        )
-
-    def _resolved(self, outcome: Value | Failure, attempt: int) -> Resolved:
+    def resolution(self, outcome: Value | Failure, attempt: int | None = None) -> ResolveTask:
+        """The write that records an outcome: of this attempt, or of an earlier one."""
         task = self._task
         assert task.spec is not None
-        return Resolved(
+        event = Resolved(
             position=task.position,
             kind=task.spec.kind,
             name=task.name,
             args=self._args_to_record(task.spec),
             outcome=outcome,
-            attempt=attempt,
+            attempt=attempt or task.attempt,
+        )
+        return ResolveTask(
+            worker=self._services.worker,
+            run_id=task.run_id,
+            attempt=task.attempt,
+            event=event,
+            then=task.spec.then,
         )
 
     def _args_to_record(self, spec: TaskSpec) -> bytes:

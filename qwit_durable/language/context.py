@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from qwit_durable.errors import NotRunningError
+from qwit_durable.errors import MisuseError, NotRunningError
 
 __all__ = ["StepContext", "current", "entered"]
 
@@ -28,6 +28,11 @@ def _nothing(detail: Any) -> None:
 def _refuse_to_open() -> NoReturn:
     msg = "this attempt can't be left open: it is made without an engine\n  way out: test what follows the completion"
     raise NotRunningError(msg)
+
+
+def _no_connection() -> NoReturn:
+    msg = "current().connection is there in the attempts of steps that are @step(transactional=True)"
+    raise MisuseError(msg)
 
 
 @attrs.frozen(kw_only=True)
@@ -52,6 +57,29 @@ class StepContext:
     )
     _report: Callable[[Any], None] = attrs.field(default=_nothing, alias="report", eq=False, repr=False)
     _open: Callable[[], str] = attrs.field(default=_refuse_to_open, alias="open", eq=False, repr=False)
+    _connect: Callable[[], Any] = attrs.field(default=_no_connection, alias="connect", eq=False, repr=False)
+
+    @property
+    def connection(self) -> Any:
+        """A connection to the store's database, inside a transaction that commits with the step's checkpoint.
+
+        For steps that are `transactional`: what is written through it happens exactly once, whatever dies or is
+        repeated; if the step fails, it never happened. The transaction begins when this is first asked for: do slow
+        things before. On SQLite it locks the file until the step returns. A part that may fail goes into a savepoint.
+
+        Returns:
+            A psycopg `Connection` on Postgres, an `sqlite3.Connection` on SQLite. It is not to be committed, rolled
+            back or closed. Session settings (`SET`, not `SET LOCAL`) may be met by later steps.
+
+        Raises:
+            MisuseError: The step is not transactional, or the store has no database (`memory://`).
+            StoreUnavailable: The database can't be reached.
+
+        >>> @step(transactional=True)
+        ... def book(account: str, cents: int) -> None:
+        ...     current().connection.execute("INSERT INTO entry VALUES (?, ?)", (account, cents))
+        """
+        return self._connect()
 
     @property
     def cancelled(self) -> bool:
@@ -68,7 +96,8 @@ class StepContext:
         Within `heartbeat`, the step's option, there must be a report, or the attempt ends as timed out. The last
         `detail` is kept in the store, survives the worker, and is the next attempt's `last_heartbeat`. Call it as often
         as you like: it is written once a second, or three times within `heartbeat` if that is shorter, and when the
-        attempt fails. A step may report without having the option.
+        attempt fails. A step may report without having the option. A transactional step only says that it gets on: the
+        next attempt begins anew, as what this one wrote is rolled back.
 
         Args:
             detail: JSON data, within `limit_bytes`: where the next attempt is to go on.

@@ -45,6 +45,7 @@ class UndoOptions(TypedDict, total=False):
     retry: Retry | Callable[[int, Failure], timedelta]
     timeout: timedelta | None
     heartbeat: timedelta | None
+    transactional: bool
 
 
 class StepCallOptions(TypedDict, total=False):

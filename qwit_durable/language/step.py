@@ -26,7 +26,6 @@ from qwit_durable.language.options import (
     StepOptions,
     UndoOptions,
     check_duration,
-    refuse_unbuilt,
     refuse_unknown,
 )
 from qwit_durable.language.undo import UndoDefinition, check_undo
@@ -42,8 +41,6 @@ P = ParamSpec("P")
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
 F = TypeVar("F", bound=Callable[..., Any])
-
-_UNBUILT = ("transactional",)
 
 
 class _Actor(Protocol[P, R_co]):
@@ -155,7 +152,8 @@ class Step(Uncalled, Generic[P, R]):
             fn: The function, where the decorator is used without options.
             options: `when`: `completed` (the default): owed once the step's success is recorded; `attempted`: owed as
                 soon as an attempt may have begun. `retry`: as a step's, by default `Retry()`. `timeout`: bound on one
-                attempt of the undo, by default none. `heartbeat`: as a step's, by default none.
+                attempt of the undo, by default none. `heartbeat`: as a step's, by default none. `transactional`: as a
+                step's, by default what the step is.
 
         Raises:
             DefinitionError: It takes something else, or the step has an undo already.
@@ -254,8 +252,7 @@ def explained(error: EncodingError, args: tuple[Any, ...], kwargs: dict[str, Any
 
 def _settings(base: Settings, options: Mapping[str, Any], where: str) -> Settings:
     """The settings that a step's options say. Raises DefinitionError."""
-    refuse_unbuilt(options, _UNBUILT, where)
-    changed = {name: value for name, value in options.items() if name not in (*_UNBUILT, "name")}
+    changed = {name: value for name, value in options.items() if name != "name"}
     try:
         for name in ("timeout", "deadline", "heartbeat"):
             if changed.get(name) is not None:
@@ -273,6 +270,9 @@ def _settings(base: Settings, options: Mapping[str, Any], where: str) -> Setting
         raise DefinitionError(msg)
     if changed.get("dispatch") not in ("inline", "queue", None):
         msg = f"{where}: dispatch is 'inline' or 'queue', got {describe(changed['dispatch'])}"
+        raise DefinitionError(msg)
+    if not isinstance(changed.get("transactional", False), bool):
+        msg = f"{where}: transactional is True or False, got {describe(changed['transactional'])}"
         raise DefinitionError(msg)
     for name, cls, kind in (("queue", str, "a str"), ("priority", int, "an int")):
         if not isinstance(changed.get(name), (cls, type(None))):
@@ -304,7 +304,8 @@ def step(fn: Any = None, /, **options: Any) -> Any:
             `timeout`: bound on one attempt, a timedelta. `deadline`: bound on all attempts together, a timedelta.
             `dispatch`: `inline` or `queue`; by default inline where the worker that holds the run consumes the step's
             queue. `heartbeat`: how long an attempt may go without `current().heartbeat(...)`, a timedelta.
-            `transactional` is not supported yet.
+            `transactional`: `current().connection` is there, and what is written through it commits with the
+            step's checkpoint, or not at all: exactly once.
 
     Returns:
         A `Step`: calling it builds an inert call; `.fn` is the plain function.

@@ -15,6 +15,7 @@ from typing import cast
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.transactions import refuse_deadlock
 from qwit_durable.stores.writes import Write
 
 __all__ = ["Committer"]
@@ -53,7 +54,9 @@ class Committer:
 
         Raises:
             StoreUnavailable: The connection was lost; the write may or may not have happened. Repeating is safe.
+            MisuseError: A transactional step asks, which has locked the store against all other writes.
         """
+        refuse_deadlock()
         ticket = _Ticket(write)
         with self._mutex:
             if self._flushing:

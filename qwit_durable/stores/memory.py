@@ -26,9 +26,15 @@ from qwit_durable.stores.rows import (
     TimerRow,
     WorkerRow,
 )
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.transactions import StepTransaction, Transaction, no_database
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["MemoryStore"]
+
+
+class _NoDatabase(StepTransaction[None]):
+    def _begin(self) -> None:
+        raise no_database("memory://", "a transactional step asked for current().connection")
 
 
 class MemoryStore:
@@ -66,6 +72,13 @@ class MemoryStore:
                 for table in self._rows.tables:
                     table.undo()
                 raise
+
+    def transaction(self) -> Transaction:
+        return _NoDatabase()
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        _ = connection
+        raise no_database(self.url, f"run {write.run.key!r} can't be started with connection=")
 
     # -- reading -----------------------------------------------------------------------------------------------
 

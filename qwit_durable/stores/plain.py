@@ -162,6 +162,7 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
         "timeout": from_span(spec.timeout),
         "deadline": from_span(spec.deadline),
         "heartbeat": from_span(spec.heartbeat),
+        "transactional": spec.transactional,
         "retry": None
         if retry is None
         else (retry[0], from_span(retry[1]), retry[2], from_span(retry[3]), *retry[4:]),
@@ -184,6 +185,7 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
         timeout=to_span(found.get("timeout")),
         deadline=to_span(found.get("deadline")),
         heartbeat=to_span(found.get("heartbeat")),
+        transactional=found.get("transactional", False),
         retry=None if retry is None else _to_retry(retry),
     )
 

@@ -25,7 +25,7 @@ from qwit_durable.stores import redacted
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import perform
-from qwit_durable.stores.migrations import check, migrations, pending
+from qwit_durable.stores.migrations import check, migrations
 from qwit_durable.stores.pg.ahead import PgSession
 from qwit_durable.stores.pg.connecting import (
     Address,
@@ -38,12 +38,15 @@ from qwit_durable.stores.pg.connecting import (
     is_worth_repeating,
 )
 from qwit_durable.stores.pg.hot import append_hot, are_hot
+from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
+from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.transactions import Transaction
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["PostgresStore"]
 
@@ -51,16 +54,6 @@ _T = TypeVar("_T")
 _READERS = 8
 _READ_SECONDS = 10.0
 _REPEATS = 5
-#: Any number, the same for ever: two processes must not migrate at once.
-_MIGRATION_LOCK = 7_094_216_305
-_VERSIONS = """
-CREATE TABLE IF NOT EXISTS qwit.migration (
-    number INTEGER PRIMARY KEY,
-    name TEXT NOT NULL,
-    checksum TEXT NOT NULL,
-    applied_at TIMESTAMPTZ NOT NULL DEFAULT now()
-)
-"""
 
 
 class _Unwritten(Exception):
@@ -79,6 +72,7 @@ class _InProcess:
         self.writer: Connection | None = None
         self.statements: PgStatements | None = None
         self.pool: ConnectionPool[Connection] | None = None
+        self.for_steps: list[StepConnection] = []
         self.is_checked = False
 
 
@@ -107,6 +101,13 @@ class PostgresStore(SqlReader):
         self._migrates = migrate
         self._tables = Tables(POSTGRES, Encoding(payload_codec))
         self._cache = RunCache()
+        self._shared = SharedDatabase(
+            address=self._address,
+            tables=self._tables,
+            cache=self._cache,
+            place=self._place,
+            now=lambda: self._now_given,
+        )
         # By pid. What a fork inherits stays here unused: closing it would end the parent's sessions.
         self._processes: dict[int, _InProcess] = {}
 
@@ -122,16 +123,18 @@ class PostgresStore(SqlReader):
         with here.lock:
             self._discard(here)
             pool, here.pool = here.pool, None
+            while here.for_steps:
+                psycopg.Connection.close(here.for_steps.pop())
         if pool is not None:
             pool.close()
 
     def migrate(self) -> Sequence[str]:
         with self._apart() as connection:
-            return self._bring_up_to_date(connection)
+            return bring_up_to_date(connection, self.url)
 
     def schema_version(self) -> tuple[int, int]:
         with self._apart() as connection:
-            return max(self._applied(connection), default=0), len(migrations("postgres"))
+            return max(applied(connection), default=0), len(migrations("postgres"))
 
     @property
     def _here(self) -> _InProcess:
@@ -168,37 +171,14 @@ class PostgresStore(SqlReader):
         if here.is_checked:
             return
         if self._migrates:
-            self._bring_up_to_date(connection)
-        check("postgres", self._applied(connection), redacted(self.url))
+            bring_up_to_date(connection, self.url)
+        check("postgres", applied(connection), redacted(self.url))
         here.is_checked = True
 
     def _discard(self, here: _InProcess) -> None:
         if here.writer is not None:
             here.writer.close()
             here.writer = here.statements = None
-
-    def _applied(self, connection: Connection) -> dict[int, str]:
-        statements = PgStatements(connection)
-        if statements.rows("SELECT to_regclass('qwit.migration')")[0][0] is None:
-            return {}
-        return {row[0]: row[1] for row in statements.rows("SELECT number, checksum FROM qwit.migration")}
-
-    def _bring_up_to_date(self, connection: Connection) -> list[str]:
-        with connection.transaction():
-            connection.execute("SELECT pg_advisory_xact_lock(%s)", [_MIGRATION_LOCK])
-            steps = pending("postgres", self._applied(connection), redacted(self.url))
-            if steps and connection.execute("SELECT to_regnamespace('qwit')").fetchall()[0][0] is None:
-                connection.execute("CREATE SCHEMA qwit")
-            if steps:
-                connection.execute(_VERSIONS)
-            for step in steps:
-                for statement in step.statements:
-                    connection.execute(statement.encode())
-                found = (step.number, step.name, step.checksum)
-                connection.execute(
-                    "INSERT INTO qwit.migration (number, name, checksum) VALUES (%s, %s, %s)", found
-                )
-        return [step.name for step in steps]
 
     # -- writing -----------------------------------------------------------------------------------------------
 
@@ -271,6 +251,15 @@ class PostgresStore(SqlReader):
             connection.execute("ROLLBACK")
         except psycopg.Error:
             self._discard(here)
+
+    def transaction(self) -> Transaction:
+        return PgTransaction(self._shared, self._here.for_steps)
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        return self._shared.start(connection, write)
+
+    def _place(self) -> Sequence[Any]:
+        return self._rows(PLACE)[0]
 
     def stamp(self) -> object:
         return None

@@ -17,7 +17,8 @@ import attrs
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.rows import PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.transactions import Transaction
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["Reader", "RunQuery", "Store"]
 
@@ -152,6 +153,23 @@ class Store(Reader, Protocol):
 
         Raises:
             StoreUnavailable: The connection was lost; the writes may or may not have happened. Repeating is safe.
+        """
+        ...
+
+    def transaction(self) -> Transaction:
+        """The transaction of one attempt of a transactional step; nothing begins before it is asked for."""
+        ...
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        """Carry out a start in the caller's open transaction, and neither commit nor roll that back.
+
+        Args:
+            connection: The driver's, or one of SQLAlchemy's or Django's over it.
+            write: Its user's id stays locked until the caller's transaction ends.
+
+        Raises:
+            DefinitionError: The connection is of another kind, to another database, or has no transaction.
+            StoreError: The row can't be stored. The caller's transaction is as it was.
         """
         ...
 

@@ -146,6 +146,7 @@ class TaskSpec:
     `retry` is `(max_attempts, first, factor, cap, give_up_on, retry_on)` with classes as recorded names, or None for
     what the step says itself. `undoes` is as in `AttemptInfo`. `given` are the arguments that a guard put in the
     place of `args`. `then` is the position of the call of the same map that this one's success lets begin.
+    `timeout`, `deadline` and `transactional` count where `retry` is given.
     """
 
     kind: Kind
@@ -160,6 +161,7 @@ class TaskSpec:
     deadline: timedelta | None = None
     heartbeat: timedelta | None = None
     retry: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]] | None = None
+    transactional: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -15,7 +15,7 @@ from collections.abc import Generator, Sequence
 from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from qwit_durable.clock import Clock, SystemClock, monotonic
 from qwit_durable.errors import StoreError, StoreUnavailable
@@ -23,15 +23,15 @@ from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.migrations import migrations, pending
-from qwit_durable.stores.processes import process_started, this_host
-from qwit_durable.stores.rows import WorkerRow
 from qwit_durable.stores.sql.dialect import SQLITE
-from qwit_durable.stores.sql.mapped import Change
 from qwit_durable.stores.sql.reader import SqlReader
-from qwit_durable.stores.sql.session import RunCache, SqlSession
+from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
+from qwit_durable.stores.transactions import Transaction
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["SqliteStore"]
 
@@ -40,32 +40,6 @@ _VERSIONS = (
     "CREATE TABLE IF NOT EXISTS migration "
     "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT"
 )
-
-
-class _Statements:
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
-        return self._connection.execute(sql, params).fetchall()
-
-    def many(self, changes: Sequence[Change]) -> None:
-        for sql, rows in changes:
-            if len(rows) == 1:
-                self._connection.execute(sql, rows[0])
-            else:
-                self._connection.executemany(sql, rows)
-
-
-class _Session(SqlSession):
-    def is_alive(self, row: WorkerRow) -> bool:
-        if not super().is_alive(row):
-            return False
-        if row.host != this_host():
-            return True
-        started = process_started(row.pid)
-        # 0.0 stands for a machine that does not tell when a process began.
-        return started is not None and row.process_started in (started, 0.0)
 
 
 class _InProcess:
@@ -101,6 +75,9 @@ class SqliteStore(SqlReader):
         self._busy_seconds = busy_seconds
         self._tables = Tables(SQLITE, Encoding(payload_codec))
         self._cache = RunCache()
+        self._shared = SharedFile(
+            url=url, path=self._path, tables=self._tables, cache=self._cache, clock=self._clock
+        )
         # By pid. What a fork inherits stays here unused: closing it would let go of the parent's locks.
         self._processes: dict[int, _InProcess] = {}
 
@@ -150,10 +127,15 @@ class SqliteStore(SqlReader):
                 here.writer = connection
             yield here.writer
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self, kind: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
         with self._explained():
             connection = sqlite3.connect(
-                self._path, timeout=self._busy_seconds, isolation_level=None, check_same_thread=False
+                self._path,
+                timeout=self._busy_seconds,
+                # A step's would begin anew by itself if it could: that is refused, and nothing commits on its own.
+                isolation_level=None if kind is sqlite3.Connection else "DEFERRED",
+                check_same_thread=False,
+                factory=kind,
             )
             try:
                 self._prepare(connection)
@@ -209,7 +191,9 @@ class SqliteStore(SqlReader):
                 connection.rollback()
             try:
                 connection.execute("BEGIN IMMEDIATE")
-                session = _Session(self._tables, _Statements(connection), self._cache, self._clock.now())
+                session = SqliteSession(
+                    self._tables, SqliteStatements(connection), self._cache, self._clock.now()
+                )
                 answers = [perform(session, write) for write in writes]
                 session.flush()
                 connection.execute("COMMIT")
@@ -218,6 +202,24 @@ class SqliteStore(SqlReader):
                 raise
             session.committed()
             return answers
+
+    def transaction(self) -> Transaction:
+        return SqliteTransaction(self._shared, self._begin_for_step)
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        self.open()
+        return self._shared.start(connection, write)
+
+    def _begin_for_step(self) -> StepConnection:
+        # After the writes of this process that are under way, and before those that wait.
+        with self._writing():
+            connection = cast("StepConnection", self._connect(StepConnection))
+            try:
+                connection.begin()
+            except BaseException:
+                connection.put_away()
+                raise
+            return connection
 
     def stamp(self) -> object:
         # Asked on the connection that writes: it counts the commits of all others, not this process's own.

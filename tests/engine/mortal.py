@@ -8,7 +8,8 @@ from typing import Any
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.transactions import Transaction
+from qwit_durable.stores.writes import Commit, ResolveTask, Write
 from qwit_durable.testing.environment import VirtualBells
 
 
@@ -37,8 +38,36 @@ class MortalStore:
             raise ProcessDied
         return self._store.apply(writes)
 
+    def transaction(self) -> _MortalTransaction:
+        """A step's transaction: its end is a write too."""
+        return _MortalTransaction(self, self._store.transaction())
+
+    def commit(self, transaction: Transaction, write: Commit | ResolveTask) -> Answer:
+        """Commit, or die before or after it."""
+        if self.is_dead:
+            raise ProcessDied
+        self.calls += 1
+        if self.calls == self._dies_at:
+            self.is_dead = True
+            if self._after:
+                transaction.commit(write)
+            raise ProcessDied
+        return transaction.commit(write)
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
+
+
+class _MortalTransaction:
+    def __init__(self, store: MortalStore, transaction: Transaction) -> None:
+        self._store = store
+        self._transaction = transaction
+
+    def commit(self, write: Commit | ResolveTask) -> Answer:
+        return self._store.commit(self._transaction, write)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transaction, name)
 
 
 class LossyBells(VirtualBells):

@@ -141,7 +141,7 @@ def test_a_callable_is_a_retry_with_that_delay():
         ({"queue": 5}, "queue is a str, got 5"),
         ({"priority": "high"}, "priority is an int, got 'high'"),
         ({"heartbeat": timedelta(0)}, "heartbeat is more than zero, got 0 s"),
-        ({"transactional": True}, "transactional= is not supported yet"),
+        ({"transactional": 1}, "transactional is True or False, got 1"),
     ],
 )
 def test_a_wrong_option_is_refused_at_import(options, message):

@@ -128,11 +128,13 @@ class _Needs:
 class PgSession(SqlSession):
     """A session that has looked ahead."""
 
-    def begin(self, statements: PgStatements, writes: Sequence[Write], now: datetime | None) -> None:
-        """Begin the transaction, lock and read what is foreseen, and learn the time."""
+    def begin(
+        self, statements: PgStatements, writes: Sequence[Write], now: datetime | None, *, opens: bool = True
+    ) -> None:
+        """Begin the transaction if it `opens` one, lock and read what is foreseen, and learn the time."""
         tables, needs = self._tables, _Needs(writes, self._cache)
-        questions: list[Question] = [(_BEGIN, ())]
-        takers: list[Callable[[Sequence[Columns]], None]] = [_ignore]
+        questions: list[Question] = []
+        takers: list[Callable[[Sequence[Columns]], None]] = []
 
         def ask(question: Question, taker: Callable[[Sequence[Columns]], None]) -> None:
             questions.append(question)
@@ -144,6 +146,8 @@ class PgSession(SqlSession):
             if keys:
                 ask(_rows_of(table, sorted(keys), lock), lambda rows: mapped.expect(keys, rows))
 
+        if opens:
+            ask((_BEGIN, ()), _ignore)
         if needs.keys:
             ask((_LOCK_KEYS, [sorted(map(_lock_of, needs.keys))]), _ignore)
         look_up(tables.live, self._lives, needs.lives, " FOR UPDATE")

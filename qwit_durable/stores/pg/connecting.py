@@ -10,13 +10,13 @@ import select
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl, urlencode, urlsplit, urlunsplit
 
 import attrs
 import psycopg
 from psycopg.abc import Buffer
-from psycopg.adapt import Loader
+from psycopg.adapt import AdaptersMap, Loader
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import Format
 from psycopg.types.numeric import Int8BinaryDumper
@@ -26,9 +26,20 @@ from qwit_durable.stores.sql.dialect import Statements
 from qwit_durable.stores.sql.mapped import Change
 from qwit_durable.stores.sql.table import Columns
 
-__all__ = ["Address", "Connection", "PgStatements", "explain", "is_lost", "is_stale", "is_worth_repeating"]
+__all__ = [
+    "Address",
+    "Connection",
+    "PgStatements",
+    "adapt",
+    "adapt_map",
+    "explain",
+    "is_lost",
+    "is_stale",
+    "is_worth_repeating",
+]
 
 Connection = psycopg.Connection[tuple[Any, ...]]
+_C = TypeVar("_C", bound=Connection)
 
 _EPOCH = datetime(2000, 1, 1, tzinfo=UTC)
 #: A server that has gone without a word is noticed within half a minute. The URL may say otherwise.
@@ -115,17 +126,34 @@ class Address:
         Raises:
             StoreUnavailable: The server can't be reached.
         """
-        try:
-            connection = psycopg.connect(self.conninfo, **self.options)
-        except psycopg.Error as error:
-            raise explain(error, self.where) from error
+        connection = self._connect(psycopg.Connection)
         adapt(connection)
         return connection
 
+    def connect_for_step(self, kind: type[_C]) -> _C:
+        """Make a connection for users: as the driver makes them, with transactions that see what is committed.
+
+        Raises:
+            StoreUnavailable: The server can't be reached.
+        """
+        connection = self._connect(kind, autocommit=False)
+        connection.isolation_level = psycopg.IsolationLevel.READ_COMMITTED
+        return connection
+
+    def _connect(self, kind: type[_C], **options: Any) -> _C:
+        try:
+            return kind.connect(self.conninfo, **{**self.options, **options})
+        except psycopg.Error as error:
+            raise explain(error, self.where) from error
+
 
 def adapt(connection: Connection) -> None:
-    """Fix how values cross a connection. Integers have one type, so that each statement is prepared once."""
-    adapters = connection.adapters
+    """Fix how values cross a connection."""
+    adapt_map(connection.adapters)
+
+
+def adapt_map(adapters: AdaptersMap) -> None:
+    """Fix how values cross. Integers have one type, so that each statement is prepared once."""
     adapters.register_dumper(int, Int8BinaryDumper)
     adapters.register_loader("timestamptz", _UtcLoader)
     adapters.register_loader("jsonb", _JsonTextLoader)
@@ -153,7 +181,11 @@ class PgStatements(Statements):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._cursor = connection.cursor(binary=True)
+        self._cursor = self.new_cursor(binary=True)
+
+    def new_cursor(self, *, binary: bool = False) -> psycopg.Cursor[tuple[Any, ...]]:
+        """A cursor that answers columns as the store's tables have them."""
+        return self._connection.cursor(binary=binary)
 
     def rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
         return self._cursor.execute(sql.encode(), params).fetchall()
@@ -163,7 +195,7 @@ class PgStatements(Statements):
         cursors: list[psycopg.Cursor[tuple[Any, ...]]] = []
         with _one_trip(self._connection):
             for sql, params in questions:
-                cursors.append(self._connection.cursor(binary=True).execute(sql.encode(), params or None))
+                cursors.append(self.new_cursor(binary=True).execute(sql.encode(), params or None))
         # `rownumber` tells whether there are rows; `description` would too, and costs more than the query.
         return [cursor.fetchall() if cursor.rownumber is not None else () for cursor in cursors]
 
@@ -171,13 +203,13 @@ class PgStatements(Statements):
         """Carry out statements in one round trip, and then `end`."""
         with _one_trip(self._connection):
             for sql, rows in changes:
-                cursor = self._connection.cursor()
+                cursor = self.new_cursor()
                 if len(rows) == 1:
                     cursor.execute(sql.encode(), rows[0])
                 else:
                     cursor.executemany(sql.encode(), rows)
             if end is not None:
-                self._connection.execute(end.encode())
+                self.new_cursor().execute(end.encode())
 
 
 # -- what errors mean ------------------------------------------------------------------------------------------

@@ -1,0 +1,62 @@
+"""The transaction of an attempt: of a transactional step's, its own; of any other step's, none."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import NoReturn
+
+from qwit_durable.engine.attempts import Work
+from qwit_durable.errors import Failure, MisuseError, StoreUnavailable
+from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.transactions import Transaction
+from qwit_durable.stores.writes import Commit, ResolveTask
+
+__all__ = ["committed_within", "transaction_of"]
+
+
+@contextmanager
+def transaction_of(store: Store, work: Work) -> Generator[Transaction]:
+    """The transaction that an attempt may use; what was not committed in the block is rolled back with it."""
+    transaction = store.transaction() if work.settings.transactional else _NoTransaction(work)
+    try:
+        yield transaction
+    finally:
+        transaction.close()
+
+
+def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> Answer | Failure:
+    """The answer to the checkpoint; how the attempt failed, if the database won't have what the step wrote."""
+    try:
+        return transaction.commit(write)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # noqa: BLE001 - a constraint that is checked at the end, for example
+        return Failure.of(error)
+
+
+class _NoTransaction:
+    """For a step that asked for none."""
+
+    is_begun = False
+
+    def __init__(self, work: Work) -> None:
+        self._work = work
+
+    def connection(self) -> NoReturn:
+        name, undo = self._work.step.name, ".undo" if self._work.is_undo else ""
+        right = f"@{name}.undo(transactional=True)" if undo else "@step(transactional=True)"
+        msg = (
+            f"step {name!r}{undo} asked for current().connection and is not transactional\n  right:  {right}"
+        )
+        raise MisuseError(msg)
+
+    def commit(self, write: Commit | ResolveTask) -> Answer:
+        raise NotImplementedError
+
+    def abandon(self) -> None:
+        """Nothing to roll back."""
+
+    def close(self) -> None:
+        """Nothing to let go of."""
