@@ -10,7 +10,7 @@ from rich.text import Text
 from qwit_durable.cli.output import styled
 from qwit_durable.cli.params import Attributes, attribute
 from qwit_durable.cli.place import Place, common
-from qwit_durable.cli.reports import EXPENDABLE_HEADS, RUN_HEADS, family_json, family_tree, run_json, run_row
+from qwit_durable.cli.reports import EXPENDABLE_HEADS, family_json, family_tree, run_json, run_table
 from qwit_durable.client.history import table
 from qwit_durable.client.when import When
 from qwit_durable.core import Status
@@ -29,6 +29,7 @@ __all__ = ["explain", "history", "ls", "show"]
 )
 @click.option("--workflow", help="Only runs of this workflow.")
 @click.option("--version", "label", help="Only runs started by code with this label.")
+@click.option("--lane", help="Only runs that were started in this lane.")
 @click.option(
     "--attribute",
     "attributes",
@@ -46,6 +47,7 @@ def ls(
     statuses: tuple[str, ...],
     workflow: str | None,
     label: str | None,
+    lane: str | None,
     attributes: Attributes,
     limit: int,
     *,
@@ -56,6 +58,7 @@ def ls(
         status=statuses or None,
         workflow=workflow,
         version=label,
+        lane=lane,
         attributes=dict(attributes),
         roots_only=not with_children and Status.STUCK.value not in statuses,
         limit=limit + 1,
@@ -68,7 +71,8 @@ def ls(
     if not found:
         output.say(f"no runs in namespace {place.namespace!r} of {place.shown_url}")
         return
-    output.table(RUN_HEADS, [run_row(run, when) for run in found[:limit]], expendable=EXPENDABLE_HEADS)
+    heads, rows = run_table(found[:limit], when)
+    output.table(heads, rows, expendable=EXPENDABLE_HEADS)
     if len(found) > limit:
         output.say(f"the newest {limit}; there are more: --limit")
 
@@ -120,7 +124,7 @@ def history(place: Place, run: str) -> None:
     if place.output.is_json:
         place.output.json(found.to_json())
         return
-    head = f"run {found.id} of workflow {found.workflow!r}: "
+    head = f"run {found.id} of workflow {found.workflow!r}{found.in_lane}: "
     place.output.line(Text.assemble(head, styled(found.status)))
     for line in table(found):
         place.output.line(f"  {line}")

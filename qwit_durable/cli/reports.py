@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.text import Text
@@ -14,9 +15,9 @@ from qwit_durable.client.when import When
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.rows import RunView
 
-__all__ = ["EXPENDABLE_HEADS", "RUN_HEADS", "family_json", "family_tree", "run_json", "run_row", "view_json"]
+__all__ = ["EXPENDABLE_HEADS", "family_json", "family_tree", "run_json", "run_table", "view_json"]
 
-RUN_HEADS = ("id", "workflow", "version", "status", "started", "updated", "attributes", "error")
+_HEADS = ("id", "workflow", "version", "status", "started", "updated", "attributes", "error")
 EXPENDABLE_HEADS = ("version", "started", "attributes", "updated")
 _ERROR_CHARS = 120
 _CHILDREN_SHOWN = 100
@@ -40,8 +41,18 @@ def view_json(view: RunView, reader: Reader) -> dict[str, Any]:
     }
 
 
-def run_row(run: Run, when: When) -> list[str | Text]:
-    """A run as a row under `RUN_HEADS`."""
+def run_table(runs: Sequence[Run], when: When) -> tuple[Sequence[str], list[list[str | Text]]]:
+    """Runs as rows, and the heads above them; lanes are shown where there are any."""
+    rows = [_row(run, when) for run in runs]
+    if all(run.lane is None for run in runs):
+        return _HEADS, rows
+    shown = _HEADS.index("status") + 1
+    for run, row in zip(runs, rows, strict=True):
+        row.insert(shown, run.lane or "")
+    return (*_HEADS[:shown], "lane", *_HEADS[shown:]), rows
+
+
+def _row(run: Run, when: When) -> list[str | Text]:
     error = "" if run.error is None else " ".join(str(run.error.root).split())[:_ERROR_CHARS]
     attributes = " ".join(f"{name}={value}" for name, value in run.attributes.items())
     return [
@@ -86,6 +97,8 @@ def _label(view: RunView) -> Text:
     place = "" if run.parent_position is None else f"{run.parent_position} "
     version = "" if run.version is None else f"{run.version} "
     label = Text.assemble(f"{place}{run.workflow} {version}", styled(view.status), f" {run.key}")
+    if run.lane is not None:
+        label.append(f" in lane {run.lane!r}", style="dim")
     if outcome is not None and outcome.failure is not None:
         label.append(f" {' '.join(str(outcome.failure.root).split())[:_ERROR_CHARS]}", style="dim")
     elif outcome is not None and outcome.value not in (None, b"null"):

@@ -108,6 +108,7 @@ def run(
 
 @click.command()
 @_start_options
+@click.option("--lane", help="The lane in which it takes its place: one run at a time, in order.")
 @click.option("--delay", type=duration, help="Begin after this time.")
 @click.option("--at", "begins_at", type=moment, help="Begin then, as 2026-01-31T12:00:00Z.")
 @common(creates=True)
@@ -119,6 +120,7 @@ def start(
     attributes: Attributes,
     deadline: timedelta | None,
     on_conflict: OnConflict,
+    lane: str | None,
     delay: timedelta | None,
     begins_at: datetime | None,
 ) -> None:
@@ -133,6 +135,7 @@ def start(
         attributes=dict(attributes),
         deadline=deadline,
         on_conflict=on_conflict,
+        lane=lane,
         delay=delay,
         at=begins_at,
     )

@@ -120,6 +120,7 @@ class Client(Completing, ABC, Generic[C]):
         status: Status | str | Sequence[Status | str] | None = None,
         workflow: str | None = None,
         version: str | None = None,
+        lane: str | None = None,
         attributes: Mapping[str, str | int | float | bool] | None = None,
         roots_only: bool = False,
         limit: int | None = None,
@@ -130,6 +131,7 @@ class Client(Completing, ABC, Generic[C]):
             status: One status or several.
             workflow: Only runs of this workflow.
             version: Only runs started by code with this label.
+            lane: Only runs that were started in this lane.
             attributes: Only runs that have all of these.
             roots_only: Leave sub-workflows out.
             limit: At most so many.
@@ -142,7 +144,7 @@ class Client(Completing, ABC, Generic[C]):
         >>> [run.id for run in durable.runs(status="running", attributes={"customer": "Ann"})]
         ['order-17']
         """
-        wanted = query_of(self.namespace, status, workflow, version, attributes, roots_only=roots_only)
+        wanted = query_of(self.namespace, status, workflow, version, lane, attributes, roots_only=roots_only)
         return list_runs(self, wanted, limit)
 
     def counts(self) -> dict[Status, int]:

@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.facts import Facts
+from qwit_durable.client.plain import command_line
 from qwit_durable.client.standing import Calls, OpenCommand
 from qwit_durable.core import Kind
 from qwit_durable.stores.rows import RunView, TaskRow
 
-__all__ = ["ExplainChild", "command_line", "wait_of"]
+__all__ = ["ExplainChild", "wait_of"]
 
 #: Explains a sub-workflow, or answers None where that would be too much.
 ExplainChild = Callable[[RunView], Explanation | None]
 
 _RINGS_UNANSWERED = 2
-
-
-def command_line(verb: str, key: str, *more: str) -> str:
-    """What to type."""
-    return shlex.join(["qwit", verb, key, *more])
 
 
 def wait_of(facts: Facts, command: OpenCommand, explain_child: ExplainChild) -> Wait:

@@ -10,10 +10,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from qwit_durable.client.access import Access
-from qwit_durable.client.command_waits import command_line
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.facts import Facts
-from qwit_durable.client.plain import decoded, shortened
+from qwit_durable.client.plain import command_line, decoded, shortened
 from qwit_durable.client.undoing import Undoing
 from qwit_durable.client.waits import Waits
 from qwit_durable.core import CancelRequested, DeadlinePassed, OperatorActed, Status
@@ -79,6 +78,8 @@ def _open(reader: Reader, facts: Facts, live: LiveRow) -> Explanation:
     if reason is not None:
         lines.extend(f"  {line}" for line in _reason_text(live.status, reason).splitlines())
     lines.extend(f"  {line}" for line in _ending_lines(facts, live))
+    if facts.lane is not None:
+        lines.extend(f"  {line}" for line in facts.lane.told_to(run, live, when))
     deadline_at = _deadline(facts, live)
     if deadline_at is not None:
         lines.append(f"  its deadline ends it at {when.told(deadline_at)}")

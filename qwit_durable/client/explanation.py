@@ -22,6 +22,7 @@ class WaitKind(StrEnum):
     """Why something stands still."""
 
     START = "start"  # the run is not due yet
+    LANE = "lane"  # the run waits in its lane behind another
     TURN = "turn"  # the run has something to do and no worker has taken it yet
     LEFT = "left"  # the last worker could not go on with it and left it to others
     WORKER = "worker"  # a live worker holds the run

@@ -8,6 +8,7 @@ from uuid import UUID
 
 import attrs
 
+from qwit_durable.client.lanes import Lane
 from qwit_durable.client.standing import Standing
 from qwit_durable.client.when import When
 from qwit_durable.client.workers import Workers
@@ -33,6 +34,7 @@ class Facts:
     children: Mapping[UUID, RunView]
     workers: Workers
     now: datetime
+    lane: Lane | None = None
 
     @classmethod
     def read(cls, reader: Reader, view: RunView) -> Facts:
@@ -69,6 +71,7 @@ class Facts:
             children={child.run.id: child for child in children},
             workers=Workers(tuple(reader.workers()) if is_open else (), now),
             now=now,
+            lane=Lane.read(reader, view.run) if is_open else None,
         )
 
     @staticmethod

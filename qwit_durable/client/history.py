@@ -34,6 +34,7 @@ class History(Sequence[Entry]):
         self.id = view.run.key
         self.workflow = view.run.workflow
         self.status: Status = view.status
+        self.lane = view.run.lane
         self._entries = tuple(entries)
 
     @overload
@@ -53,8 +54,13 @@ class History(Sequence[Entry]):
         return f"<History of run {self.id}: {len(self)} entries>"
 
     def __str__(self) -> str:
-        head = f"run {self.id} of workflow {self.workflow!r}: {self.status}"
+        head = f"run {self.id} of workflow {self.workflow!r}{self.in_lane}: {self.status}"
         return "\n".join([head, *(f"  {line}" for line in table(self._entries))])
+
+    @property
+    def in_lane(self) -> str:
+        """The lane in words, if there is one."""
+        return "" if self.lane is None else f" in lane {self.lane!r}"
 
     def to_json(self) -> dict[str, Any]:
         """The history as JSON data, for programs."""
@@ -62,6 +68,7 @@ class History(Sequence[Entry]):
             "id": self.id,
             "workflow": self.workflow,
             "status": self.status.value,
+            "lane": self.lane,
             "entries": [plain(entry) for entry in self._entries],
         }
 

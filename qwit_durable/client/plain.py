@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from datetime import UTC, datetime, timedelta
@@ -14,7 +15,7 @@ import attrs
 
 from qwit_durable.errors import Failure
 
-__all__ = ["LARGE_BYTES", "Large", "decoded", "plain", "shortened"]
+__all__ = ["LARGE_BYTES", "Large", "command_line", "decoded", "plain", "shortened"]
 
 #: Above this, a value is named by its size and not shown.
 LARGE_BYTES = 2_048
@@ -29,6 +30,11 @@ class Large:
 
     def __str__(self) -> str:
         return f"({self.size_bytes / _KIB:,.1f} KiB)"
+
+
+def command_line(verb: str, key: str, *more: str) -> str:
+    """What to type."""
+    return shlex.join(["qwit", verb, key, *more])
 
 
 def decoded(data: bytes | None) -> Any:

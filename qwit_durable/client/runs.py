@@ -26,7 +26,7 @@ class Run:
 
     Attributes:
         id: The id that `durable.get` takes.
-        lane: The lane it belongs to, or None.
+        lane: The lane it was started in, or None; a sub-workflow has none of its own.
         updated_at: When something was last recorded about it.
         ended_at: None while it is open.
         parent_id: The id of the run that called it, as `durable.get` takes it, or None.
@@ -80,7 +80,7 @@ class Run:
             workflow=run.workflow,
             version=run.version,
             status=view.status,
-            lane=None,
+            lane=run.lane,
             attributes=run.attributes,
             created_at=run.created_at,
             updated_at=updated,
@@ -110,6 +110,7 @@ def query_of(
     status: Status | str | Sequence[Status | str] | None,
     workflow: str | None,
     version: str | None,
+    lane: str | None,
     attributes: Mapping[str, str | int | float | bool] | None,
     *,
     roots_only: bool,
@@ -122,11 +123,13 @@ def query_of(
     """
     _check_text("workflow", workflow)
     _check_text("version", version)
+    _check_text("lane", lane)
     return RunQuery(
         namespace=namespace,
         statuses=_statuses(status),
         workflow=workflow,
         version=version,
+        lane=lane,
         attributes=_attributes(attributes),
         roots_only=roots_only,
     )

@@ -48,6 +48,7 @@ def start_run(
         args=data,
         created_at=now,
         start_at=options.at,
+        lane=options.lane,
         attributes=dict(options.attributes or {}),
         trace=_trace(observers, definition.name, key),
     )

@@ -11,9 +11,10 @@ from datetime import timedelta
 
 import attrs
 
-from qwit_durable.client.command_waits import ExplainChild, command_line, wait_of
+from qwit_durable.client.command_waits import ExplainChild, wait_of
 from qwit_durable.client.explanation import Wait, WaitKind
 from qwit_durable.client.facts import Facts
+from qwit_durable.client.plain import command_line
 from qwit_durable.client.standing import OpenCommand, told
 from qwit_durable.core import DebtKind, Kind, Status, undo_position
 from qwit_durable.errors import Failure
@@ -82,8 +83,21 @@ class Waits:
                 yield wait_of(self._facts, command, self._explain_child)
 
     def of_scheduled(self) -> Iterator[Wait]:
-        """The run is not due yet."""
-        run, workers = self._facts.view.run, self._facts.workers
+        """The run is not due yet, or waits in its lane, or is the head of it since a moment ago."""
+        run, workers, lane = self._facts.view.run, self._facts.workers, self._facts.lane
+        turn = self._facts.tasks.get(TURN)
+        if turn is not None:
+            yield self._owed(turn, self._in_hand(None))
+            return
+        if lane is not None and lane.before is not None:
+            yield Wait(
+                kind=WaitKind.LANE,
+                what=lane.name,
+                since=run.created_at if run.start_at is None else run.start_at,
+                text=lane.told_to_waiting(self._when),
+                ways_out=tuple(lane.ways_out()),
+            )
+            return
         timer = next((t for t in self._facts.timers.values() if t.kind == "wake"), None)
         if timer is None:
             yield Wait(
@@ -94,12 +108,13 @@ class Waits:
                 ways_out=(f"end it, and start it anew: {command_line('terminate', self._key)}",),
             )
             return
+        then = "" if run.lane is None else f", and then takes its place in lane {run.lane!r}"
         yield Wait(
             kind=WaitKind.START,
             what=run.workflow,
             since=run.created_at,
             until=timer.fire_at,
-            text=f"waits for its time {self._when.until(timer.fire_at)}{workers.unswept}",
+            text=f"waits for its time {self._when.until(timer.fire_at)}{then}{workers.unswept}",
             ways_out=workers.remedy(),
         )
 

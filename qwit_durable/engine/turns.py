@@ -77,9 +77,11 @@ class Turns:
     def drive(self, run_id: UUID) -> None:
         """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
         due: deque[UUID] = deque([run_id])
+        # A lane goes on with its next run, and that with the one behind it: others may wait for this thread.
+        until = monotonic() + self._services.settings.time_slice.total_seconds()
         while due:
             for ring in self._turn(due.popleft()):
-                mine = ring.position == TURN and not due and not self._services.draining.is_set()
+                mine = ring.position == TURN and not due and not self._must_yield(until)
                 if mine and self._services.bells.consumes(ring.queue):
                     due.append(ring.run_id)
                 else:

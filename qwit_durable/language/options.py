@@ -161,14 +161,16 @@ def check_moment(value: object, name: str, where: str) -> None:
         raise TypeError(msg)
 
 
-def _check_id(_: object, __: object, value: Any) -> None:
+def _check_id(_: object, attribute: Any, value: Any) -> None:
     if value is None:
         return
+    name = attribute.name
     if not isinstance(value, str):
-        msg = f'options() at {call_site()}: id is a str, got {describe(value)}\n  right:  id=f"order-{{order.id}}"'
+        where = f"options() at {call_site()}"
+        msg = f'{where}: {name} is a str, got {describe(value)}\n  right:  {name}=f"order-{{order.id}}"'
         raise TypeError(msg)
     if not 0 < len(value) <= _MAX_ID_CHARS:
-        msg = f"options() at {call_site()}: id has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
+        msg = f"options() at {call_site()}: {name} has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
         raise ValueError(msg)
 
 
@@ -199,6 +201,7 @@ class StartOptions:
 
     Attributes:
         id: The run's id from outside, 1 to 255 characters, or None for a new one.
+        lane: The lane in which the run takes its place, 1 to 255 characters, or None.
         delay: How long the run waits before it begins.
         at: When the run begins; aware. Not together with `delay`.
         attributes: Flat facts by which runs can be found.
@@ -208,6 +211,7 @@ class StartOptions:
     """
 
     id: str | None = attrs.field(default=None, validator=_check_id)
+    lane: str | None = attrs.field(default=None, validator=_check_id)
     delay: timedelta | None = None
     at: datetime | None = None
     attributes: dict[str, Attribute] = attrs.field(

@@ -43,7 +43,7 @@ T = TypeVar("T")
 #: The return annotation of a workflow's body: `Workflow[str]` is a body that returns a str.
 Workflow: TypeAlias = Generator[Any, Any, T]
 
-_UNBUILT = ("lane", "connection")
+_UNBUILT = ("connection",)
 _OF_ROOTS_ONLY = ("id", "lane", "delay", "at", "on_conflict", "connection")
 _DEFAULTS: WorkflowOptions = {
     "version": None,
@@ -120,11 +120,11 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
         """Say how one run is started, or how one sub-workflow is called.
 
         Args:
-            options: `id`: the run's id from outside, 1 to 255 characters. `delay`: a timedelta to wait before it
-                begins, or `at`: an aware datetime. `attributes`: flat facts by which runs can be found. `on_conflict`:
-                what happens where a run of this id exists: `attach`, `fail` or `replace`. `deadline`: how long it may
-                take in all. A sub-workflow call takes `attributes` and `deadline` alone. `lane` and `connection` are
-                not supported yet.
+            options: `id`: the run's id from outside, 1 to 255 characters. `lane`: where it queues; the runs of a lane
+                begin in order, each when the one before has ended. `delay`: a timedelta to wait before it begins, or
+                `at`: an aware datetime. `attributes`: flat facts by which runs can be found. `on_conflict`: what
+                happens where a run of this id exists: `attach`, `fail` or `replace`. `deadline`: how long it may take
+                in all. A sub-workflow call takes `attributes` and `deadline` alone. `connection` is not supported yet.
 
         >>> checkout.options(id=f"order-{order.id}", delay=timedelta(hours=1)).start(order)
         """

@@ -19,6 +19,7 @@ from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.memory_rows import MemoryRows, MemorySession
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import (
+    LaneRow,
     PublishedRow,
     Recorded,
     RunView,
@@ -141,6 +142,18 @@ class MemoryStore:
         with self._lock:
             found = (row for row in self._rows.timer.values() if row.run_id == run_id)
             return sorted(found, key=lambda row: (row.fire_at, row.position))
+
+    def lane(self, namespace: str, lane: str) -> LaneRow | None:
+        with self._lock:
+            return self._rows.lane.get((namespace, lane))
+
+    def before(self, run_id: UUID) -> int | None:
+        with self._lock:
+            own = self._rows.place.get(run_id)
+            if own is None:
+                return None
+            lane = [row for row in self._rows.place.values() if row.lane == own.lane]
+            return 1 + sum(row.namespace == own.namespace and row.number < own.number for row in lane)
 
     def workers(self) -> Sequence[WorkerRow]:
         with self._lock:

@@ -11,10 +11,13 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from qwit_durable.core import Event, Status
+from qwit_durable.stores.memory_lanes import MemoryLanes
 from qwit_durable.stores.reasons import is_over_code
 from qwit_durable.stores.rows import (
+    LaneRow,
     LiveRow,
     OutcomeRow,
+    PlaceRow,
     PublishedRow,
     Recorded,
     RunRow,
@@ -70,6 +73,9 @@ class MemoryRows:
         self.published: _Table[tuple[UUID, str], PublishedRow] = _Table()
         self.task: _Table[tuple[UUID, str], TaskRow] = _Table()
         self.timer: _Table[tuple[UUID, str], TimerRow] = _Table()
+        self.lane: _Table[tuple[str, str], LaneRow] = _Table()
+        self.place: _Table[UUID, PlaceRow] = _Table()
+        self.place_at: _Table[tuple[str, str, int], UUID] = _Table()
         self.worker: _Table[int, WorkerRow] = _Table()
         self.duty: _Table[str, tuple[int, datetime]] = _Table()
         self.secret: _Table[str, bytes] = _Table()
@@ -85,6 +91,7 @@ class MemorySession:
     def __init__(self, rows: MemoryRows, now: datetime) -> None:
         self._rows = rows
         self.now = now
+        self.lanes = MemoryLanes(rows)
 
     def run(self, run_id: UUID) -> RunRow | None:
         return self._rows.run.get(run_id)

@@ -16,7 +16,7 @@ import attrs
 
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
-from qwit_durable.stores.rows import PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 
@@ -40,6 +40,7 @@ class RunQuery:
     statuses: tuple[Status, ...] = ()
     workflow: str | None = None
     version: str | None = None
+    lane: str | None = None
     attributes: dict[str, str | int | float | bool] = attrs.field(
         factory=dict[str, "str | int | float | bool"]
     )
@@ -55,6 +56,7 @@ class RunQuery:
             and (not self.statuses or view.status in self.statuses)
             and (self.workflow is None or run.workflow == self.workflow)
             and (self.version is None or run.version == self.version)
+            and (self.lane is None or run.lane == self.lane)
             and all(_is_same(run.attributes.get(name), value) for name, value in self.attributes.items())
             and not (self.roots_only and run.parent_id is not None)
             and (self.before is None or run.id < self.before)
@@ -107,6 +109,14 @@ class Reader(Protocol):
 
     def timers(self, run_id: UUID) -> Sequence[TimerRow]:
         """The timers of a run, the next due first."""
+        ...
+
+    def lane(self, namespace: str, lane: str) -> LaneRow | None:
+        """A lane that somebody is in."""
+        ...
+
+    def before(self, run_id: UUID) -> int | None:
+        """How many stand before a run that waits in a lane, the head included; None if it does not wait in one."""
         ...
 
     def workers(self) -> Sequence[WorkerRow]:

@@ -18,8 +18,10 @@ from qwit_durable.errors import Failure
 
 __all__ = [
     "TURN",
+    "LaneRow",
     "LiveRow",
     "OutcomeRow",
+    "PlaceRow",
     "PublishedRow",
     "Recorded",
     "Ring",
@@ -118,6 +120,37 @@ class OutcomeRow:
     epoch: int = 0
     head: int = 0
     generation: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class LaneRow:
+    """A lane that somebody is in. Numbers count the places that were given, from 1.
+
+    Attributes:
+        head: The run whose turn it is: it holds the lane until it has ended.
+        number: That run's number.
+        last: The number given last.
+        waiting: How many wait behind the head.
+        since: Since when that run has been the head.
+    """
+
+    namespace: str
+    lane: str
+    head: UUID
+    since: datetime
+    number: int = 1
+    last: int = 1
+    waiting: int = 0
+
+
+@attrs.frozen(kw_only=True)
+class PlaceRow:
+    """The place of a run that waits in a lane."""
+
+    run_id: UUID
+    namespace: str
+    lane: str
+    number: int
 
 
 @attrs.frozen(kw_only=True)

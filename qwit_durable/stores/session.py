@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from qwit_durable.core import Event
+from qwit_durable.stores.lanes import Lanes
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 
 __all__ = ["Session"]
@@ -22,6 +23,11 @@ class Session(Protocol):
     @property
     def now(self) -> datetime:
         """The store's time: the same throughout the transaction."""
+        ...
+
+    @property
+    def lanes(self) -> Lanes:
+        """The rows of lanes."""
         ...
 
     # -- runs --------------------------------------------------------------------------------------------------

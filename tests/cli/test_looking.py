@@ -128,7 +128,7 @@ def test_history_prints_a_table(busy: Desk) -> None:
 def test_history_in_json_has_all_entries(busy: Desk) -> None:
     found = busy.ask("history", "good")
 
-    assert names(found) == {"id", "workflow", "status", "entries"}
+    assert names(found) == {"id", "workflow", "status", "lane", "entries"}
     assert [entry["number"] for entry in found["entries"]] == [0, 1, 2, 3, None]
 
 

@@ -296,6 +296,7 @@ def test_options_of_a_start():
     checkout, durable = a_checkout(), Recorder()
     options: dict[str, Any] = {
         "id": "o-1",
+        "lane": "customer-42",
         "at": NOON,
         "attributes": {"vip": True, "n": 1},
         "on_conflict": "replace",
@@ -320,7 +321,8 @@ def test_a_start_without_a_durable_says_what_to_do():
     ("options", "kind", "message"),
     [
         ({"idd": "x"}, DefinitionError, "there is no option 'idd'; did you mean 'id'? Known: "),
-        ({"lane": "x"}, DefinitionError, "lane= is not supported yet"),
+        ({"lane": 5}, TypeError, "lane is a str, got 5"),
+        ({"lane": ""}, ValueError, "lane has 1 to 255 characters, got 0"),
         ({"connection": object()}, DefinitionError, "connection= is not supported yet"),
         (
             {"delay": timedelta(1), "at": NOON},

@@ -17,7 +17,7 @@ from qwit_durable.stores.sqlite import SqliteStore
 
 __all__ = ["UnsyncedStore", "emptied", "migrate", "opened"]
 
-_TABLES = "run, live, outcome, event, task, timer, signal, idem, worker, duty, secret"
+_TABLES = "run, live, outcome, event, task, timer, signal, idem, lane, place, worker, duty, secret"
 
 
 class UnsyncedStore(SqliteStore):

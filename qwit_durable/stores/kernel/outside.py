@@ -20,6 +20,7 @@ from qwit_durable.core import (
 )
 from qwit_durable.errors import Failure, WorkflowTerminated
 from qwit_durable.stores.answers import Accepted, Refused
+from qwit_durable.stores.kernel.lanes import START_TIMER, give_up_place, has_place, leave_lane
 from qwit_durable.stores.kernel.settling import cancel_run
 from qwit_durable.stores.kernel.turns import report_to
 from qwit_durable.stores.kernel.waking import append, may_move
@@ -110,7 +111,8 @@ def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timed
             return Accepted(rings=(ring,) if ring is not None else ())
         case Verb.TERMINATE:
             _terminate(session, run, live, event)
-            return Accepted(rings=tuple(_tell_parent(session, run, live, event)))
+            rings = (*_tell_parent(session, run, live, event), *leave_lane(session, run))
+            return Accepted(rings=rings)
         case Verb.ROLLBACK:
             return _roll_back(session, run, live, event, grace)
         case Verb.SIGNAL | Verb.CANCEL:
@@ -124,6 +126,7 @@ def _roll_back(
     stands_still = not may_move(live)
     if live.cancel_asked and not stands_still:
         return Accepted(repeated=True)
+    give_up_place(session, live)
     status = live.status
     if status is Status.STUCK:
         status = status_before(live.reason)
@@ -144,9 +147,11 @@ def _roll_back(
 
 def _status_to_resume(session: Session, run: RunRow, live: LiveRow) -> Status:
     was = status_before(live.reason)
-    # What made a scheduled run begin while it was paused has left no other trace: its timer is gone.
-    is_due = run.start_at is None or run.start_at <= session.now or live.cancel_asked
-    return Status.RUNNING if was is Status.SCHEDULED and is_due else was
+    if was is not Status.SCHEDULED:
+        return was
+    # What made a scheduled run begin while it was paused has left no other trace: its timer, or its place, is gone.
+    is_waiting = session.timer(run.id, START_TIMER) is not None or has_place(session, run)
+    return Status.SCHEDULED if is_waiting else Status.RUNNING
 
 
 def _terminate(session: Session, run: RunRow, live: LiveRow, event: OperatorActed) -> None:

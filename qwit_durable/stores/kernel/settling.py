@@ -9,6 +9,7 @@ import attrs
 
 from qwit_durable.core import CancelRequested, Dropped, Event, Kind, Resolved, Status
 from qwit_durable.ids import child_id
+from qwit_durable.stores.kernel.lanes import give_up_place
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move
 from qwit_durable.stores.reasons import status_before
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow
@@ -73,6 +74,7 @@ def cancel_run(
     live = session.live(run_id)
     if live is None or live.cancel_asked or _is_unwound(live):
         return []
+    give_up_place(session, live)
     live = attrs.evolve(live, cancel_asked=True)
     if live.status is Status.SCHEDULED:
         live = attrs.evolve(live, status=Status.RUNNING)

@@ -9,6 +9,7 @@ import attrs
 from qwit_durable.clock import later
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Started
+from qwit_durable.stores.kernel.lanes import START_TIMER, enter_lane
 from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TimerRow
 from qwit_durable.stores.session import Session
@@ -16,8 +17,7 @@ from qwit_durable.stores.writes import Start
 
 __all__ = ["DEADLINE_TIMER", "open_run", "start"]
 
-#: Positions of the timers that belong to the run itself and not to a command.
-START_TIMER = "start"
+#: The timer that belongs to the run itself and not to a command, beside `START_TIMER`.
 DEADLINE_TIMER = "deadline"
 
 
@@ -48,17 +48,18 @@ def start(session: Session, write: Start) -> Started:
 
 
 def open_run(session: Session, row: RunRow, *, ring_after: timedelta = RING_GRACE) -> Ring | None:
-    """Insert a run's rows and answer the bell for its first turn, or None if it is not due yet."""
+    """Insert a run's rows and answer the bell for its first turn, or None if it is not due yet or waits in its lane."""
     session.add_run(row)
     if row.deadline_at is not None:
         session.put_timer(
             TimerRow(run_id=row.id, position=DEADLINE_TIMER, fire_at=row.deadline_at, kind="deadline"),
         )
     is_due = row.start_at is None or row.start_at <= session.now
-    status = Status.RUNNING if is_due else Status.SCHEDULED
+    begins = is_due and enter_lane(session, row)
+    status = Status.RUNNING if begins else Status.SCHEDULED
     session.put_live(LiveRow(run_id=row.id, status=status, updated_at=session.now, awaiting=0))
-    if is_due:
+    if begins:
         return ask_for_turn(session, row, grace=ring_after)
-    assert row.start_at is not None
-    session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=row.start_at, kind="wake"))
+    if row.start_at is not None and not is_due:
+        session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=row.start_at, kind="wake"))
     return None

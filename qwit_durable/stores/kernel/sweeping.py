@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
@@ -9,8 +10,15 @@ import attrs
 from qwit_durable.core import DeadlinePassed, Status, TimerFired
 from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.kernel.completing import expire
+from qwit_durable.stores.kernel.lanes import (
+    START_TIMER,
+    enter_lane,
+    give_up_place,
+    is_yet_to_begin,
+    lock_lanes,
+)
 from qwit_durable.stores.kernel.waking import append, ask_for_turn, is_held, may_move, ring_for
-from qwit_durable.stores.rows import TURN, Ring, TimerRow
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, TimerRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import FireTimers, RingDue
 
@@ -26,9 +34,11 @@ def fire_timers(session: Session, write: FireTimers) -> Rings:
     if write.run_id is not None:
         session.live(write.run_id)  # locked first: whoever fires a timer holds this lock, so it fires once
         one = session.timer(write.run_id, write.position or "")
-        due = [one] if one is not None and one.fire_at <= session.now else []
+        due: Sequence[TimerRow] = [one] if one is not None and one.fire_at <= session.now else []
     else:
-        due = sorted(session.due_timers(write.limit), key=lambda timer: timer.run_id)
+        # The longest due first: so runs take their places in their lanes.
+        due = session.due_timers(write.limit)
+        lock_lanes(session, (session.run(timer.run_id) for timer in due if timer.position == START_TIMER))
     rings = [ring for timer in due if (ring := _fire(session, timer)) is not None]
     return Rings(rings=tuple(rings), more=len(due) >= write.limit, next_timer_at=session.next_timer_at())
 
@@ -46,17 +56,24 @@ def _fire(session: Session, timer: TimerRow) -> Ring | None:
         case "deadline":
             if live.status is Status.COMPENSATING or live.cancel_asked:
                 return None
+            give_up_place(session, live)
             moved = Status.RUNNING if live.status is Status.SCHEDULED else live.status
             return append(session, attrs.evolve(live, status=moved), [DeadlinePassed()], wake=True)[1]
         case "wake":
-            if live.status is Status.SCHEDULED:
-                live = attrs.evolve(live, status=Status.RUNNING)
-            live = attrs.evolve(live, awaiting=0, updated_at=session.now)
-            session.put_live(live)
-            run = session.run(live.run_id)
-            if live.owner is not None or run is None or not may_move(live):
-                return None
-            return ask_for_turn(session, run)
+            return _wake(session, live, is_start=timer.position == START_TIMER)
+
+
+def _wake(session: Session, live: LiveRow, *, is_start: bool) -> Ring | None:
+    run = session.run(live.run_id)
+    assert run is not None
+    begins = not is_start or not is_yet_to_begin(live) or enter_lane(session, run)
+    if live.status is Status.SCHEDULED and begins:
+        live = attrs.evolve(live, status=Status.RUNNING)
+    live = attrs.evolve(live, awaiting=0, updated_at=session.now)
+    session.put_live(live)
+    if live.owner is not None or not may_move(live) or not begins:
+        return None
+    return ask_for_turn(session, run)
 
 
 def ring_due(session: Session, write: RingDue) -> Rings:

@@ -11,6 +11,7 @@ from qwit_durable.clock import NEVER
 from qwit_durable.core import Reopened, Resolved, Restarted, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
+from qwit_durable.stores.kernel.lanes import is_head, leave_lane
 from qwit_durable.stores.kernel.settling import settle
 from qwit_durable.stores.kernel.starting import DEADLINE_TIMER, open_run
 from qwit_durable.stores.kernel.waking import (
@@ -30,24 +31,23 @@ __all__ = ["acquire", "commit", "report_to"]
 
 def acquire(session: Session, write: Acquire) -> Acquired | Refused:
     """Grant or refuse a turn."""
-    live = session.live(write.run_id)
-    if live is None:
+    live, run = session.live(write.run_id), session.run(write.run_id)
+    if live is None or run is None:
         session.drop_task(write.run_id, TURN)
-        return Refused(reason="ended" if session.run(write.run_id) else "missing")
+        return Refused(reason="missing" if run is None else "ended")
     if not may_move(live):
         session.drop_task(write.run_id, TURN)
         return Refused(reason="paused" if live.status is Status.PAUSED else "stuck", status=live.status)
-    if live.status is Status.SCHEDULED:
+    if live.status is Status.SCHEDULED and not is_head(session, run):
         return Refused(reason="early", status=live.status)
     if is_held(session, live.owner, may_take_over=write.may_take_over):
         return Refused(reason="held", status=live.status)
     turn = session.task(write.run_id, TURN)
     if turn is not None and turn.ready_at > session.now:
         return Refused(reason="early", status=live.status)
-    run = session.run(write.run_id)
-    assert run is not None
     live = attrs.evolve(
         live,
+        status=Status.RUNNING if live.status is Status.SCHEDULED else live.status,
         owner=write.worker,
         epoch=live.epoch + 1,
         lost=live.lost + int(live.begun),
@@ -104,6 +104,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         )
         session.drop_live(write.run_id)
         session.drop_work(write.run_id)
+        rings.extend(leave_lane(session, run))
     else:
         if write.release is not None:
             live = _let_go(session, run, live, write.release, rings)

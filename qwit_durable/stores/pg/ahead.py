@@ -9,16 +9,17 @@ here is read when it is asked for, at the price of a round trip.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable, Collection, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from qwit_durable.core import Kind, SignalReceived
+from qwit_durable.core import Kind, OperatorActed, SignalReceived, Verb
 from qwit_durable.ids import child_id
 from qwit_durable.stores.kernel import touched
+from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.pg.lanes import LOCK, PgLanes, lock_of
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.sql.mapped import Mapped
 from qwit_durable.stores.sql.session import RunCache, SqlSession
@@ -44,7 +45,6 @@ __all__ = ["PgSession"]
 
 _BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 _NOW = "SELECT clock_timestamp()"
-_LOCK_KEYS = "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::int8[]) AS lock"
 # The history of a run that somebody holds is not wanted: the answer will be no.
 _HISTORY = (
     f"SELECT run_id, {EVENT_COLUMNS} FROM qwit.event WHERE run_id = %s AND number > %s "
@@ -57,12 +57,6 @@ _HISTORIES = (
 )
 
 Question = tuple[str, Sequence[Any]]
-
-
-def _lock_of(key: tuple[str, str]) -> int:
-    """The number of the advisory lock for a user's id."""
-    digest = hashlib.blake2b("\0".join(key).encode(), digest_size=8, person=b"qwit-idem").digest()
-    return int.from_bytes(digest, "big", signed=True)
 
 
 class _Needs:
@@ -78,6 +72,8 @@ class _Needs:
         self.signals: set[tuple[UUID, str]] = set()
         self.outcomes: set[UUID] = set()
         self.histories: dict[UUID, int] = {}
+        self.lanes: set[LaneKey] = set()
+        self.left_lanes: set[LaneKey] = set()
         for write in writes:
             self.lives.update(touched(write))
             self._add(write)
@@ -88,6 +84,8 @@ class _Needs:
         match write:
             case Start(run=run):
                 self.keys.add((run.namespace, run.key))
+                if run.lane is not None and not write.delay and run.start_at is None:
+                    self.lanes.add((run.namespace, run.lane))
             case Acquire(run_id=run_id, after=after):
                 self.tasks.add((run_id, TURN))
                 self.histories[run_id] = after
@@ -105,6 +103,8 @@ class _Needs:
                 self.tasks.add((run_id, position))
             case OpenTask() | ParkTask() | ReportProgress():
                 self.tasks.add((write.run_id, write.position))
+            case Deliver(run_id=run_id, event=OperatorActed(verb=Verb.TERMINATE)):
+                self._add_left_lane(run_id)
             case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
                 self.signals.add((run_id, dedupe_id))
             case FireTimers(run_id=UUID() as run_id, position=position):
@@ -117,6 +117,8 @@ class _Needs:
         self.runs.update(child.id for child in write.starts)
         self.tasks.update((write.run_id, new.after) for new in write.tasks if new.after is not None)
         self.outcomes.update(reopen.run_id for reopen in write.reopens)
+        if write.outcome is not None:
+            self._add_left_lane(write.run_id)
         run = self._cache.get(write.run_id)
         for settled in write.settle:
             if settled.kind is not Kind.WORKFLOW:
@@ -124,9 +126,19 @@ class _Needs:
             elif run is not None:
                 self.lives.add(child_id(run.id, write.generation, settled.position))
 
+    def _add_left_lane(self, run_id: UUID) -> None:
+        """The lane that a run leaves, if the run is known; otherwise it is locked when the run has been read."""
+        run = self._cache.get(run_id)
+        if run is not None and run.lane is not None:
+            self.lanes.add((run.namespace, run.lane))
+            self.left_lanes.add((run.namespace, run.lane))
+
 
 class PgSession(SqlSession):
     """A session that has looked ahead."""
+
+    lanes: PgLanes
+    lanes_class = PgLanes
 
     def begin(
         self, statements: PgStatements, writes: Sequence[Write], now: datetime | None, *, opens: bool = True
@@ -149,8 +161,13 @@ class PgSession(SqlSession):
         if opens:
             ask((_BEGIN, ()), _ignore)
         if needs.keys:
-            ask((_LOCK_KEYS, [sorted(map(_lock_of, needs.keys))]), _ignore)
+            ask((LOCK, [sorted(lock_of(key, b"qwit-idem") for key in needs.keys)]), _ignore)
         look_up(tables.live, self._lives, needs.lives, " FOR UPDATE")
+        if needs.lanes:
+            ask(self.lanes.foresee_locks(needs.lanes), _ignore)
+            look_up(tables.lane, self.lanes.rows, needs.lanes)
+        if needs.left_lanes:
+            ask(self.lanes.foresee_next(needs.left_lanes), self._expect_next)
         look_up(tables.key, self._keys, needs.keys)
         look_up(tables.task, self._tasks, needs.tasks, " FOR UPDATE")
         look_up(tables.timer, self._timers, needs.timers)
@@ -168,6 +185,11 @@ class PgSession(SqlSession):
 
     def _learn_time(self, rows: Sequence[Columns]) -> None:
         self._now = rows[0][0]
+
+    def _expect_next(self, rows: Sequence[Columns]) -> None:
+        width = len(self._tables.place.columns)
+        self.lanes.expect_next(row[:width] for row in rows)
+        self._runs.take(row[width:] for row in rows)
 
     def _expect_events(self, histories: dict[UUID, int], rows: Sequence[Columns]) -> None:
         for row in rows:

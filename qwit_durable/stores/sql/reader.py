@@ -10,7 +10,7 @@ from uuid import UUID
 from qwit_durable.core import OPEN, Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.protocol import RunQuery
-from qwit_durable.stores.rows import PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import marks
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -61,6 +61,9 @@ class SqlReader:
         if query.version is not None:
             where.append("run.version = ?")
             params.append(query.version)
+        if query.lane is not None:
+            where.append("run.lane = ?")
+            params.append(query.lane)
         for name, value in query.attributes.items():
             condition, given = self._has_attribute(name, value)
             where.append(condition)
@@ -118,6 +121,19 @@ class SqlReader:
     def _of_run(self, select: str, order: str, run_id: UUID) -> Sequence[Columns]:
         d = self._tables.dialect
         return self._rows(d.sql(f"{select} WHERE run_id = ? ORDER BY {order}"), [d.id_in(run_id)])
+
+    def lane(self, namespace: str, lane: str) -> LaneRow | None:
+        table = self._tables.lane
+        rows = self._rows(table.select, [namespace, lane])
+        return table.row_out(rows[0]) if rows else None
+
+    def before(self, run_id: UUID) -> int | None:
+        sql = (
+            "SELECT 1 + (SELECT count(*) FROM {place} AS other WHERE other.namespace = own.namespace "
+            "AND other.lane = own.lane AND other.number < own.number) FROM {place} AS own WHERE run_id = ?"
+        )
+        rows = self._rows(self._tables.dialect.sql(sql), [self._tables.dialect.id_in(run_id)])
+        return rows[0][0] if rows else None
 
     def workers(self) -> Sequence[WorkerRow]:
         table = self._tables.worker

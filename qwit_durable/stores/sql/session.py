@@ -18,6 +18,7 @@ from uuid import UUID
 from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Statements, marks
+from qwit_durable.stores.sql.lanes import SqlLanes
 from qwit_durable.stores.sql.mapped import Change, Mapped
 from qwit_durable.stores.sql.table import Columns, Table
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -52,6 +53,8 @@ class RunCache:
 class SqlSession:
     """Rows within one transaction. The store that made it begins and ends the transaction."""
 
+    lanes_class = SqlLanes
+
     def __init__(
         self, tables: Tables, statements: Statements, cache: RunCache, now: datetime | None = None
     ) -> None:
@@ -72,6 +75,7 @@ class SqlSession:
         self._timers: Mapped[tuple[UUID, str], TimerRow] = Mapped(tables.timer, statements)
         self._workers: Mapped[int, WorkerRow] = Mapped(tables.worker, statements)
         self._secrets: Mapped[str, tuple[str, bytes]] = Mapped(tables.secret, statements)
+        self.lanes = self.lanes_class(tables.lane, tables.place, statements, self.flush)
         self._appended: dict[UUID, list[tuple[int, Event]]] = {}
         self._read: dict[tuple[UUID, int], list[Event]] = {}
         self._without_work: set[UUID] = set()
@@ -313,7 +317,7 @@ class SqlSession:
     @property
     def _mapped(self) -> tuple[Mapped[Any, Any], ...]:
         return (
-            *(self._runs, self._keys, self._lives, self._outcomes),
+            *(self._runs, self._keys, self._lives, self._outcomes, self.lanes.rows, self.lanes.places),
             *(self._signals, self._published, self._tasks, self._timers, self._workers, self._secrets),
         )
 

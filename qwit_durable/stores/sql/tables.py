@@ -12,6 +12,7 @@ from uuid import UUID
 from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.rows import PublishedRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Dialect
+from qwit_durable.stores.sql.lanes import LaneTable, PlaceTable
 from qwit_durable.stores.sql.run_tables import Lives, Outcomes, Runs
 from qwit_durable.stores.sql.table import AtPosition, Columns, Table
 
@@ -235,5 +236,7 @@ class Tables:
         self.signal = Signals(dialect, encoding)
         self.published = Published(dialect, encoding)
         self.key = Keys(dialect, encoding)
+        self.lane = LaneTable(dialect, encoding)
+        self.place = PlaceTable(dialect, encoding)
         self.worker = Workers(dialect, encoding)
         self.secret = Secrets(dialect, encoding)

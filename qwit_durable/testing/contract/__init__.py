@@ -31,7 +31,10 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.contract.children import Children
 from qwit_durable.testing.contract.generations import Generations
+from qwit_durable.testing.contract.lane_races import LaneRaces
+from qwit_durable.testing.contract.lanes import Lanes
 from qwit_durable.testing.contract.outside import Outside
+from qwit_durable.testing.contract.places import Places
 from qwit_durable.testing.contract.queued import Queued
 from qwit_durable.testing.contract.racing import Racing
 from qwit_durable.testing.contract.reading import Reading
@@ -45,7 +48,19 @@ __all__ = ["Stage", "StoreContract"]
 
 
 class StoreContract(
-    Starting, Turns, Children, Queued, Outside, Verbs, Generations, Sweeping, Reading, Racing
+    Starting,
+    Turns,
+    Children,
+    Queued,
+    Outside,
+    Verbs,
+    Generations,
+    Lanes,
+    Places,
+    LaneRaces,
+    Sweeping,
+    Reading,
+    Racing,
 ):
     """Everything a store must do. Give the fixtures `store` and `another`."""
 

@@ -59,7 +59,7 @@ __all__ = ["NAMESPACE", "Drawing"]
 NAMESPACE = "model"
 _WORKERS = st.sampled_from([1, 2, 3])
 _POSITIONS = st.sampled_from(["0", "1", "1.0"])
-_ENOUGH_RUNS = 4
+_ENOUGH_RUNS = 5
 _FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
 _LEASE = timedelta(seconds=10)
 
@@ -115,8 +115,9 @@ class Drawing:
     def _start(self, draw: Any) -> Write:
         run_id = self._new_id(draw)
         key = draw(st.sampled_from(["a", "b", str(run_id)]))
+        lane = draw(st.sampled_from([None, None, "left", "left", "right"]))
         return Start(
-            run=self._row(run_id, key, draw),
+            run=self._row(run_id, key, draw, lane=lane),
             delay=draw(st.sampled_from([None, None, None, timedelta(seconds=5)])),
             deadline=draw(st.none() | st.just(timedelta(seconds=20))),
             on_conflict=draw(st.sampled_from(["attach", "fail", "replace"])),
@@ -275,7 +276,7 @@ class Drawing:
         worker = draw(_WORKERS)
         known = tuple(self.run_ids)
         one = (
-            st.builds(FireTimers, run_id=st.sampled_from(known), position=_POSITIONS)
+            st.builds(FireTimers, run_id=st.sampled_from(known), position=_POSITIONS | st.just("start"))
             if known
             else st.nothing()
         )

@@ -32,6 +32,7 @@ def _rows_of(store: Store, run_ids: Sequence[UUID]) -> dict[Any, Any]:
             list(store.history(run_id)),
             list(store.tasks(run_id)),
             list(store.timers(run_id)),
+            store.before(run_id),
         )
         for run_id in run_ids
     }
@@ -43,6 +44,8 @@ def _lists_of(store: Store, run_ids: Sequence[UUID]) -> dict[Any, Any]:
     found["workers"] = list(store.workers())
     found["counts"] = store.counts(NAMESPACE)
     found["open"] = list(store.runs(RunQuery(namespace=NAMESPACE, statuses=(Status.RUNNING, Status.PAUSED))))
+    found["lanes"] = [store.lane(NAMESPACE, lane) for lane in ("left", "right")]
+    found["in a lane"] = list(store.runs(RunQuery(namespace=NAMESPACE, lane="left", limit=3)))
     found["ended"] = list(store.runs(RunQuery(namespace=NAMESPACE, statuses=(Status.COMPLETED,), limit=2)))
     return found
 

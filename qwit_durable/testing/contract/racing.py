@@ -18,7 +18,7 @@ from qwit_durable.stores.rows import TURN, OutcomeRow, TimerRow
 from qwit_durable.stores.writes import Acquire, Claim, Commit, Deliver, FireTimers, Report, Start, Write
 from qwit_durable.testing.contract.stage import LEASE, NAMESPACE, Hold, Stage, resolved, seconds, task
 
-__all__ = ["Racing"]
+__all__ = ["Racing", "at_once"]
 
 _T = TypeVar("_T")
 Another = Callable[[], Store]
@@ -32,7 +32,7 @@ class Racing:
             rows = [stage.row(f"order-{turn}") for turn in range(8)]
             return lambda: [store.apply([Start(run=row)])[0] for row in rows]
 
-        found = _at_once([start(store) for store in (stage.store, another(), another(), another())])
+        found = at_once([start(store) for store in (stage.store, another(), another(), another())])
 
         assert sum(answer.created for answers in found for answer in answers) == 8
         for turn in range(8):
@@ -47,7 +47,7 @@ class Racing:
             writes = [Start(run=stage.row(f"order-{turn}"), on_conflict="replace") for turn in range(8)]
             return lambda: [store.apply([write])[0] for write in writes]
 
-        found = _at_once([replace(store) for store in (stage.store, another(), another(), another())])
+        found = at_once([replace(store) for store in (stage.store, another(), another(), another())])
 
         assert sum(answer.created for answers in found for answer in answers) == 8
         assert stage.store.counts(NAMESPACE) == {Status.RUNNING: 8, Status.COMPLETED: 8}
@@ -60,7 +60,7 @@ class Racing:
             return lambda: store.apply([Acquire(run_id=run.id, worker=worker)])[0]
 
         stores = [stage.store, another(), another(), another()]
-        found = _at_once([acquire(store, worker) for worker, store in enumerate(stores, start=1)])
+        found = at_once([acquire(store, worker) for worker, store in enumerate(stores, start=1)])
 
         assert sum(isinstance(answer, Acquired) for answer in found) == 1
         assert stage.live(run.id).epoch == 1
@@ -75,7 +75,7 @@ class Racing:
             return lambda: store.apply([write])[0]
 
         stores = [stage.store, another(), another()]
-        found = _at_once([claim(store, worker) for worker, store in enumerate(stores, start=1)])
+        found = at_once([claim(store, worker) for worker, store in enumerate(stores, start=1)])
 
         assert sum(isinstance(answer, Claimed) for answer in found) == 1
 
@@ -90,7 +90,7 @@ class Racing:
         def fire(store: Store) -> Callable[[], Any]:
             return lambda: store.apply([one, FireTimers(), FireTimers(limit=3)])
 
-        _at_once([fire(store) for store in (stage.store, another(), another())])
+        at_once([fire(store) for store in (stage.store, another(), another())])
         stage.do(FireTimers())
 
         assert [len(stage.events(hold.id)) for hold in holds] == [1] * 10
@@ -103,7 +103,7 @@ class Racing:
             writes = [Deliver(run_id=run_id, event=SignalReceived(name="go")) for run_id in order]
             return lambda: [store.apply(writes) for _ in range(10)]
 
-        _at_once([deliver(stage.store, runs), deliver(another(), runs[::-1])])
+        at_once([deliver(stage.store, runs), deliver(another(), runs[::-1])])
 
         assert [stage.live(run_id).head for run_id in runs] == [20] * 6
         assert [len(stage.events(run_id)) for run_id in runs] == [20] * 6
@@ -124,7 +124,7 @@ class Racing:
         def terminate() -> list[Any]:
             return [stage.operate(hold.id, Verb.TERMINATE) for hold in holds]
 
-        _at_once([end(another()), terminate])
+        at_once([end(another()), terminate])
 
         for hold, held in zip(holds, children, strict=True):
             assert stage.outcome(hold.id).status is Status.TERMINATED
@@ -141,7 +141,7 @@ class Racing:
             ]
             return lambda: [committer.write(write) for write in writes]
 
-        found = _at_once([commit(hold) for hold in holds])
+        found = at_once([commit(hold) for hold in holds])
 
         assert all(isinstance(answer, Committed) for answers in found for answer in answers)
         assert [len(stage.events(hold.id)) for hold in holds] == [25] * 8
@@ -165,7 +165,7 @@ class Racing:
         def write(one: Any) -> Callable[[], Any]:
             return lambda: _is_created(committer, one)
 
-        found = _at_once([write(one) for one in writes])
+        found = at_once([write(one) for one in writes])
 
         assert found == [True, True, False, True, True]
 
@@ -193,7 +193,7 @@ def _ending(held: Hold) -> Commit:
     )
 
 
-def _at_once(calls: Sequence[Callable[[], _T]]) -> list[_T]:
+def at_once(calls: Sequence[Callable[[], _T]]) -> list[_T]:
     """Make the calls in threads that set off together; give what they give, or raise what one raised."""
     barrier = threading.Barrier(len(calls))
     found: list[Any] = [None] * len(calls)

@@ -14,7 +14,7 @@ from qwit_durable.errors import Failure
 from qwit_durable.ids import child_id, new_run_id
 from qwit_durable.stores.answers import Acquired, Claimed, Committed, Started
 from qwit_durable.stores.protocol import Store
-from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskRow, TaskSpec, WorkerRow
+from qwit_durable.stores.rows import LaneRow, LiveRow, OutcomeRow, RunRow, TaskRow, TaskSpec, WorkerRow
 from qwit_durable.stores.writes import (
     Acquire,
     Beat,
@@ -100,6 +100,15 @@ class Stage:
         assert isinstance(found, Started)
         return found
 
+    def join(self, lane: str = "left", **options: Any) -> Started:
+        """Start a run in a lane."""
+        self.wait(0.001)
+        return self.start(row=self.row(lane=lane), **options)
+
+    def queue(self, count: int, lane: str = "left") -> list[UUID]:
+        """Start so many runs in a lane; the first is its head."""
+        return [self.join(lane).run.id for _ in range(count)]
+
     def acquire(self, run_id: UUID, worker: int = 1, **options: Any) -> Any:
         """Ask to hold a run."""
         return self.do(Acquire(run_id=run_id, worker=worker, **options))
@@ -180,6 +189,16 @@ class Stage:
         assert view.live is None
         assert view.outcome is not None
         return view.outcome
+
+    def lane(self, lane: str = "left") -> LaneRow:
+        """A lane that somebody is in."""
+        found = self.store.lane(NAMESPACE, lane)
+        assert found is not None
+        return found
+
+    def head(self, lane: str = "left") -> UUID:
+        """The run whose turn it is in a lane."""
+        return self.lane(lane).head
 
     def events(self, run_id: UUID) -> list[Event]:
         """The history of a run."""
