@@ -41,12 +41,14 @@ if TYPE_CHECKING:
         StoreError,
         StoreUnavailable,
         UnknownName,
+        Veto,
         WorkflowCancelled,
         WorkflowFailed,
         WorkflowTerminated,
     )
     from qwit_durable.language.context import current
     from qwit_durable.language.groups import gather, map_steps, race, saga
+    from qwit_durable.language.guards import Guard
     from qwit_durable.language.pending import pending
     from qwit_durable.language.step import step
     from qwit_durable.language.verbs import (
@@ -107,6 +109,9 @@ __all__ = [
     "Published",
     "Failure",
     "Observer",
+    # decide
+    "Guard",
+    "Veto",
     # errors at import, and of use in the wrong place
     "DurableError",
     "DefinitionError",
@@ -167,6 +172,7 @@ _NAMES = {
         "RunInfo",
         "current",
         "pending",
+        "Guard",
     ),
     "observers": ("Observer",),
 }

@@ -21,6 +21,7 @@ from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import enter, install, leave
+from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observer
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores import open_store
@@ -50,7 +51,7 @@ class Durable(Client[Clock], DurableMiddleware):
             `QWIT_STORE_URL`, else `sqlite:///qwit.db`.
         namespace: Runs of different namespaces don't see each other.
         observers: Told of committed facts.
-        guards: Not supported yet.
+        guards: Asked before and after every step; give every worker the same ones.
         codec: Not supported yet.
         queues: Brokers for named queues; all other queues belong to the broker it is installed on.
         around_step: Context managers, made by `factory(attempt_info)` and entered around every attempt.
@@ -77,7 +78,7 @@ class Durable(Client[Clock], DurableMiddleware):
         *,
         namespace: str = "default",
         observers: Sequence[Observer] = (),
-        guards: Sequence[object] = (),
+        guards: Sequence[Guard] = (),
         codec: object = None,
         queues: Mapping[str, Broker] | None = None,
         around_step: Sequence[Callable[[AttemptInfo], AbstractContextManager[Any]]] = (),
@@ -91,8 +92,8 @@ class Durable(Client[Clock], DurableMiddleware):
         cached_runs: int = Settings().cached_runs,
         limit_bytes: int = Settings().limit_bytes,
     ) -> None:
-        if guards or codec is not None:
-            msg = "Durable: guards and codec are not supported yet\n  way out: leave them out"
+        if codec is not None:
+            msg = "Durable: codec is not supported yet\n  way out: leave it out"
             raise DefinitionError(msg)
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
@@ -114,6 +115,7 @@ class Durable(Client[Clock], DurableMiddleware):
         )
         self.observers = tuple(observers)
         self.around_step = tuple(around_step)
+        self.guards = tuple(guards)
         self._given_store = store
         self._given_clock = clock
         self._migrate = migrate
@@ -160,6 +162,7 @@ class Durable(Client[Clock], DurableMiddleware):
                     settings=self.settings,
                     observers=self.observers,
                     around_step=self.around_step,
+                    guards=self.guards,
                     starter=self,
                     home=self.home_broker,
                     others=self._others,

@@ -42,6 +42,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "UnknownName",
+    "Veto",
     "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowTerminated",
@@ -147,7 +148,7 @@ class StepFailed(DurableError):
     Attributes:
         step: Name of the step.
         error: The recorded `Failure` of its last attempt.
-        attempts: How many attempts there were.
+        attempts: How many attempts there were; 0 if a guard did not let it begin.
         outcome_unknown: True when the last attempt may have had its effect all the same.
         by_deadline: True when the step's `deadline` left no time for another attempt.
     """
@@ -168,6 +169,8 @@ class StepFailed(DurableError):
 
     def __str__(self) -> str:
         tries = "1 attempt" if self.attempts == 1 else f"{self.attempts} attempts"
+        if not self.attempts:
+            return f"step {self.step!r} was not let begin: {self.error}"
         doubt = " (it may have had its effect all the same)" if self.outcome_unknown else ""
         late = "; its deadline left no time for another" if self.by_deadline else ""
         return f"step {self.step!r} failed after {tries}{late}: {self.error}{doubt}"
@@ -227,6 +230,10 @@ class RolledBack(DurableError):
 
 class GiveUp(DurableError):
     """Raise this in a step to fail it at once, without further attempts."""
+
+
+class Veto(DurableError):
+    """Raise this in a guard: the step does not begin, or its success does not count."""
 
 
 class MisuseError(DurableError):

@@ -13,10 +13,13 @@ from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 from qwit_durable.core.commands import Settings, Site, When
 from qwit_durable.errors import DefinitionError, Failure, UnknownName
+
+if TYPE_CHECKING:
+    from qwit_durable.codec import SignatureCodec
 
 __all__ = ["Registered", "Registry", "StepLike", "UndoLike", "WorkflowLike", "default_registry"]
 
@@ -41,6 +44,8 @@ class StepLike(Protocol):
     def fn(self) -> Callable[..., Any]: ...
     @property
     def settings(self) -> Settings: ...
+    @property
+    def arguments(self) -> SignatureCodec: ...
     @property
     def undo_definition(self) -> UndoLike | None: ...
     @property

@@ -17,6 +17,7 @@ from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import Starter
+from qwit_durable.language.guards import Guard
 from qwit_durable.language.step import Step
 from qwit_durable.language.workflow import WorkflowDefinition
 from qwit_durable.observers.base import AttemptInfo, Observer, Observers
@@ -45,6 +46,7 @@ class Runtime:
         settings: Settings,
         observers: Sequence[Observer],
         around_step: tuple[Callable[[AttemptInfo], AbstractContextManager[Any]], ...],
+        guards: tuple[Guard, ...],
         starter: Starter,
         home: Callable[[], Broker | None],
         others: Mapping[str, Broker],
@@ -65,6 +67,7 @@ class Runtime:
             namespace=namespace,
             settings=settings,
             around_step=around_step,
+            guards=guards,
             starter=starter,
             run_coroutine=run_coroutine,
             run_ended=run_ended,

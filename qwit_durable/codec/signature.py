@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from functools import cached_property
 from inspect import Parameter
 from typing import Any, Optional
@@ -118,7 +118,15 @@ class SignatureCodec:
             TypeError: The arguments don't fit the signature, as Python would say of a plain call.
             EncodingError: An argument can't be written; the message names it and the path inside it.
         """
-        values = self._bind(*args, **kwargs)
+        return self.encode_named(self._bind(*args, **kwargs))
+
+    def encode_named(self, values: dict[str, Any]) -> bytes:
+        """Write arguments that are given by parameter, all of them, as `decode_named` gives them.
+
+        Raises:
+            EncodingError: An argument can't be written; the message names it and the path inside it.
+        """
+        values = dict(values)
         name = ""
         try:
             for name, encoder in self._encoders:
@@ -179,6 +187,22 @@ class SignatureCodec:
             else:
                 kwargs[name] = named[name]
         return tuple(args), kwargs
+
+    def changed(self, data: bytes, changes: Mapping[str, Any]) -> bytes:
+        """Stored arguments with some of them changed, by parameter.
+
+        Raises:
+            TypeError: There is no such parameter.
+            EncodingError: A new value doesn't fit its parameter; the message names it.
+        """
+        known = self.decode_named(data)
+        unknown = ", ".join(repr(name) for name in changes if name not in known)
+        if unknown:
+            msg = f"{self._label} has no parameter {unknown}; it has: {', '.join(known) or 'none'}"
+            raise TypeError(msg)
+        written = self.encode_named({**known, **changes})
+        self.decode_named(written)
+        return written
 
     def normalise(self, data: bytes) -> bytes:
         """What `data` would be, had it been written with today's types: new fields with defaults are filled in."""

@@ -19,6 +19,7 @@ import attrs
 from qwit_durable.codec import check_size
 from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
 from qwit_durable.core.building import running_step
+from qwit_durable.engine.guarding import Refusal, after_step
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
@@ -50,15 +51,22 @@ class Work:
     step: StepLike
     call: Callable[[], Any]
     settings: Settings
+    args: bytes
     is_undo: bool = False
 
     @classmethod
-    def of_command(cls, step: StepLike, command: CallStep | Undo, cause: Failure | None) -> Work:
-        """The work of an inline command. `cause` is why the run is unwound, for an undo."""
+    def of_command(
+        cls, step: StepLike, command: CallStep | Undo, cause: Failure | None, given: bytes | None = None
+    ) -> Work:
+        """The work of an inline command.
+
+        `cause` is why the run is unwound, for an undo; `given` the arguments that guards put in place of its own.
+        """
         if isinstance(command, Undo):
             return cls._undo(step, command.args, command.result, cause)
         settings = step.settings if command.settings is AS_DEFINED else command.settings
-        return cls(step=step, call=step.bind(command.args), settings=settings)
+        args = command.args if given is None else given
+        return cls(step=step, call=step.bind(args), settings=settings, args=args)
 
     @classmethod
     def of_task(cls, step: StepLike, spec: TaskSpec) -> Work:
@@ -76,7 +84,8 @@ class Work:
                 heartbeat=spec.heartbeat,
                 transactional=spec.transactional,
             )
-        return cls(step=step, call=step.bind(spec.args), settings=settings)
+        args = spec.args if spec.given is None else spec.given
+        return cls(step=step, call=step.bind(args), settings=settings, args=args)
 
     @classmethod
     def _undo(cls, step: StepLike, args: bytes, result: bytes | None, cause: Failure | None) -> Work:
@@ -92,6 +101,7 @@ class Work:
             step=step,
             call=step.bind_undo(args, result, failure),
             settings=definition.settings,
+            args=args,
             is_undo=True,
         )
 
@@ -103,6 +113,8 @@ def what_follows(
 
     None if there is no next attempt: they are used up, given up, pointless, or there is no time: the failure says so.
     """
+    if isinstance(failure, Refusal):
+        return None, failure
     if any(failure.is_a(kind) for kind in (EncodingError, DefinitionError, MisuseError)):
         return None, failure
     try:
@@ -208,7 +220,7 @@ class Attempts:
             check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
         except (EncodingError, DefinitionError) as error:
             return Failure.of(error, outcome_unknown=True)
-        return Value(data)
+        return after_step(services, work, info, data)
 
 
 def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:

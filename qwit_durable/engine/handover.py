@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import attrs
@@ -35,6 +36,7 @@ from qwit_durable.core import (
 )
 from qwit_durable.core.identity import identity
 from qwit_durable.core.outcome import Dropped, Outcome
+from qwit_durable.engine.guarding import Refusal
 from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
@@ -42,16 +44,23 @@ from qwit_durable.ids import child_id
 from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.writes import NewTask, Reopen
 
-__all__ = ["hand_over", "queue_of", "resolve_local", "resolved", "settling", "task_of"]
+__all__ = ["CALLS_AT_ONCE", "hand_over", "queue_of", "resolve_local", "resolved", "settling", "task_of"]
 
-_CALLS_AT_ONCE = 500
+#: How many calls of a map one transition hands over.
+CALLS_AT_ONCE = 500
 
 
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
     """The event that records a command's outcome."""
     kind, name, args = identity(pending.command)
     return Resolved(
-        position=pending.position, kind=kind, name=name, args=args, outcome=outcome, attempt=attempt
+        position=pending.position,
+        kind=kind,
+        name=name,
+        args=args,
+        outcome=outcome,
+        attempt=attempt,
+        refused=outcome.value if isinstance(outcome, Refusal) else None,
     )
 
 
@@ -124,8 +133,13 @@ def queue_of(services: Services, run: RunRow, command: CallStep | Undo) -> str:
     return named or run.queue
 
 
-def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
-    """Add to the transition what carries the command out from now on."""
+def hand_over(
+    services: Services, hold: Hold, pending: Pending, given: Mapping[int, bytes] | None = None
+) -> None:
+    """Add to the transition what carries the command out from now on.
+
+    `given`: what guards put in the place of the arguments of a map's calls, by their numbers.
+    """
     kind, name, args = identity(pending.command)
     due: datetime | None = None
     queued = False
@@ -147,27 +161,40 @@ def hand_over(services: Services, hold: Hold, pending: Pending) -> None:
             hold.add(task=task_of(services, hold, pending, command))
             queued = True
         case MapSteps() as command:
-            _hand_over_calls(services, hold, pending, command)
+            _hand_over_calls(services, hold, pending, command, given or {})
             return
         case Now() | Record() | Compensate() | Publish() | Patched() | Info() | Restart():
             return
     if due is not None:
         hold.add(timer=TimerRow(run_id=hold.run.id, position=pending.position, fire_at=due))
-    hold.record(Scheduled(position=pending.position, kind=kind, name=name, args=args, due=due, queued=queued))
+    hold.record(
+        Scheduled(
+            position=pending.position,
+            kind=kind,
+            name=name,
+            args=args,
+            due=due,
+            queued=queued,
+            given=pending.given,
+        )
+    )
 
 
-def _hand_over_calls(services: Services, hold: Hold, pending: Pending, command: MapSteps) -> None:
+def _hand_over_calls(
+    services: Services, hold: Hold, pending: Pending, command: MapSteps, given: Mapping[int, bytes]
+) -> None:
     """Hand over the next calls of a map: a few hundred at a time, so that no transition grows with the map.
 
     Under a limit, the calls beyond it are held back: call n lets call n + limit begin.
     """
     total, limit = len(command.items), command.limit or len(command.items)
-    upto = min(pending.handed + _CALLS_AT_ONCE, total)
+    upto = min(pending.handed + CALLS_AT_ONCE, total)
     call = CallStep(name=command.name, args=b"null", settings=command.settings)
     queue = queue_of(services, hold.run, call)
     for index in range(pending.handed, upto):
         then = f"{pending.position}.{index + limit}" if index + limit < total else None
-        spec = attrs.evolve(_spec(Kind.MAP, attrs.evolve(call, args=command.items[index]), None), then=then)
+        asked_for = attrs.evolve(call, args=command.items[index])
+        spec = attrs.evolve(_spec(Kind.MAP, asked_for, None, given.get(index)), then=then)
         task = NewTask(
             position=f"{pending.position}.{index}",
             queue=queue,
@@ -195,12 +222,12 @@ def task_of(services: Services, hold: Hold, pending: Pending, command: CallStep 
     return NewTask(
         position=pending.position,
         queue=queue_of(services, hold.run, command),
-        spec=_spec(kind, command, pending.cause),
+        spec=_spec(kind, command, pending.cause, pending.given),
         priority=settings.priority,
     )
 
 
-def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None) -> TaskSpec:
+def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None, given: bytes | None = None) -> TaskSpec:
     own = isinstance(command, CallStep) and command.settings is not AS_DEFINED
     settings = command.settings if isinstance(command, CallStep) and own else None
     retry = settings.retry if settings is not None else None
@@ -209,6 +236,7 @@ def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None) -> TaskSpec
         name=command.name,
         undoes=command.attempt if isinstance(command, Undo) else None,
         args=command.args,
+        given=given,
         result=command.result if isinstance(command, Undo) else None,
         failure=cause.failure if isinstance(command, Undo) and cause is not None else None,
         timeout=settings.timeout if settings is not None else None,

@@ -43,7 +43,8 @@ class InlineAttempt:
         hold, pending, command = self._hold, self._pending, self._command
         try:
             step = self._services.registry.step(command.name)
-            work = Work.of_command(step, command, pending.cause.failure if pending.cause else None)
+            cause = pending.cause.failure if pending.cause else None
+            work = Work.of_command(step, command, cause, pending.given)
         except (UnknownName, MisuseError) as error:
             self.unknown = str(error)
             return False

@@ -16,6 +16,7 @@ import attrs
 from qwit_durable.clock import Clock, monotonic
 from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import Starter
+from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observers
 from qwit_durable.registry import Registry
 from qwit_durable.stores.committer import Committer
@@ -97,6 +98,7 @@ class Services:
     namespace: str
     settings: Settings = Settings()
     around_step: tuple[Callable[[AttemptInfo], AbstractContextManager[Any]], ...] = ()
+    guards: tuple[Guard, ...] = ()
     starter: Starter | None = None
     run_coroutine: Callable[[Coroutine[Any, Any, Any]], Any]
     draining: threading.Event = attrs.field(factory=threading.Event)

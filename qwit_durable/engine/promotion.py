@@ -73,7 +73,9 @@ class Promotion:
     def _promote(self, *, opened: bool = False, progress: bytes | None = None) -> bool:
         hold, info = self._hold, self._info
         kind, name, args = identity(self._command)
-        scheduled = Scheduled(position=info.position, kind=kind, name=name, args=args, queued=True)
+        scheduled = Scheduled(
+            position=info.position, kind=kind, name=name, args=args, queued=True, given=self._pending.given
+        )
         began_at = self._pending.began_at or info.started_at
         new = attrs.evolve(
             task_of(self._services, hold, self._pending, self._command),

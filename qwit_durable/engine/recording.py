@@ -14,6 +14,7 @@ import attrs
 from qwit_durable.clock import later
 from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
 from qwit_durable.engine.attempts import Left, Work, what_follows
+from qwit_durable.engine.guarding import Refusal
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.observers.base import AttemptInfo
@@ -159,6 +160,7 @@ class TaskRecorder:
             args=self._args_to_record(task.spec),
             outcome=outcome,
             attempt=attempt or task.attempt,
+            refused=outcome.value if isinstance(outcome, Refusal) else None,
         )
         return ResolveTask(
             worker=self._services.worker,
@@ -169,14 +171,19 @@ class TaskRecorder:
         )
 
     def _args_to_record(self, spec: TaskSpec) -> bytes:
-        """The arguments, except of a call of a map without an undo: the body knows them, and there are many."""
+        """The arguments, except of a call of a map without an undo: the body knows them, and there are many.
+
+        For its undo, those of a call of a map are what the step really got.
+        """
         if spec.kind is not Kind.MAP:
             return spec.args
         try:
             has_undo = self._services.registry.step(spec.name).undo_definition is not None
         except UnknownName:
             has_undo = True
-        return spec.args if has_undo else b"null"
+        if not has_undo:
+            return b"null"
+        return spec.args if spec.given is None else spec.given
 
     @property
     def _now(self) -> datetime:

@@ -35,6 +35,7 @@ from qwit_durable.core import (
     Unwind,
     UnwindStarted,
 )
+from qwit_durable.engine.asking import before_calls, before_steps
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
@@ -194,7 +195,7 @@ class Turns:
             hold.interpreter.refusals.clear()
             match decision:
                 case Advance():
-                    if self._do_here(hold, decision):
+                    if self._do_here(hold, decision) or before_steps(self._services, hold, decision):
                         continue
                     attempt = self._inline(hold, decision)
                     if attempt is None:
@@ -246,8 +247,11 @@ class Turns:
             return True
         maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
         for pending in maps:
+            given = before_calls(self._services, hold, pending)
+            if given is None:
+                break
             # Calls of the part before may end meanwhile, at any rate: that must not hold up the next part.
-            hand_over(self._services, hold, pending)
+            hand_over(self._services, hold, pending, given)
             hold.commit(whatever_came=True)
             self._services.bells.ring(hold.rings)
             hold.rings.clear()

@@ -6,6 +6,7 @@ the functions.
 
 from qwit_durable.language.calls import Call
 from qwit_durable.language.groups import gather, map_steps, race, saga
+from qwit_durable.language.guards import Guard, StepInfo
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.step import Step, step
 from qwit_durable.language.verbs import (
@@ -35,9 +36,11 @@ __all__ = [
     "Call",
     "Pending",
     "RunInfo",
+    "Guard",
     "StartOptions",
     "Step",
     "StepContext",
+    "StepInfo",
     "Workflow",
     "WorkflowDefinition",
     "compensate",

@@ -208,6 +208,11 @@ class Step(Uncalled, Generic[P, R]):
 
         return attempt
 
+    @property
+    def arguments(self) -> SignatureCodec:
+        """Writes and reads its arguments."""
+        return self._shared.arguments
+
     def bind_undo(self, args: bytes, result: bytes | None, failure: Failure) -> Callable[[], Any]:
         """A function that makes one attempt of the undo, passing what it asks for.
 

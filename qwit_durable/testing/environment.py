@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
-from typing import ParamSpec, Self, TypeVar
+from typing import Any, ParamSpec, Self, TypeVar
 
 from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
@@ -29,7 +30,8 @@ from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import enter, leave
-from qwit_durable.observers.base import Observer, Observers
+from qwit_durable.language.guards import Guard
+from qwit_durable.observers.base import AttemptInfo, Observer, Observers
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.committer import Committer
@@ -75,6 +77,8 @@ class Environment(Client[ManualClock]):
         clock: Theirs, too.
         queues: The queues this process works on; None for all.
         observers: As in `Durable`.
+        guards: As in `Durable`.
+        around_step: As in `Durable`.
         settings: As in `Durable`.
     """
 
@@ -86,6 +90,8 @@ class Environment(Client[ManualClock]):
         queues: frozenset[str] | None = None,
         registry: Registry | None = None,
         observers: Sequence[Observer] = (),
+        guards: Sequence[Guard] = (),
+        around_step: Sequence[Callable[[AttemptInfo], AbstractContextManager[Any]]] = (),
         settings: Settings | None = None,
         namespace: str = "default",
     ) -> None:
@@ -108,6 +114,8 @@ class Environment(Client[ManualClock]):
                 worker=new_worker_id(),
                 namespace=namespace,
                 settings=settings or Settings(),
+                around_step=tuple(around_step),
+                guards=tuple(guards),
                 starter=self,
                 run_coroutine=asyncio.run,
                 run_ended=self.endings.ended,
