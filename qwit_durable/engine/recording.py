@@ -167,7 +167,6 @@ class TaskRecorder:
             run_id=task.run_id,
             attempt=task.attempt,
             event=event,
-            then=task.spec.then,
         )
 
     def _args_to_record(self, spec: TaskSpec) -> bytes:

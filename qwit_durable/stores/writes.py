@@ -199,16 +199,12 @@ class Claim:
 
 @attrs.frozen(kw_only=True)
 class ResolveTask:
-    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
-
-    `then` is the task that its success lets begin.
-    """
+    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
 
     worker: int
     run_id: UUID
     attempt: int
     event: Resolved
-    then: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -93,10 +93,8 @@ class _Needs:
                 self._add_commit(write)
             case Claim(run_id=run_id, position=position):
                 self.tasks.add((run_id, position))
-            case ResolveTask(run_id=run_id, event=resolved, then=then):
+            case ResolveTask(run_id=run_id, event=resolved):
                 self.tasks.add((run_id, resolved.position))
-                if then is not None:
-                    self.tasks.add((run_id, then))
             case FailTask(run_id=run_id, event=failed):
                 self.tasks.add((run_id, failed.position))
             case CompleteTask(run_id=run_id, position=position):

@@ -33,6 +33,7 @@ from qwit_durable.testing.contract.children import Children
 from qwit_durable.testing.contract.generations import Generations
 from qwit_durable.testing.contract.lane_races import LaneRaces
 from qwit_durable.testing.contract.lanes import Lanes
+from qwit_durable.testing.contract.maps import Maps
 from qwit_durable.testing.contract.outside import Outside
 from qwit_durable.testing.contract.places import Places
 from qwit_durable.testing.contract.queued import Queued
@@ -52,6 +53,7 @@ class StoreContract(
     Turns,
     Children,
     Queued,
+    Maps,
     Outside,
     Verbs,
     Generations,
