@@ -240,6 +240,10 @@ class Durable(Client[Clock], DurableMiddleware):
         Raises:
             StoreUnavailable: The store can't be reached.
             DefinitionError: It is installed on a broker already.
+
+        >>> with Durable("sqlite:///orders.db").embedded(threads=2) as durable:
+        ...     checkout.start(order).result()
+        'shipped'
         """
         if self._home is not None:
             msg = f"{self!r} is installed on a broker already: make another Durable for embedded()"
@@ -258,7 +262,12 @@ class Durable(Client[Clock], DurableMiddleware):
             self.close()
 
     def close(self) -> None:
-        """Let go of this process's connections; the next use opens them anew."""
+        """Let go of this process's connections; the next use opens them anew.
+
+        >>> durable = Durable("sqlite:///orders.db")
+        >>> handle = durable.start(checkout, order)
+        >>> durable.close()
+        """
         with self._lock:
             runtime = self._runtimes.pop(os.getpid(), None)
         if runtime is not None:

@@ -52,6 +52,10 @@ class Entry:
         value: The value, in the same way.
         error: Why it failed.
         until: When the timer, the timeout or the next attempt is due.
+
+    >>> entry = approval.start(order).history()[-1]
+    >>> entry.kind, entry.name, entry.event
+    ('signal', 'approved', 'scheduled')
     """
 
     number: int | None

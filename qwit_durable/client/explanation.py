@@ -19,7 +19,12 @@ _SHOWN_WAITS = 20
 
 
 class WaitKind(StrEnum):
-    """Why something stands still."""
+    """Why something stands still.
+
+    >>> [wait] = approval.start(order).explain().waits
+    >>> wait.kind is WaitKind.SIGNAL
+    True
+    """
 
     START = "start"  # the run is not due yet
     LANE = "lane"  # the run waits in its lane behind another
@@ -54,6 +59,10 @@ class Wait:
         text: All of it in words.
         ways_out: What a person can do about it.
         child: The explanation of the sub-workflow that is waited for.
+
+    >>> [wait] = approval.start(order).explain().waits
+    >>> wait.what, wait.position
+    ('approved', '0')
     """
 
     kind: WaitKind
@@ -99,11 +108,11 @@ class Explanation:
         owed: Names of the undos that are still owed, the next one first.
         reason: Why it is stuck or paused.
 
-    >>> print(durable.get("order-17").explain())
-    run order-17 of workflow 'checkout' is running, unchanged since 12:00:03 UTC (5 min ago)
-      waits for signal 'approved' at 4 since 12:00:03 UTC (5 min ago), until 2026-01-03 12:00:03 UTC (in 2 days)
+    >>> print(approval.options(id="order-17").start(order).explain())
+    run order-17 of workflow 'approval' is running, unchanged since 00:00:00 UTC (now)
+      waits for signal 'approved' at 0 since 00:00:00 UTC (now), without a timeout
     ways out:
-      send it: qwit signal order-17 approved
+      send it: qwit signal order-17 approved <JSON value>
       stop it and undo what it did: qwit cancel order-17
     """
 

@@ -29,6 +29,11 @@ class Handle(Waiting[R]):
     """One run: wait for it, talk to it, look at it.
 
     A handle holds no resources and no state of the run: every call asks the store.
+
+    >>> handle = approval.options(id="order-17").start(order)
+    >>> handle.signal("approved", Approval("Ann"))
+    >>> handle.result()
+    'approved by Ann'
     """
 
     def __repr__(self) -> str:
@@ -42,11 +47,19 @@ class Handle(Waiting[R]):
         One that waits for a sub-workflow which is stuck reads `running`, or `compensating` while it undoes that one:
         nothing is wrong with the run itself. `explain()` goes down the tree and says what needs a person
         (`explain().stuck`), `result()` raises `RunStuck`, and `durable.runs(status="stuck")` lists the sub-workflow.
+
+        >>> approval.start(order).status()
+        <Status.RUNNING: 'running'>
         """
         return self._view().status
 
     def run(self) -> Run:
-        """The run's record: workflow, status, attributes, times."""
+        """The run's record: workflow, status, attributes, times.
+
+        >>> found = checkout.start(order).run()
+        >>> found.workflow, found.status.value
+        ('checkout', 'completed')
+        """
         from qwit_durable.client.runs import Run
 
         return Run.of(self._view(), self._access.reader)
@@ -65,18 +78,29 @@ class Handle(Waiting[R]):
             EncodingError: A value is not of that type. The message names its key.
             RunNotFound: There is no such run.
 
-        >>> durable.get("import-7").published()
+        >>> importing.start(1200).published()
         {'rows': 1200, 'state': 'loading'}
         """
         self._view()
         return Published(self._access.reader.published(self._run_id), type)
 
     def explain(self) -> Explanation:
-        """Why the run stands where it stands: what it waits for, since when, until when, and the ways out."""
+        """Why the run stands where it stands: what it waits for, since when, until when, and the ways out.
+
+        >>> print(approval.options(id="order-17").start(order).explain())
+        run order-17 of workflow 'approval' is running, ...
+          waits for signal 'approved' at 0 since 00:00:00 UTC (now), without a timeout
+        ...
+        """
         return explain(self._access, self._view())
 
     def history(self) -> History:
-        """What is recorded about the run, in order."""
+        """What is recorded about the run, in order.
+
+        >>> print(checkout.options(id="order-17").start(order).history())
+        run order-17 of workflow 'checkout': completed
+        ...
+        """
         return history(self._access, self._view())
 
     # -- talking -----------------------------------------------------------------------------------------------
@@ -93,6 +117,9 @@ class Handle(Waiting[R]):
             EncodingError: The value can't be stored. Nothing was sent.
             OperationRefused: The run has ended; a signal that was taken before, by its `dedupe_id`, is none.
             RunNotFound: There is no such run.
+
+        >>> handle = approval.start(order)
+        >>> handle.signal("approved", Approval("Ann"), dedupe_id="mail-5")
         """
         _check_signal_name(name)
         where = f"the value of signal {name!r}"
@@ -108,6 +135,11 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run has ended otherwise.
+
+        >>> handle = approval.start(order)
+        >>> handle.cancel("nobody answers")
+        >>> handle.status()
+        <Status.CANCELLED: 'cancelled'>
         """
         self._deliver(Verb.CANCEL, CancelRequested(reason=reason, compensate=compensate))
 
@@ -119,6 +151,11 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run is being undone for another reason, or has ended.
+
+        >>> handle = approval.start(order)
+        >>> handle.rollback("the shop closes")
+        >>> str(handle.run().error)
+        'RolledBack: the shop closes'
         """
         self._deliver(Verb.ROLLBACK, OperatorActed(verb=Verb.ROLLBACK, reason=reason))
 
@@ -127,6 +164,11 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run has ended otherwise.
+
+        >>> handle = approval.start(order)
+        >>> handle.terminate("a test order")
+        >>> handle.status()
+        <Status.TERMINATED: 'terminated'>
         """
         self._deliver(Verb.TERMINATE, OperatorActed(verb=Verb.TERMINATE, reason=reason))
 
@@ -135,6 +177,11 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run is stuck or has ended.
+
+        >>> handle = approval.start(order)
+        >>> handle.pause("the bank is down")
+        >>> handle.status()
+        <Status.PAUSED: 'paused'>
         """
         self._deliver(Verb.PAUSE, OperatorActed(verb=Verb.PAUSE, reason=reason))
 
@@ -143,6 +190,12 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run is stuck or has ended.
+
+        >>> handle = approval.start(order)
+        >>> handle.pause("the bank is down")
+        >>> handle.resume()
+        >>> handle.status()
+        <Status.RUNNING: 'running'>
         """
         self._deliver(Verb.RESUME, OperatorActed(verb=Verb.RESUME))
 
@@ -153,6 +206,9 @@ class Handle(Waiting[R]):
 
         Raises:
             OperationRefused: The run is not stuck.
+
+        >>> for run in shop.runs(status="stuck", workflow="checkout"):
+        ...     shop.get(run.id).retry("after the deploy of noon")
         """
         self._deliver(Verb.RETRY, OperatorActed(verb=Verb.RETRY, reason=reason))
 
@@ -162,6 +218,9 @@ class Handle(Waiting[R]):
         Raises:
             EncodingError: The value can't be stored.
             OperationRefused: The run is not stuck.
+
+        >>> for run in shop.runs(status="stuck", workflow="checkout"):
+        ...     shop.get(run.id).skip(reason="refunded by hand")
         """
         data = codec.encode(value, codec.annotation_of(value), "the value of skip()")
         self._deliver(Verb.SKIP, OperatorActed(verb=Verb.SKIP, reason=reason, value=data))

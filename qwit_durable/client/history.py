@@ -22,12 +22,11 @@ class History(Sequence[Entry]):
     Attributes:
         id: The run, as `durable.get` takes it.
 
-    >>> print(durable.get("order-17").history())
-    run order-17 of workflow 'checkout': completed
+    >>> print(approval.options(id="order-17").start(order).history())
+    run order-17 of workflow 'approval': running
       #  at (UTC)                 position  what
-      0  2026-01-01 12:00:00.000            checkout started {"order": "o-1"}
-      1  2026-01-01 12:00:00.012  0         step charge completed {"order": "o-1"} → "payment-1"
-         2026-01-01 12:00:00.013            checkout completed → "shipped"
+      0  2026-01-01 00:00:00.000            approval started {"order": {"cents": 500, ...
+      1  2026-01-01 00:00:00.000  0         signal approved scheduled
     """
 
     def __init__(self, view: RunView, entries: Iterable[Entry]) -> None:

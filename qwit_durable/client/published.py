@@ -22,7 +22,7 @@ class Published(dict[str, Any]):
     Attributes:
         at: When each value was published.
 
-    >>> found = durable.get("import-7").published()
+    >>> found = importing.start(1200).published()
     >>> found["rows"], found.at["rows"].year
     (1200, 2026)
     """

@@ -32,6 +32,11 @@ class Run:
         parent_id: The id of the run that called it, as `durable.get` takes it, or None.
         root_id: The id of the run at the top of its tree; its own if nobody called it.
         error: Why it failed, was cancelled or terminated, or None.
+
+    >>> handle = checkout.options(id="order-17", attributes={"customer": "Ann"}).start(order)
+    >>> [run] = shop.runs(attributes={"customer": "Ann"})
+    >>> run.id, run.workflow, str(run.status)
+    ('order-17', 'checkout', 'completed')
     """
 
     id: str

@@ -12,7 +12,11 @@ __all__ = ["ENDED", "OPEN", "TRANSITIONS", "Status", "Verb", "VERBS"]
 
 
 class Status(StrEnum):
-    """Where a run stands."""
+    """Where a run stands.
+
+    >>> approval.start(order).status() is Status.RUNNING, Status.RUNNING.is_ended
+    (True, False)
+    """
 
     SCHEDULED = "scheduled"
     RUNNING = "running"

@@ -82,6 +82,8 @@ def sleep_until(moment: datetime) -> Call[None]:
 
     Raises:
         TypeError: It is no `datetime`, or has no time zone.
+
+    >>> yield from sleep_until(datetime(2030, 1, 1, tzinfo=UTC))
     """
     refuse_in_step("sleep_until()", IN_THE_BODY)
     check_moment(moment, "moment", "sleep_until()")
@@ -161,13 +163,19 @@ def now() -> Call[datetime]:
 
 
 def new_uuid() -> Call[UUID]:
-    """A random UUID, recorded."""
+    """A random UUID, recorded.
+
+    >>> token = yield from new_uuid()
+    """
     refuse_in_step("new_uuid()", f"{IN_THE_BODY}; in a step use uuid.uuid4()")
     return Call(_recorded("uuid", ids.new_uuid4, UUID), "new_uuid")
 
 
 def random_float() -> Call[float]:
-    """A random number in [0, 1), recorded."""
+    """A random number in [0, 1), recorded.
+
+    >>> is_control_group = (yield from random_float()) < 0.5
+    """
     refuse_in_step("random_float()", f"{IN_THE_BODY}; in a step use random.random()")
     return Call(_recorded("random", ids.random_float, float), "random_float")
 
@@ -278,7 +286,14 @@ def restart(*args: Any, **kwargs: Any) -> Call[NoReturn]:
         TypeError: They don't fit the workflow's signature, or it is called outside a body.
         EncodingError: One of them can't be stored.
 
-    >>> yield from restart(cursor + 100)
+    >>> @workflow
+    ... def read_all(cursor: int) -> Workflow[int]:
+    ...     yield from pack(f"rows from {cursor} on")
+    ...     if cursor < 300:
+    ...         yield from restart(cursor + 100)
+    ...     return cursor
+    >>> read_all.start(0).result()
+    300
     """
     refuse_in_step("restart()", IN_THE_BODY)
     sink = current_sink()
@@ -299,6 +314,10 @@ class RunInfo:
         version: Of the workflow, when the run was started.
         started_at: When it was stored.
         attempt: How often the body has begun: 1, and one more after each restart.
+
+    >>> about = yield from info()
+    >>> about.workflow, about.namespace
+    ('the example', 'default')
     """
 
     run_id: str

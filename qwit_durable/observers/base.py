@@ -76,7 +76,14 @@ class EndInfo:
 
 
 class Observer:
-    """Override what you want to hear of. Every hook does nothing by default."""
+    """Override what you want to hear of. Every hook does nothing by default.
+
+    >>> from qwit_durable.observers import EndInfo
+    >>> class Bell(Observer):
+    ...     def run_finished(self, end: EndInfo) -> None:
+    ...         print(end.run.key, end.status.value)
+    >>> durable = Durable("memory://", observers=[Bell()])
+    """
 
     def run_started(self, run: RunRow) -> None:
         """A run, or a sub-workflow, is stored."""

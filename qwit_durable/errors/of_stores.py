@@ -1,0 +1,37 @@
+"""What goes wrong between a process and its store."""
+
+from __future__ import annotations
+
+from qwit_durable.errors.at_import import DurableError
+
+__all__ = ["SchemaMismatch", "StoreError", "StoreUnavailable"]
+
+
+class StoreError(DurableError):
+    """Base of what goes wrong between this process and the store.
+
+    >>> try:
+    ...     Durable("sqlite:///no/such/folder/orders.db").start(checkout, order)
+    ... except StoreError as error:
+    ...     print(type(error).__name__)
+    StoreUnavailable
+    """
+
+
+class StoreUnavailable(StoreError, ConnectionError):
+    """The store can't be reached, or the connection was lost. Nothing that was acknowledged is lost.
+
+    >>> Durable("sqlite:///no/such/folder/orders.db").start(checkout, order)
+    Traceback (most recent call last):
+    qwit_durable.errors.StoreUnavailable: the store sqlite:///no/such/folder/orders.db can't be used: ...
+    """
+
+
+class SchemaMismatch(StoreError):
+    """The store's schema is missing, older or newer than this code. The message says what to do.
+
+    >>> try:
+    ...     handle = Durable("sqlite:///orders.db").start(checkout, order)
+    ... except SchemaMismatch as error:
+    ...     raise SystemExit(f"not migrated yet: {error}") from None
+    """
