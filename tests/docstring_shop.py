@@ -19,6 +19,7 @@ from qwit_durable import (
     wait_signal,
     workflow,
 )
+from qwit_durable.language.guards import StepInfo  # noqa: F401
 
 
 class CardDeclined(Exception):

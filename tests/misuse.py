@@ -36,7 +36,8 @@ __all__ = ["PAGE", "Snippet", "basics", "said_by", "snippets"]
 PAGE = ROOT / "docs/misuse.md"
 SERVER = "postgresql://localhost/shop"
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
-_VERSION = re.compile(r"(?<=this code knows up to )\d+")
+#: What grows with each release: it is shown as `…`.
+_GROWING = re.compile(r"(?<=this code knows up to )\d+|(?<=Known: ).+")
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 _HEADING = re.compile(r"^### (.+)$", re.MULTILINE)
 
@@ -126,7 +127,7 @@ def said_by(snippet: Snippet, given: str, *, server: str = SERVER) -> str:
             error = _run(folder, given, snippet.code.replace(SERVER, server), is_alone=snippet.is_alone)
             text = "\n".join(heard.said) if error is None else _shown(error)
             text = text.replace(f"{folder}/", "").replace(server, SERVER)
-            return _VERSION.sub("…", _ADDRESS.sub("", _UUID.sub("…", text))) + "\n"
+            return _GROWING.sub("…", _ADDRESS.sub("", _UUID.sub("…", text))) + "\n"
     finally:
         logger.removeHandler(heard)
 
