@@ -12,7 +12,7 @@ from qwit_durable.registry import Registry
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["Access", "Endings"]
 
@@ -72,6 +72,10 @@ class Access(Protocol):
 
     def write(self, write: Write) -> Answer:
         """Carry out one write."""
+        ...
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        """Carry out a start in the caller's transaction."""
         ...
 
     def ring(self, rings: Sequence[Ring]) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from qwit_durable.stores.answers import Answer
     from qwit_durable.stores.protocol import Store
     from qwit_durable.stores.rows import Ring
-    from qwit_durable.stores.writes import Write
+    from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["Client"]
 
@@ -62,6 +62,10 @@ class Client(Completing, ABC, Generic[C]):
     @abstractmethod
     def ring(self, rings: Sequence[Ring]) -> None:
         """Ring bells; never raises."""
+
+    def start_within(self, connection: object, write: Start) -> Answer:
+        """Carry out a start in the caller's transaction."""
+        return self.reader.start_within(connection, write)
 
     # -- for users ---------------------------------------------------------------------------------------------
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
@@ -13,9 +14,11 @@ from qwit_durable.client.published import Published
 from qwit_durable.client.waiting import Waiting
 from qwit_durable.core import VERBS, CancelRequested, OperatorActed, SignalReceived, Status, Verb
 from qwit_durable.errors import OperationRefused, RunNotFound
-from qwit_durable.stores.answers import Accepted, Refused
-from qwit_durable.stores.kernel.waking import RING_GRACE
-from qwit_durable.stores.writes import Deliver
+from qwit_durable.stores.answers import Accepted, Refused, Rings
+from qwit_durable.stores.kernel.lanes import START_TIMER
+from qwit_durable.stores.kernel.waking import RING_GRACE, ring_for
+from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.writes import Deliver, FireTimers
 
 if TYPE_CHECKING:
     from qwit_durable.client.runs import Run
@@ -38,6 +41,8 @@ class Handle(Waiting[R]):
 
     def __repr__(self) -> str:
         return f"<Handle of run {self.id}>"
+
+    _announce: Callable[[], None] | None = None
 
     # -- looking -----------------------------------------------------------------------------------------------
 
@@ -102,6 +107,37 @@ class Handle(Waiting[R]):
         ...
         """
         return history(self._access, self._view())
+
+    # -- a start in the caller's transaction -------------------------------------------------------------------
+
+    def announce_once_committed(self, announce: Callable[[], None]) -> None:
+        """Tell of the start when `ring` finds that it is there."""
+        self._announce = announce
+
+    def ring(self) -> None:
+        """Have a worker look at the run now, and not only at its next sweep.
+
+        For a run that was started with `connection=`, after the commit. It is never needed: the store has the run, and
+        the sweep finds it within a second by default. Observers are told that it has started.
+
+        Raises:
+            RunNotFound: The transaction has not committed, or there is no such run.
+
+        >>> with psycopg.connect(url) as connection:
+        ...     handle = checkout.options(connection=connection).start(order)
+        >>> handle.ring()
+        """
+        self._view()
+        announce, self._announce = self._announce, None
+        if announce is not None:
+            announce()
+        reader, now = self._access.reader, self._access.reader.now()
+        due = [ring_for(t) for t in reader.tasks(self._run_id) if t.position == TURN and t.ready_at <= now]
+        if self.status() is Status.SCHEDULED:
+            # It takes its place in its lane now, if it is due.
+            fired = self._access.write(FireTimers(run_id=self._run_id, position=START_TIMER))
+            due.extend(fired.rings if isinstance(fired, Rings) else ())
+        self._access.ring(due)
 
     # -- talking -----------------------------------------------------------------------------------------------
 

@@ -21,6 +21,8 @@ from qwit_durable.stores.writes import Start
 
 __all__ = ["start_run"]
 
+_AT_ONCE = timedelta(microseconds=1)
+
 
 def start_run(
     access: Access,
@@ -52,23 +54,36 @@ def start_run(
         attributes=dict(options.attributes or {}),
         trace=_trace(observers, definition.name, key),
     )
-    started = access.write(
-        Start(
-            run=row,
-            delay=options.delay,
-            deadline=options.deadline or definition.deadline,
-            on_conflict=options.on_conflict,
-            ring_after=RING_GRACE if access.can_ring else timedelta(0),
-        )
+    within = options.connection
+    write = Start(
+        run=row,
+        delay=_delay(options),
+        deadline=options.deadline or definition.deadline,
+        on_conflict=options.on_conflict,
+        ring_after=RING_GRACE if access.can_ring and within is None else timedelta(0),
     )
+    started = access.write(write) if within is None else access.start_within(within, write)
     assert isinstance(started, Started)
-    if started.created:
+    handle: Handle[Any] = Handle(access, started.run.id, started.run.key)
+    if started.created and within is not None:
+        handle.announce_once_committed(lambda: Observers(observers).tell("run_started", started.run))
+    elif started.created:
         Observers(observers).tell("run_started", started.run)
         if started.ring is not None:
             access.ring([started.ring])
     else:
         _check_same(definition, data, options, started)
-    return Handle(access, started.run.id, started.run.key)
+    return handle
+
+
+def _delay(options: StartOptions) -> timedelta | None:
+    """How long the run waits.
+
+    In a caller's transaction it may take no place in its lane, or all others of the lane would wait for that to end: it
+    takes it when it is due, that is, as soon as it is seen.
+    """
+    waits = options.delay is not None or options.at is not None
+    return options.delay if options.connection is None or options.lane is None or waits else _AT_ONCE
 
 
 def _trace(observers: Sequence[Observer], workflow: str, key: str) -> str | None:

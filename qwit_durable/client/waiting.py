@@ -148,6 +148,9 @@ class Waiting(Generic[R]):
     def _view(self) -> RunView:
         view = self._access.reader.view(self._run_id)
         if view is None:
-            msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r}); it may have been pruned"
+            msg = (
+                f"run {self.id} is not in the store (namespace {self._access.namespace!r}); it may have been pruned, "
+                "or the transaction it was started in has not committed"
+            )
             raise RunNotFound(msg)
         return view

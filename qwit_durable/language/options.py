@@ -28,7 +28,6 @@ __all__ = [
     "WorkflowOptions",
     "check_duration",
     "check_moment",
-    "refuse_unbuilt",
     "refuse_unknown",
 ]
 
@@ -99,14 +98,6 @@ def refuse_unknown(given: Mapping[str, object], known: type, where: str) -> None
             close = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}? " if close else ""
             msg = f"{where}: there is no option {name!r}; {hint}Known: {', '.join(sorted(names))}"
-            raise DefinitionError(msg)
-
-
-def refuse_unbuilt(given: Mapping[str, object], names: tuple[str, ...], where: str) -> None:
-    """Refuse an option that is planned and not built yet; its off position is fine."""
-    for name in names:
-        if given.get(name) not in (None, False):
-            msg = f"{where}: {name}= is not supported yet"
             raise DefinitionError(msg)
 
 
@@ -208,6 +199,7 @@ class StartOptions:
         on_conflict: What happens where a run of this id exists: `attach` to it if its input is the same, `fail`, or
             `replace` it once it has ended.
         deadline: How long the run may take in all, instead of the workflow's own.
+        connection: The caller's, inside a transaction: the run begins if and only if that commits.
     """
 
     id: str | None = attrs.field(default=None, validator=_check_id)
@@ -219,6 +211,7 @@ class StartOptions:
     )
     on_conflict: OnConflict = "attach"
     deadline: timedelta | None = None
+    connection: object = attrs.field(default=None, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         if self.delay is not None:

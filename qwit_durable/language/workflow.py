@@ -23,7 +23,6 @@ from qwit_durable.language.options import (
     StartOptions,
     WorkflowOptions,
     check_duration,
-    refuse_unbuilt,
     refuse_unknown,
 )
 from qwit_durable.language.step import explained
@@ -43,7 +42,6 @@ T = TypeVar("T")
 #: The return annotation of a workflow's body: `Workflow[str]` is a body that returns a str.
 Workflow: TypeAlias = Generator[Any, Any, T]
 
-_UNBUILT = ("connection",)
 _OF_ROOTS_ONLY = ("id", "lane", "delay", "at", "on_conflict", "connection")
 _DEFAULTS: WorkflowOptions = {
     "version": None,
@@ -124,13 +122,20 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
                 begin in order, each when the one before has ended. `delay`: a timedelta to wait before it begins, or
                 `at`: an aware datetime. `attributes`: flat facts by which runs can be found. `on_conflict`: what
                 happens where a run of this id exists: `attach`, `fail` or `replace`. `deadline`: how long it may take
-                in all. A sub-workflow call takes `attributes` and `deadline` alone. `connection` is not supported yet.
+                in all. `connection`: yours to the store's database (psycopg's, Python's `sqlite3`, SQLAlchemy's or
+                Django's over one), inside a transaction: the run begins if and only if that commits, at the next sweep
+                or at once with `handle.ring()`; an `id` that is given stays locked until then, so keep it short; a
+                place in a `lane` is taken then. A sub-workflow call takes `attributes` and `deadline` alone.
 
         >>> checkout.options(id=f"order-{order.id}", delay=timedelta(hours=1)).start(order)
+
+        >>> with psycopg.connect(url) as connection:
+        ...     connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
+        ...     handle = checkout.options(connection=connection).start(order)
+        >>> handle.ring()
         """
         where = f"workflow {self.name!r}, options() at {call_site()}"
         refuse_unknown(options, CallOptions, where)
-        refuse_unbuilt(options, _UNBUILT, where)
         return BoundWorkflow(self, options)
 
     # -- for the engine ----------------------------------------------------------------------------------------
@@ -191,9 +196,7 @@ class BoundWorkflow(Generic[P, R]):
 
     def __init__(self, definition: WorkflowDefinition[P, R], options: CallOptions) -> None:
         self.definition = definition
-        self.start_options = StartOptions(
-            **cast("dict[str, Any]", {n: v for n, v in options.items() if n not in _UNBUILT})
-        )
+        self.start_options = StartOptions(**cast("dict[str, Any]", options))
         self._given = options
 
     def __repr__(self) -> str:

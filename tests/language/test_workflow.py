@@ -323,7 +323,6 @@ def test_a_start_without_a_durable_says_what_to_do():
         ({"idd": "x"}, DefinitionError, "there is no option 'idd'; did you mean 'id'? Known: "),
         ({"lane": 5}, TypeError, "lane is a str, got 5"),
         ({"lane": ""}, ValueError, "lane has 1 to 255 characters, got 0"),
-        ({"connection": object()}, DefinitionError, "connection= is not supported yet"),
         (
             {"delay": timedelta(1), "at": NOON},
             TypeError,

@@ -44,9 +44,7 @@ __all__ = ["PLACE", "PgTransaction", "SharedDatabase", "StepConnection"]
 _IDLE_CONNECTIONS = 8
 _CANCEL_SECONDS = 2.0
 #: Which database of which server this is, and whether a store lies in it.
-PLACE = (
-    "SELECT current_database(), pg_postmaster_start_time()::text, to_regclass('qwit.migration') IS NOT NULL"
-)
+PLACE = "SELECT current_database(), pg_postmaster_start_time(), to_regclass('qwit.migration') IS NOT NULL"
 
 
 class _OwnCursor(psycopg.Cursor[tuple[Any, ...]]):
