@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from qwit_durable.cli.completing import complete, fail
 from qwit_durable.cli.looking import explain, history, ls, show
 from qwit_durable.cli.operating import cancel, pause, resume, retry, rollback, signal, skip, terminate
 from qwit_durable.cli.output import one_line
@@ -88,7 +89,7 @@ def cli(context: click.Context) -> None:
 
 for _command in (
     *(run, start, ls, show, watch, explain, history),
-    *(signal, cancel, pause, resume, retry, skip, rollback, terminate),
+    *(signal, complete, fail, cancel, pause, resume, retry, skip, rollback, terminate),
     *(migrate, doctor, demo),
 ):
     cli.add_command(_command)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.facts import Facts
-from qwit_durable.client.plain import command_line
+from qwit_durable.client.plain import command_line, decoded, shortened
 from qwit_durable.client.standing import Calls, OpenCommand
 from qwit_durable.core import Kind
 from qwit_durable.stores.rows import RunView, TaskRow
@@ -17,6 +18,7 @@ __all__ = ["ExplainChild", "wait_of"]
 ExplainChild = Callable[[RunView], Explanation | None]
 
 _RINGS_UNANSWERED = 2
+_DETAIL_CHARS = 100
 
 
 def wait_of(facts: Facts, command: OpenCommand, explain_child: ExplainChild) -> Wait:
@@ -32,6 +34,8 @@ def wait_of(facts: Facts, command: OpenCommand, explain_child: ExplainChild) -> 
     task = facts.tasks.get(command.position)
     if task is None:
         return _backoff(facts, command)
+    if task.parked_at is not None:
+        return _completion(facts, command, task, task.parked_at)
     if task.owner is not None:
         return _attempt(facts, command, task, task.owner)
     return _backoff(facts, command, task) if task.ready_at > facts.now else _queued(facts, command, task)
@@ -109,6 +113,30 @@ def _queued(facts: Facts, command: OpenCommand, task: TaskRow) -> Wait:
     )
 
 
+def _completion(facts: Facts, command: OpenCommand, task: TaskRow, since: datetime) -> Wait:
+    """A step, or an undo, has returned and was left open."""
+    when, timer = facts.when, facts.timers.get(command.position)
+    due = timer.fire_at if timer is not None and timer.kind == "expire" else None
+    until = "without a deadline" if due is None else when.until(due) + facts.workers.unswept
+    return Wait(
+        kind=WaitKind.COMPLETION,
+        what=command.name,
+        position=command.position,
+        since=since,
+        until=due,
+        attempt=task.attempt,
+        last_error=command.last_error,
+        text=f"waits for the completion of {command.told} (attempt {task.attempt}) at {command.position} "
+        f"{when.since(since)}, {until}\n"
+        f"its code handed the token over, to wherever it sends such tokens{_failed(command)}",
+        ways_out=(
+            "complete it with that token: qwit complete TOKEN <JSON value>",
+            "or end this attempt: qwit fail TOKEN <error>",
+            *facts.workers.remedy(),
+        ),
+    )
+
+
 def _attempt(facts: Facts, command: OpenCommand, task: TaskRow, owner: int) -> Wait:
     when, workers = facts.when, facts.workers
     since, name, row = task.claimed_at or command.since, workers.name_of(owner), workers.find(owner)
@@ -129,7 +157,7 @@ def _attempt(facts: Facts, command: OpenCommand, task: TaskRow, owner: int) -> W
         attempt=task.attempt,
         last_error=command.last_error,
         worker=name,
-        text=f"{text}{_failed(command)}{_asked(task)}",
+        text=f"{text}{_progress(facts, task)}{_failed(command)}{_asked(task)}",
         ways_out=workers.remedy(),
     )
 
@@ -138,13 +166,15 @@ def _map(facts: Facts, command: OpenCommand, calls: Calls) -> Wait:
     """The calls of a map, counted: none of them is told of by itself."""
     tasks = [task for task in facts.tasks.values() if task.position.startswith(f"{command.position}.")]
     running = sum(task.owner is not None for task in tasks)
-    idle = [task for task in tasks if task.owner is None]
+    left_open = sum(task.parked_at is not None for task in tasks)
+    idle = [task for task in tasks if task.owner is None and task.parked_at is None]
     queued = [task for task in idle if task.ready_at <= facts.now]
     again = sum(task.attempt > 0 and task.ready_at > facts.now for task in idle)
     counts = {
         "done": calls.done,
         "failed": calls.failed,
         "running": running,
+        "to be completed from outside": left_open,
         "waiting for a worker": len(queued),
         "to be tried again": again,
         "held back by the limit": len(idle) - len(queued) - again,
@@ -169,6 +199,15 @@ def _map(facts: Facts, command: OpenCommand, calls: Calls) -> Wait:
         f"{command.position}: {told}{where}{failed}{asked}",
         ways_out=facts.workers.remedy(queue),
     )
+
+
+def _progress(facts: Facts, task: TaskRow) -> str:
+    """What is known of an attempt under way."""
+    opened = "\nit may be completed with its token already" if task.opened == task.attempt else ""
+    if task.progress is None or task.progress_at is None:
+        return opened
+    detail = shortened(decoded(task.progress), _DETAIL_CHARS)
+    return f"{opened}\nlast progress at {facts.when.told(task.progress_at)}: {detail}"
 
 
 def _sub_workflow(facts: Facts, command: OpenCommand, explain_child: ExplainChild) -> Wait:

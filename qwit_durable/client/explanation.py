@@ -36,6 +36,7 @@ class WaitKind(StrEnum):
     SIGNAL = "signal"
     QUEUE = "queue"  # a queued step that no worker has begun yet
     ATTEMPT = "attempt"  # an attempt of a queued step is under way
+    COMPLETION = "completion"  # a step was left open with pending(), and nobody has completed it yet
     BACKOFF = "backoff"  # an attempt failed and the next one is not due yet
     MAP = "map"  # calls of a map have not ended
     WORKFLOW = "workflow"  # a sub-workflow has not ended

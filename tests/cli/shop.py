@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from qwit_durable import Retry, Workflow, sleep, step, wait_signal, workflow
+from qwit_durable import Retry, Workflow, pending, sleep, step, wait_signal, workflow
 
 broken: set[str] = set()
 
@@ -62,3 +62,19 @@ def approval(name: str) -> Workflow[str]:
 def sum_up(*numbers: int, **named: int) -> Workflow[int]:
     yield from sleep(timedelta(0))
     return sum(numbers) + sum(named.values())
+
+
+tokens: list[str] = []
+
+
+@step(retry=Retry(max_attempts=2, first=timedelta(milliseconds=1)), deadline=timedelta(days=1))
+def sign(name: str) -> str:
+    p = pending()
+    tokens.append(p.token)
+    return p
+
+
+@workflow
+def signing(name: str) -> Workflow[str]:
+    signed_by = yield from sign(name)
+    return f"signed by {signed_by}"
