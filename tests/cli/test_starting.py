@@ -108,7 +108,11 @@ def test_run_leaves_after_its_timeout_and_says_what_it_waits_for(desk: Desk) -> 
     [
         (("tests.cli.shop",), 2, "write module:workflow"),
         (("tests.cli.nowhere:checkout",), 1, "there is no module 'tests.cli.nowhere'"),
-        (("tests.cli.shop:nothing",), 1, "workflows of tests.cli.shop: approval, checkout, ship, signing, sum_up"),
+        (
+            ("tests.cli.shop:nothing",),
+            1,
+            "workflows of tests.cli.shop: approval, checkout, ship, signing, sum_up",
+        ),
         (("tests.cli.shop:charge",), 1, "is a step, not a workflow"),
         ((CHECKOUT, "{bad"), 2, "no JSON"),
         ((CHECKOUT, "3"), 2, "an object (arguments by name) or an array (by place)"),
