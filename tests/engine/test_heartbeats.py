@@ -12,8 +12,8 @@ from qwit_durable.clock import ManualClock, monotonic
 from qwit_durable.core import AttemptFailed, Retry, Status
 from qwit_durable.errors import AttemptTimedOut, EncodingError, StepFailed, WorkflowFailed
 from qwit_durable.language.context import current
+from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import gather
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.task_writes import ReportProgress

@@ -22,9 +22,10 @@ from qwit_durable.errors import (
     WorkflowFailed,
 )
 from qwit_durable.language.context import current
+from qwit_durable.language.groups import gather
 from qwit_durable.language.pending import pending
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import gather, sleep
+from qwit_durable.language.verbs import sleep
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.testing.environment import Environment

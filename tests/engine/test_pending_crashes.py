@@ -12,9 +12,9 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.core import Resolved, Retry, Status
 from qwit_durable.errors import GiveUp
 from qwit_durable.language.context import current
+from qwit_durable.language.groups import gather
 from qwit_durable.language.pending import pending
 from qwit_durable.language.step import step
-from qwit_durable.language.verbs import gather
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores import open_store
 from qwit_durable.stores.protocol import Store
