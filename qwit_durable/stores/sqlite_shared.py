@@ -68,7 +68,7 @@ class SharedFile:
             statements.rows("SAVEPOINT qwit_start")
             try:
                 session = SqliteSession(self.tables, statements, self.cache, self.clock.now())
-                answer = perform(session, write)
+                answer = perform(session, attrs.evolve(write, within=True))
                 session.flush()
             except BaseException:
                 statements.rows("ROLLBACK" if begins else "ROLLBACK TO qwit_start")

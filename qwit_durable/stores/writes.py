@@ -66,7 +66,9 @@ class Start:
     """Start a run. If a run of its key exists, that one is answered; `replace` starts afresh when it has ended.
 
     The store's time is taken: it sets `created_at`, and `delay` and `deadline` count from it. `ring_after` is when the
-    sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody.
+    sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody. `within` is set by the store
+    where it happens in a caller's transaction: whoever is in a lane would wait for the end of that, so the run takes
+    its place afterwards, as one does that is due then.
     """
 
     run: RunRow
@@ -74,6 +76,7 @@ class Start:
     deadline: timedelta | None = None
     on_conflict: OnConflict = "attach"
     ring_after: timedelta = timedelta(0)
+    within: bool = False
 
 
 # -- turns -----------------------------------------------------------------------------------------------------

@@ -42,24 +42,27 @@ def start(session: Session, write: Start) -> Started:
         deadline_at=row.deadline_at if write.deadline is None else later(now, write.deadline),
     )
     session.put_key(row.namespace, row.key, row.id)
-    ring = open_run(session, row, ring_after=write.ring_after)
+    ring = open_run(session, row, ring_after=write.ring_after, within=write.within)
     status = Status.RUNNING if ring is not None else Status.SCHEDULED
     return Started(run=row, created=True, status=status, ring=ring)
 
 
-def open_run(session: Session, row: RunRow, *, ring_after: timedelta = RING_GRACE) -> Ring | None:
+def open_run(
+    session: Session, row: RunRow, *, ring_after: timedelta = RING_GRACE, within: bool = False
+) -> Ring | None:
     """Insert a run's rows and answer the bell for its first turn, or None if it is not due yet or waits in its lane."""
     session.add_run(row)
     if row.deadline_at is not None:
         session.put_timer(
             TimerRow(run_id=row.id, position=DEADLINE_TIMER, fire_at=row.deadline_at, kind="deadline"),
         )
-    is_due = row.start_at is None or row.start_at <= session.now
+    is_due = (row.start_at is None or row.start_at <= session.now) and not (within and row.lane is not None)
     begins = is_due and enter_lane(session, row)
     status = Status.RUNNING if begins else Status.SCHEDULED
     session.put_live(LiveRow(run_id=row.id, status=status, updated_at=session.now, awaiting=0))
     if begins:
         return ask_for_turn(session, row, grace=ring_after)
-    if row.start_at is not None and not is_due:
-        session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=row.start_at, kind="wake"))
+    if not is_due:
+        due_at = row.start_at or session.now
+        session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=due_at, kind="wake"))
     return None

@@ -84,7 +84,7 @@ class _Needs:
         match write:
             case Start(run=run):
                 self.keys.add((run.namespace, run.key))
-                if run.lane is not None and not write.delay and run.start_at is None:
+                if run.lane is not None and not (write.delay or run.start_at or write.within):
                     self.lanes.add((run.namespace, run.lane))
             case Acquire(run_id=run_id, after=after):
                 self.tasks.add((run_id, TURN))

@@ -107,6 +107,7 @@ class SharedDatabase:
             # Inside the transaction that is open, or that the statement before has opened, this is a savepoint.
             with connection.transaction():
                 session = _StartSession(self.tables, statements, self.cache)
+                write = attrs.evolve(write, within=True)
                 session.begin(statements, [write], self.now(), opens=False)
                 answer = perform(session, write)
                 statements.many(session.changes())

@@ -30,6 +30,18 @@ class Places:
         assert [stage.store.before(run_id) for run_id in (late, second, later)] == [None, 1, None]
         stage.hold(late)
 
+    def test_a_run_started_in_a_long_transaction_takes_its_place_afterwards(self, stage: Stage) -> None:
+        within = stage.start(row=stage.row(lane="left"), within=True)
+        free = stage.start(within=True)
+        first = stage.join().run.id
+
+        fired = stage.do(FireTimers(run_id=within.run.id, position="start"))
+
+        assert (within.status, free.status) == (Status.SCHEDULED, Status.RUNNING)
+        assert fired.rings == ()
+        assert stage.head() == first
+        assert stage.store.before(within.run.id) == 1
+
     def test_a_delayed_run_is_the_head_of_an_empty_lane_when_it_is_due(self, stage: Stage) -> None:
         late = stage.join(delay=seconds(20)).run.id
 
