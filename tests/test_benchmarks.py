@@ -32,3 +32,18 @@ def test_the_benchmark_prints_a_figure_for_each_scenario(tmp_path: Path):
     assert figures["conditions"]["fsync"] in ("on", "off")
     for name in (*figures["rounds"], *figures["ratios"]):
         assert name in done.stdout
+
+
+def test_the_benchmark_of_lanes_prints_a_line_for_each_store_and_shape():
+    """Tiny sizes, one round."""
+    done = subprocess.run(
+        [sys.executable, "benchmarks/lanes.py", "--quick"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["SQLite"] * 3 + ["Postgres"] * 3
