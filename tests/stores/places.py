@@ -17,7 +17,7 @@ from qwit_durable.stores.sqlite import SqliteStore
 
 __all__ = ["UnsyncedStore", "emptied", "migrate", "opened"]
 
-_TABLES = "run, live, outcome, event, task, timer, signal, idem, lane, place, worker, duty, secret"
+_TABLES = "SELECT tablename FROM pg_tables WHERE schemaname = 'qwit' AND tablename <> 'migration'"
 
 
 class UnsyncedStore(SqliteStore):
@@ -48,7 +48,7 @@ def migrate(url: str) -> None:
 @contextmanager
 def emptied(url: str, clock: Clock | None) -> Iterator[Store]:
     with psycopg.connect(url) as connection:
-        tables = ", ".join(f"qwit.{table}" for table in _TABLES.split(", "))
+        tables = ", ".join(f"qwit.{name}" for (name,) in connection.execute(_TABLES).fetchall())
         connection.execute(f"TRUNCATE {tables}")
     with opened(PostgresStore(url, clock=clock)) as store:
         yield store

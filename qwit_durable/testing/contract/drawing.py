@@ -10,16 +10,17 @@ from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
+import attrs
 from hypothesis import strategies as st
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import (
-    AttemptFailed,
     CancelRequested,
     Cause,
     Kind,
     OperatorActed,
     Resolved,
+    Restarted,
     SignalReceived,
     Status,
     Value,
@@ -29,15 +30,13 @@ from qwit_durable.errors import Failure
 from qwit_durable.ids import child_id
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, OutcomeRow, RunRow, RunView, TimerRow, WorkerRow
+from qwit_durable.stores.rows import TURN, OutcomeRow, RunRow, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.writes import (
     Acquire,
     Beat,
-    Claim,
     Commit,
     Deliver,
     Disown,
-    FailTask,
     FireTimers,
     Lead,
     NewTask,
@@ -45,13 +44,13 @@ from qwit_durable.stores.writes import (
     Release,
     Reopen,
     Report,
-    ResolveTask,
     Retire,
     RingDue,
     Start,
     WakeStuck,
     Write,
 )
+from qwit_durable.testing.contract.attempts import work_on
 from qwit_durable.testing.contract.facts import events, failures, payloads, specs
 
 __all__ = ["NAMESPACE", "Drawing"]
@@ -137,6 +136,7 @@ class Drawing:
             run_id=view.run.id if view is not None else draw(st.sampled_from(self.run_ids)),
             worker=draw(_WORKERS),
             after=draw(st.integers(0, head)),
+            generation=draw(st.sampled_from([0, view.generation if view is not None else 0])),
             may_take_over=draw(st.booleans()),
         )
 
@@ -156,9 +156,13 @@ class Drawing:
             return Commit(**base)
         base["tasks"] = tuple(
             NewTask(
-                position=position, queue="default", spec=draw(specs), priority=draw(st.none() | st.just(3))
+                position=position,
+                queue="default",
+                spec=attrs.evolve(draw(specs), then=draw(st.none() | _POSITIONS)),
+                priority=draw(st.none() | st.just(3)),
+                after=draw(st.none() | _POSITIONS),
             )
-            for position in draw(st.sets(_POSITIONS, max_size=2))
+            for position in sorted(draw(st.sets(_POSITIONS, max_size=2)))
         )
         base["timers"] = tuple(
             TimerRow(
@@ -175,7 +179,7 @@ class Drawing:
         base["settle"] = tuple(
             Resolved(
                 position=position,
-                kind=draw(st.sampled_from([Kind.STEP, Kind.WORKFLOW])),
+                kind=draw(st.sampled_from([Kind.STEP, Kind.WORKFLOW, Kind.MAP])),
                 name="x",
                 outcome=Value(),
             )
@@ -186,7 +190,14 @@ class Drawing:
             for child in self.oracle.children(run.id)
             if child.outcome is not None and draw(st.sampled_from([True, True, False]))
         )
-        ending = draw(st.sampled_from(["go on", "go on", "release", "end", "stuck"]))
+        base["published"] = tuple(
+            (key, b"1") for key in sorted(draw(st.sets(st.sampled_from("kl"), max_size=2)))
+        )
+        ending = draw(st.sampled_from(["go on", "go on", "release", "end", "stuck", "restart"]))
+        if ending == "restart":
+            again = Restarted(args=draw(payloads))
+            only = {name: base[name] for name in ("run_id", "worker", "epoch", "head", "published")}
+            return Commit(**only, restart=again)
         if ending == "release":
             wake_at = draw(
                 st.none() | st.sampled_from([0, 2]).map(lambda s: self.clock.now() + timedelta(seconds=s))
@@ -194,7 +205,7 @@ class Drawing:
             awaiting, keep_lost = draw(st.integers(0, 2)), draw(st.booleans())
             base["release"] = Release(awaiting=awaiting, keep_lost=keep_lost, wake_at=wake_at, note="why")
         elif ending == "stuck":
-            reason = Reason(kind=draw(st.sampled_from(["code", "undo"])), text="why")
+            reason = Reason(kind=draw(st.sampled_from(["code", "undo", "failed"])), text="why")
             base |= {"status": Status.STUCK, "reason": reason.encode(), "release": Release()}
         elif ending == "end":
             base |= self._ending(run, draw)
@@ -226,42 +237,16 @@ class Drawing:
         )
         return {"outcome": outcome, "report": Report(run_id=run.parent_id, event=event)}
 
-    def _open_tasks(self) -> list[Any]:
+    def _open_tasks(self) -> list[TaskRow]:
         return [
             task for run_id in self.run_ids for task in self.oracle.tasks(run_id) if task.position != TURN
         ]
 
     def _work(self, draw: Any) -> Write:
-        task = draw(st.sampled_from(self._open_tasks()))
-        worker = task.owner or draw(_WORKERS)
-        attempt = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
-        match draw(
-            st.sampled_from(["resolve", "fail"] if task.owner is not None else ["claim"] * 4 + ["resolve"])
-        ):
-            case "resolve":
-                outcome = draw(st.sampled_from([Value(b"7"), _FAILURE]))
-                event = Resolved(
-                    position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt
-                )
-                return ResolveTask(worker=worker, run_id=task.run_id, attempt=attempt, event=event)
-            case "fail":
-                retry_at = draw(st.none() | st.just(self.clock.now() + timedelta(seconds=2)))
-                failed = AttemptFailed(
-                    position=task.position,
-                    name=task.name,
-                    attempt=attempt,
-                    failure=_FAILURE,
-                    retry_at=retry_at,
-                )
-                return FailTask(worker=worker, run_id=task.run_id, event=failed)
-            case _:
-                return Claim(
-                    run_id=task.run_id,
-                    position=task.position,
-                    worker=draw(_WORKERS),
-                    lease=_LEASE,
-                    may_take_over=draw(st.booleans()),
-                )
+        task: TaskRow = draw(st.sampled_from(self._open_tasks()))
+        view = self.oracle.view(task.run_id)
+        generation = view.generation if view is not None else 0
+        return work_on(task, generation, self.clock.now(), draw)
 
     def _deliver(self, draw: Any) -> Write:
         signal = st.builds(

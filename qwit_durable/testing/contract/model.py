@@ -33,6 +33,7 @@ def _rows_of(store: Store, run_ids: Sequence[UUID]) -> dict[Any, Any]:
             list(store.tasks(run_id)),
             list(store.timers(run_id)),
             store.before(run_id),
+            list(store.published(run_id)),
         )
         for run_id in run_ids
     }

@@ -1,0 +1,81 @@
+"""Random writes about one task: what its worker, another one, or somebody outside may do about its attempts."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from hypothesis import strategies as st
+
+from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
+from qwit_durable.errors import Failure
+from qwit_durable.stores.rows import TaskRow
+from qwit_durable.stores.writes import (
+    Claim,
+    CompleteTask,
+    FailTask,
+    OpenTask,
+    ParkTask,
+    ReportProgress,
+    ResolveTask,
+    Write,
+)
+
+__all__ = ["work_on"]
+
+_WORKERS = st.sampled_from([1, 2, 3])
+_FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
+_LEASE = timedelta(seconds=10)
+_OF_AN_OWNER = ["resolve", "resolve", "fail", "open", "park", "progress", "complete"]
+_OF_OTHERS = ["claim", "claim", "claim", "claim", "resolve", "complete", "complete"]
+
+
+def work_on(task: TaskRow, generation: int, now: datetime, draw: Any) -> Write:
+    """Draw one write."""
+    attempt: int = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
+    own: dict[str, Any] = {
+        "worker": task.owner or draw(_WORKERS),
+        "run_id": task.run_id,
+        "position": task.position,
+        "attempt": attempt,
+    }
+    outcome = draw(st.sampled_from([Value(b"7"), _FAILURE]))
+    match draw(st.sampled_from(_OF_AN_OWNER if task.owner is not None else _OF_OTHERS)):
+        case "resolve":
+            event = Resolved(
+                position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt
+            )
+            return ResolveTask(worker=own["worker"], run_id=task.run_id, attempt=attempt, event=event)
+        case "fail":
+            retry_at = draw(st.none() | st.just(now + timedelta(seconds=2)))
+            failed = AttemptFailed(
+                position=task.position,
+                name=task.name,
+                attempt=attempt,
+                failure=_FAILURE,
+                retry_at=retry_at,
+            )
+            return FailTask(worker=own["worker"], run_id=task.run_id, event=failed)
+        case "open":
+            return OpenTask(**own)
+        case "park":
+            return ParkTask(**own, until=draw(st.none() | st.just(now + timedelta(seconds=4))))
+        case "progress":
+            return ReportProgress(**own, detail=b"5")
+        case "complete":
+            return CompleteTask(
+                run_id=task.run_id,
+                generation=generation + draw(st.sampled_from([0] * 5 + [1])),
+                position=task.position,
+                attempt=attempt,
+                outcome=outcome,
+                ring_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=2)])),
+            )
+        case _:
+            return Claim(
+                run_id=task.run_id,
+                position=task.position,
+                worker=draw(_WORKERS),
+                lease=_LEASE,
+                may_take_over=draw(st.booleans()),
+            )
