@@ -12,7 +12,18 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from qwit_durable.app import Durable
-    from qwit_durable.client import Entry, Explanation, Handle, History, Published, Run, Wait, WaitKind
+    from qwit_durable.client import (
+        Entry,
+        Explanation,
+        Handle,
+        History,
+        Published,
+        Run,
+        Schedule,
+        ScheduleHandle,
+        Wait,
+        WaitKind,
+    )
     from qwit_durable.core import Retry, Status
     from qwit_durable.errors import (
         AmbiguousDurable,
@@ -35,6 +46,7 @@ if TYPE_CHECKING:
         RunFailed,
         RunNotFound,
         RunStuck,
+        ScheduleNotFound,
         SchemaMismatch,
         SignalTimeout,
         StepFailed,
@@ -98,8 +110,10 @@ __all__ = [
     # run
     "Durable",
     "Handle",
+    "ScheduleHandle",
     # inspect
     "Run",
+    "Schedule",
     "Status",
     "Explanation",
     "Wait",
@@ -136,6 +150,7 @@ __all__ = [
     "WorkflowTerminated",
     "RunStuck",
     "RunNotFound",
+    "ScheduleNotFound",
     "RunAlreadyExists",
     "OperationRefused",
     "InvalidToken",
@@ -147,7 +162,18 @@ __all__ = [
 
 _NAMES = {
     "app": ("Durable",),
-    "client": ("Entry", "Explanation", "Handle", "History", "Published", "Run", "Wait", "WaitKind"),
+    "client": (
+        "Entry",
+        "Explanation",
+        "Handle",
+        "History",
+        "Published",
+        "Run",
+        "Schedule",
+        "ScheduleHandle",
+        "Wait",
+        "WaitKind",
+    ),
     "core": ("Retry", "Status"),
     "language": (
         "workflow",

@@ -19,6 +19,7 @@ from qwit_durable import (
     wait_signal,
     workflow,
 )
+from qwit_durable.clock import ManualClock  # noqa: F401
 from qwit_durable.language.guards import StepInfo  # noqa: F401
 
 
@@ -85,6 +86,11 @@ def approval(order: Order) -> Workflow[str]:
 def declined(order: Order) -> Workflow[None]:
     yield from charge(order.id, order.cents)
     yield from decline(order.id)
+
+
+@workflow
+def report(what: str) -> Workflow[str]:
+    return (yield from pack(what))
 
 
 @step

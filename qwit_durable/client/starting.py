@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -52,7 +52,7 @@ def start_run(
         start_at=options.at,
         lane=options.lane,
         attributes=dict(options.attributes or {}),
-        trace=_trace(observers, definition.name, key),
+        trace=Observers(observers).trace_for_start(definition.name, key),
     )
     within = options.connection
     write = Start(
@@ -84,14 +84,6 @@ def _delay(options: StartOptions) -> timedelta | None:
     """
     waits = options.delay is not None or options.at is not None
     return options.delay if options.connection is None or options.lane is None or waits else _AT_ONCE
-
-
-def _trace(observers: Sequence[Observer], workflow: str, key: str) -> str | None:
-    for observer in observers:
-        begin: Callable[[str, str], str | None] | None = getattr(observer, "trace_for_start", None)
-        if begin is not None:
-            return begin(workflow, key)
-    return None
 
 
 def _check_same(

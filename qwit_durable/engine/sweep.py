@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.schedules import fire
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Accepted, Rings
 from qwit_durable.stores.rows import Ring, WorkerRow
@@ -182,8 +183,25 @@ class Sweeper:
             self._ring(fired)
             if fired.next_timer_at is not None:
                 self.timer_set(fired.next_timer_at)
-            if not fired.more:
+            if not self._fire_schedules(fired) and not fired.more:
                 return
+
+    def _fire_schedules(self, named: Rings) -> bool:
+        """Fire the schedules that are due; whether there may be more."""
+        if not named.schedules and named.next_schedule_at is not None:
+            self.timer_set(named.next_schedule_at)
+        fired = False
+        for row in named.schedules:
+            try:
+                fire(self._services, row, named.now or self._services.clock.now())
+                fired = True
+            except StoreUnavailable:
+                raise
+            except Exception:
+                # One that can't be read here, as for a time zone that this machine does not know, is no one else's
+                # trouble. It is tried again with each sweep.
+                _logger.exception("schedule %s of namespace %r can't be fired", row.id, row.namespace)
+        return fired
 
     def _write(self, write: Write) -> Rings:
         answer = self._services.committer.write(write)

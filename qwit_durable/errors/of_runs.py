@@ -12,6 +12,7 @@ __all__ = [
     "RunFailed",
     "RunNotFound",
     "RunStuck",
+    "ScheduleNotFound",
     "WorkflowCancelled",
     "WorkflowFailed",
     "WorkflowTerminated",
@@ -115,6 +116,15 @@ class RunNotFound(DurableError, LookupError):
     Traceback (most recent call last):
     qwit_durable.errors.RunNotFound: no run 'order-17' in namespace 'default' of memory://
     ...
+    """
+
+
+class ScheduleNotFound(DurableError, LookupError):
+    """No schedule of that id is in this store and namespace. `durable.schedules()` lists those there are.
+
+    >>> Durable("memory://").get_schedule("nightly")
+    Traceback (most recent call last):
+    qwit_durable.errors.ScheduleNotFound: no schedule 'nightly' in namespace 'default'
     """
 
 

@@ -8,7 +8,7 @@ durable, in the thread that runs it; `around_attempt` is entered around the user
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING
@@ -117,6 +117,14 @@ class Observers:
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = tuple(observers)
+
+    def trace_for_start(self, workflow: str, key: str) -> str | None:
+        """The trace context that a new run belongs to, from the first observer that keeps one."""
+        for observer in self._observers:
+            begin: Callable[[str, str], str | None] | None = getattr(observer, "trace_for_start", None)
+            if begin is not None:
+                return begin(workflow, key)
+        return None
 
     def tell(self, hook: str, *facts: object) -> None:
         """Call one hook of every observer."""

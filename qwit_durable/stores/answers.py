@@ -10,6 +10,7 @@ import attrs
 from qwit_durable.core import Event, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TaskRow
+from qwit_durable.stores.schedules import Fired, Scheduled, ScheduleRow
 
 __all__ = [
     "Accepted",
@@ -124,11 +125,17 @@ class Refused:
 
 @attrs.frozen(kw_only=True)
 class Rings:
-    """The bells that are owed now; `more` tells that the limit was reached."""
+    """The bells that are owed now; `more` tells that the limit was reached.
+
+    `schedules` are those that are due at `now`, for somebody who knows when they are due next.
+    """
 
     rings: tuple[Ring, ...] = ()
     more: bool = False
     next_timer_at: datetime | None = None
+    next_schedule_at: datetime | None = None
+    schedules: tuple[ScheduleRow, ...] = ()
+    now: datetime | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -138,4 +145,17 @@ class Kept:
     value: bytes
 
 
-Answer = Started | Acquired | Committed | Conflict | Fenced | Claimed | Accepted | Refused | Rings | Kept
+Answer = (
+    Started
+    | Acquired
+    | Committed
+    | Conflict
+    | Fenced
+    | Claimed
+    | Accepted
+    | Refused
+    | Rings
+    | Kept
+    | Scheduled
+    | Fired
+)

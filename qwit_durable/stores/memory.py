@@ -17,6 +17,7 @@ from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.memory_rows import MemoryRows, MemorySession
+from qwit_durable.stores.memory_schedules import MemoryScheduleReader
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import (
     LaneRow,
@@ -38,7 +39,7 @@ class _NoDatabase(StepTransaction[None]):
         raise no_database("memory://", "a transactional step asked for current().connection")
 
 
-class MemoryStore:
+class MemoryStore(MemoryScheduleReader):
     """`stores.protocol.Store` in memory. Times are those of `clock`."""
 
     def __init__(self, clock: Clock | None = None) -> None:

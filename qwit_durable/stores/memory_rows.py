@@ -12,6 +12,7 @@ from uuid import UUID
 
 from qwit_durable.core import Event, Status
 from qwit_durable.stores.memory_lanes import MemoryLanes
+from qwit_durable.stores.memory_schedules import MemorySchedules
 from qwit_durable.stores.reasons import is_over_code
 from qwit_durable.stores.rows import (
     LaneRow,
@@ -25,6 +26,7 @@ from qwit_durable.stores.rows import (
     TimerRow,
     WorkerRow,
 )
+from qwit_durable.stores.schedules import ScheduleRow
 
 __all__ = ["MemoryRows", "MemorySession"]
 
@@ -76,6 +78,7 @@ class MemoryRows:
         self.lane: _Table[tuple[str, str], LaneRow] = _Table()
         self.place: _Table[UUID, PlaceRow] = _Table()
         self.place_at: _Table[tuple[str, str, int], UUID] = _Table()
+        self.schedule: _Table[tuple[str, str], ScheduleRow] = _Table()
         self.worker: _Table[int, WorkerRow] = _Table()
         self.duty: _Table[str, tuple[int, datetime]] = _Table()
         self.secret: _Table[str, bytes] = _Table()
@@ -85,7 +88,7 @@ class MemoryRows:
         return list(vars(self).values())
 
 
-class MemorySession:
+class MemorySession(MemorySchedules):
     """`stores.session.Session` over dictionaries."""
 
     def __init__(self, rows: MemoryRows, now: datetime) -> None:
@@ -209,9 +212,6 @@ class MemorySession:
     def due_timers(self, limit: int) -> Sequence[TimerRow]:
         due = [row for row in self._rows.timer.values() if row.fire_at <= self.now]
         return sorted(due, key=lambda row: (row.fire_at, row.run_id, row.position))[:limit]
-
-    def next_timer_at(self) -> datetime | None:
-        return min((row.fire_at for row in self._rows.timer.values()), default=None)
 
     def put_timer(self, row: TimerRow) -> None:
         self._rows.timer.put((row.run_id, row.position), row)

@@ -17,6 +17,7 @@ import attrs
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.schedules import ScheduleReader
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 
@@ -68,7 +69,7 @@ def _is_same(found: object, wanted: object) -> bool:
     return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
-class Reader(Protocol):
+class Reader(ScheduleReader, Protocol):
     """Consistent reads; none of them locks."""
 
     def now(self) -> datetime:

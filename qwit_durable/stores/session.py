@@ -13,11 +13,12 @@ from uuid import UUID
 from qwit_durable.core import Event
 from qwit_durable.stores.lanes import Lanes
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.schedules import ScheduleSession
 
 __all__ = ["Session"]
 
 
-class Session(Protocol):
+class Session(ScheduleSession, Protocol):
     """The rows of one namespace-spanning store, inside a transaction."""
 
     @property
@@ -158,10 +159,6 @@ class Session(Protocol):
 
     def due_timers(self, limit: int) -> Sequence[TimerRow]:
         """Timers that are due, the longest due first; those another session works on are left out."""
-        ...
-
-    def next_timer_at(self) -> datetime | None:
-        """When the next timer is due."""
         ...
 
     def put_timer(self, row: TimerRow) -> None:

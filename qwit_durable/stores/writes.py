@@ -24,6 +24,7 @@ from qwit_durable.core import (
     Status,
 )
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow, WorkerRow
+from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.task_writes import CompleteTask, KeepSecret, OpenTask, ParkTask, ReportProgress
 
 __all__ = [
@@ -315,6 +316,9 @@ class WakeStuck:
 
 Write = (
     Start
+    | PutSchedule
+    | DropSchedule
+    | FireSchedule
     | Acquire
     | Commit
     | Claim

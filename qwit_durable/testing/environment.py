@@ -177,6 +177,8 @@ class Environment(Client[ManualClock]):
     def settle(self, *, until: datetime | None = None, rounds: int = 10_000) -> None:
         """Answer bells and move the clock from timer to timer until nothing is due, or until a moment.
 
+        Schedules never come to rest: the clock moves to their due times only where `until` says how far.
+
         Raises:
             RuntimeError: It does not come to rest.
         """
@@ -186,7 +188,7 @@ class Environment(Client[ManualClock]):
             self.engine.sweeper.sweep()
             if self.bells.waiting:
                 continue
-            due = self._next_due()
+            due = self._next_due(with_schedules=until is not None)
             if due is None or (until is not None and due > until):
                 if until is not None and self.clock.now() < until:
                     self.clock.advance(until - self.clock.now())
@@ -198,7 +200,7 @@ class Environment(Client[ManualClock]):
         msg = f"the environment did not come to rest in {rounds} rounds"
         raise RuntimeError(msg)
 
-    def _next_due(self) -> datetime | None:
+    def _next_due(self, *, with_schedules: bool = False) -> datetime | None:
         open_runs = [view for view in self._open_views() if view.live is not None]
         dues = [timer.fire_at for view in open_runs for timer in self.store.timers(view.run.id)]
         for view in open_runs:
@@ -209,6 +211,9 @@ class Environment(Client[ManualClock]):
             owner = view.live.owner
             if owner is not None and owner != self.engine.services.worker:
                 dues.append(self._end_of(owner))
+        if with_schedules:
+            rows = self.store.schedules(self.namespace)
+            dues.extend(row.next_at for row in rows if row.next_at is not None)
         return min((due for due in dues if due < NEVER), default=None)
 
     def _end_of(self, worker: int) -> datetime:

@@ -27,10 +27,12 @@ from qwit_durable.stores.kernel.completing import (
 )
 from qwit_durable.stores.kernel.outside import deliver
 from qwit_durable.stores.kernel.queued import claim, fail_task, resolve_task
+from qwit_durable.stores.kernel.schedules import drop_schedule, fire_schedule, put_schedule
 from qwit_durable.stores.kernel.starting import start
 from qwit_durable.stores.kernel.sweeping import fire_timers, ring_due
 from qwit_durable.stores.kernel.turns import acquire, commit
 from qwit_durable.stores.kernel.workers import beat, disown, lead, reap, retire, wake_stuck
+from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import (
     Acquire,
@@ -64,6 +66,12 @@ def perform(session: Session, write: Write) -> Answer:
     match write:
         case Start():
             return start(session, write)
+        case PutSchedule():
+            return put_schedule(session, write)
+        case DropSchedule():
+            return drop_schedule(session, write)
+        case FireSchedule():
+            return fire_schedule(session, write)
         case Acquire():
             return acquire(session, write)
         case Commit():
@@ -117,6 +125,8 @@ def touched(write: Write) -> tuple[UUID, ...]:
         case ResolveTask(run_id=run_id) | FailTask(run_id=run_id) | CompleteTask(run_id=run_id):
             return (run_id,)
         case OpenTask(run_id=run_id) | ParkTask(run_id=run_id) | ReportProgress(run_id=run_id):
+            return (run_id,)
+        case FireSchedule(cancels=UUID() as run_id):
             return (run_id,)
         case _:
             return ()

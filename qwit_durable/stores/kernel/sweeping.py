@@ -26,11 +26,12 @@ __all__ = ["fire_timers", "ring_due"]
 
 _FIRST_RING = timedelta(seconds=2)
 _LAST_RING = timedelta(seconds=60)
+_SCHEDULES = 100
 _STUCK_LATER = timedelta(seconds=30)
 
 
 def fire_timers(session: Session, write: FireTimers) -> Rings:
-    """Fire what is due. A timer is removed with its effect, so it fires once."""
+    """Fire what is due. A timer is removed with its effect, so it fires once. Schedules are only named."""
     if write.run_id is not None:
         session.live(write.run_id)  # locked first: whoever fires a timer holds this lock, so it fires once
         one = session.timer(write.run_id, write.position or "")
@@ -40,7 +41,16 @@ def fire_timers(session: Session, write: FireTimers) -> Rings:
         due = session.due_timers(write.limit)
         lock_lanes(session, (session.run(timer.run_id) for timer in due if timer.position == START_TIMER))
     rings = [ring for timer in due if (ring := _fire(session, timer)) is not None]
-    return Rings(rings=tuple(rings), more=len(due) >= write.limit, next_timer_at=session.next_timer_at())
+    next_timer_at, next_schedule_at = session.next_due()
+    told = Rings(
+        rings=tuple(rings),
+        more=len(due) >= write.limit,
+        next_timer_at=next_timer_at,
+        next_schedule_at=next_schedule_at,
+    )
+    if write.run_id is not None or next_schedule_at is None or next_schedule_at > session.now:
+        return told
+    return attrs.evolve(told, schedules=tuple(session.due_schedules(_SCHEDULES)), now=session.now)
 
 
 def _fire(session: Session, timer: TimerRow) -> Ring | None:

@@ -21,6 +21,7 @@ from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.pg.lanes import LOCK, PgLanes, lock_of
 from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.sql.mapped import Mapped
 from qwit_durable.stores.sql.session import RunCache, SqlSession
 from qwit_durable.stores.sql.table import Columns, Table
@@ -66,6 +67,7 @@ class _Needs:
         self._cache = cache
         self.lives: set[UUID] = set()
         self.runs: set[UUID] = set()
+        self.schedules: set[tuple[str, str]] = set()
         self.keys: set[tuple[str, str]] = set()
         self.tasks: set[tuple[UUID, str]] = set()
         self.timers: set[tuple[UUID, str]] = set()
@@ -86,6 +88,16 @@ class _Needs:
                 self.keys.add((run.namespace, run.key))
                 if run.lane is not None and not (write.delay or run.start_at or write.within):
                     self.lanes.add((run.namespace, run.lane))
+            case PutSchedule(row=row):
+                self.schedules.add((row.namespace, row.id))
+            case DropSchedule(namespace=namespace, id=schedule_id):
+                self.schedules.add((namespace, schedule_id))
+            case FireSchedule(namespace=namespace, id=schedule_id, due=due):
+                self.schedules.add((namespace, schedule_id))
+                self.keys.update((one.run.namespace, one.run.key) for one in due)
+                self.lanes.update(
+                    (one.run.namespace, one.run.lane) for one in due if one.run.lane is not None
+                )
             case Acquire(run_id=run_id, after=after):
                 self.tasks.add((run_id, TURN))
                 self.histories[run_id] = after
@@ -158,6 +170,8 @@ class PgSession(SqlSession):
 
         if opens:
             ask((_BEGIN, ()), _ignore)
+        # Nobody else locks schedules, and these lock nothing before them.
+        look_up(tables.schedule, self._schedules, needs.schedules, " FOR UPDATE")
         if needs.keys:
             ask((LOCK, [sorted(lock_of(key, b"qwit-idem") for key in needs.keys)]), _ignore)
         look_up(tables.live, self._lives, needs.lives, " FOR UPDATE")

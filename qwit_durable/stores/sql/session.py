@@ -20,6 +20,7 @@ from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, 
 from qwit_durable.stores.sql.dialect import Statements, marks
 from qwit_durable.stores.sql.lanes import SqlLanes
 from qwit_durable.stores.sql.mapped import Change, Mapped
+from qwit_durable.stores.sql.schedules import SqlSchedules
 from qwit_durable.stores.sql.table import Columns, Table
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 
@@ -50,7 +51,7 @@ class RunCache:
                 self._runs.popitem(last=False)
 
 
-class SqlSession:
+class SqlSession(SqlSchedules):
     """Rows within one transaction. The store that made it begins and ends the transaction."""
 
     lanes_class = SqlLanes
@@ -73,6 +74,7 @@ class SqlSession:
             tables.task, statements, dialect.locked("task")
         )
         self._timers: Mapped[tuple[UUID, str], TimerRow] = Mapped(tables.timer, statements)
+        self._schedules = Mapped(tables.schedule, statements, dialect.locked("schedule"))
         self._workers: Mapped[int, WorkerRow] = Mapped(tables.worker, statements)
         self._secrets: Mapped[str, tuple[str, bytes]] = Mapped(tables.secret, statements)
         self.lanes = self.lanes_class(tables.lane, tables.place, statements, self.flush)
@@ -242,11 +244,6 @@ class SqlSession:
         )
         return self._timers.take(self._statements.rows(sql, [self._dialect.time_in(self.now), limit]))
 
-    def next_timer_at(self) -> datetime | None:
-        self.flush()
-        rows = self._statements.rows(self._dialect.sql("SELECT min(fire_at) FROM {timer}"))
-        return self._dialect.maybe_time_out(rows[0][0])
-
     def put_timer(self, row: TimerRow) -> None:
         self._timers.put(row)
 
@@ -319,6 +316,7 @@ class SqlSession:
         return (
             *(self._runs, self._keys, self._lives, self._outcomes, self.lanes.rows, self.lanes.places),
             *(self._signals, self._published, self._tasks, self._timers, self._workers, self._secrets),
+            self._schedules,
         )
 
     def _events_appended(self) -> Change:

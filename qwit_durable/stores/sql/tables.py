@@ -14,6 +14,7 @@ from qwit_durable.stores.rows import PublishedRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import Dialect
 from qwit_durable.stores.sql.lanes import LaneTable, PlaceTable
 from qwit_durable.stores.sql.run_tables import Lives, Outcomes, Runs
+from qwit_durable.stores.sql.schedules import Schedules
 from qwit_durable.stores.sql.table import AtPosition, Columns, Table
 
 __all__ = ["EVENT_COLUMNS", "Tables"]
@@ -238,5 +239,6 @@ class Tables:
         self.key = Keys(dialect, encoding)
         self.lane = LaneTable(dialect, encoding)
         self.place = PlaceTable(dialect, encoding)
+        self.schedule = Schedules(dialect, encoding)
         self.worker = Workers(dialect, encoding)
         self.secret = Secrets(dialect, encoding)

@@ -39,6 +39,7 @@ from qwit_durable.testing.contract.places import Places
 from qwit_durable.testing.contract.queued import Queued
 from qwit_durable.testing.contract.racing import Racing
 from qwit_durable.testing.contract.reading import Reading
+from qwit_durable.testing.contract.schedules import Schedules
 from qwit_durable.testing.contract.stage import Stage
 from qwit_durable.testing.contract.starting import Starting
 from qwit_durable.testing.contract.sweeping import Sweeping
@@ -61,6 +62,7 @@ class StoreContract(
     Places,
     LaneRaces,
     Sweeping,
+    Schedules,
     Reading,
     Racing,
 ):
