@@ -1,5 +1,6 @@
 """What the examples in docstrings may take for granted."""
 
+import sqlite3  # noqa: F401
 from datetime import UTC, datetime, timedelta  # noqa: F401
 from types import SimpleNamespace
 from typing import Any

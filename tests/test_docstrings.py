@@ -26,9 +26,11 @@ _PLUMBING = {
         "ring",
         "runtime",
         "start_run",
+        "start_within",
         "store",
         "write",
-    }
+    },
+    "Handle": {"announce_once_committed"},
 }
 #: A name for type checkers: it has no docstring of its own.
 _ALIASES = {"Workflow"}

@@ -123,8 +123,9 @@ class Handle(Waiting[R]):
         Raises:
             RunNotFound: The transaction has not committed, or there is no such run.
 
-        >>> with psycopg.connect(url) as connection:
-        ...     handle = checkout.options(connection=connection).start(order)
+        >>> durable = Durable("sqlite:///orders.db")
+        >>> with sqlite3.connect("orders.db") as connection:
+        ...     handle = durable.start(checkout.options(connection=connection), order)
         >>> handle.ring()
         """
         self._view()
