@@ -36,6 +36,7 @@ if TYPE_CHECKING:
         EncodingError,
         Failure,
         GiveUp,
+        HistoryMismatch,
         InvalidToken,
         MisuseError,
         NotRunningError,
@@ -134,6 +135,7 @@ __all__ = [
     "AmbiguousDurable",
     "NotRunningError",
     "EncodingError",
+    "HistoryMismatch",
     # errors in bodies and steps
     "StepFailed",
     "ChildFailed",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import islice
 
 import click
@@ -117,10 +118,14 @@ def show(place: Place, run: str, events: int) -> None:
 
 @click.command()
 @click.argument("run")
+@click.option("--saved", is_flag=True, help="Print it as `qwit replay` and tests take it.")
 @common()
-def history(place: Place, run: str) -> None:
+def history(place: Place, run: str, *, saved: bool) -> None:
     """Print what is recorded about a run, in order."""
     found = place.get(run).history()
+    if saved:
+        click.echo(json.dumps(found.to_saved(), ensure_ascii=False, indent=1))
+        return
     if place.output.is_json:
         place.output.json(found.to_json())
         return

@@ -15,6 +15,7 @@ from qwit_durable.cli.completing import complete, fail
 from qwit_durable.cli.looking import explain, history, ls, show
 from qwit_durable.cli.operating import cancel, pause, resume, retry, rollback, signal, skip, terminate
 from qwit_durable.cli.output import one_line
+from qwit_durable.cli.replaying import replay
 from qwit_durable.cli.starting import run, start, watch
 from qwit_durable.cli.upkeep import demo, doctor, migrate
 from qwit_durable.errors import DurableError
@@ -88,7 +89,7 @@ def cli(context: click.Context) -> None:
 
 
 for _command in (
-    *(run, start, ls, show, watch, explain, history),
+    *(run, start, ls, show, watch, explain, history, replay),
     *(signal, complete, fail, cancel, pause, resume, retry, skip, rollback, terminate),
     *(migrate, doctor, demo),
 ):

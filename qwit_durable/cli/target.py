@@ -18,7 +18,7 @@ from qwit_durable.codec import SignatureCodec
 from qwit_durable.errors import EncodingError
 from qwit_durable.language import Step, WorkflowDefinition
 
-__all__ = ["arguments", "json_value", "load_workflow"]
+__all__ = ["arguments", "json_value", "load_workflow", "load_workflows"]
 
 _HINT = "'MODULE:WORKFLOW'"
 
@@ -43,6 +43,19 @@ def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
     raise CommandFailed(
         f"{target} is {what}; workflows of {module_name}: {', '.join(sorted(known)) or 'none'}"
     )
+
+
+def load_workflows(target: str) -> dict[str, WorkflowDefinition[Any, Any]]:
+    """Import `module:workflow`, or all workflows of `module`, by the names under which runs are stored.
+
+    Raises:
+        click.BadParameter: The text does not name one.
+        CommandFailed: The module can't be imported, or has no such workflow.
+    """
+    if ":" in target:
+        one = load_workflow(target)
+        return {one.name: one}
+    return {definition.name: definition for definition in _workflows(_import(target)).values()}
 
 
 def _workflows(module: ModuleType) -> dict[str, WorkflowDefinition[Any, Any]]:

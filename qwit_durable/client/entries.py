@@ -101,7 +101,7 @@ class Entry:
     @property
     def depth(self) -> int:
         """How deep in branches the command stands."""
-        return 0 if self.position is None else self.position.count(".")
+        return 0 if self.position is None else self.position.partition("!")[0].count(".")
 
 
 def entries_of(view: RunView, history: Iterable[Recorded]) -> Iterator[Entry]:

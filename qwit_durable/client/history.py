@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, overload
 
 from qwit_durable.client.access import Access
 from qwit_durable.client.entries import Entry, entries_of
 from qwit_durable.client.plain import plain
+from qwit_durable.client.saved import from_history
 from qwit_durable.core import Status
-from qwit_durable.stores.rows import RunView
+from qwit_durable.stores.rows import Recorded, RunView
 
 __all__ = ["Entry", "History", "history", "table"]
 
@@ -29,12 +30,14 @@ class History(Sequence[Entry]):
       1  2026-01-01 00:00:00.000  0         signal approved scheduled
     """
 
-    def __init__(self, view: RunView, entries: Iterable[Entry]) -> None:
+    def __init__(self, view: RunView, recorded: Sequence[Recorded]) -> None:
         self.id = view.run.key
         self.workflow = view.run.workflow
         self.status: Status = view.status
         self.lane = view.run.lane
-        self._entries = tuple(entries)
+        self._view = view
+        self._recorded = recorded
+        self._entries = tuple(entries_of(view, recorded))
 
     @overload
     def __getitem__(self, index: int) -> Entry: ...
@@ -71,6 +74,10 @@ class History(Sequence[Entry]):
             "entries": [plain(entry) for entry in self._entries],
         }
 
+    def to_saved(self) -> dict[str, Any]:
+        """The history as JSON data from which it can be replayed: see `qwit_durable.testing.replay`."""
+        return from_history(self._view, [one.event for one in self._recorded])
+
 
 def table(entries: Sequence[Entry]) -> list[str]:
     """Entries as aligned lines under a head."""
@@ -91,5 +98,4 @@ def _cells(entry: Entry) -> tuple[str, str, str, str]:
 
 def history(access: Access, view: RunView) -> History:
     """Read a run's history."""
-    found = entries_of(view, access.reader.history(view.run.id))
-    return History(view, found)
+    return History(view, access.reader.history(view.run.id))

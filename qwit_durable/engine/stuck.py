@@ -2,32 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from qwit_durable.core import (
     Debt,
+    Event,
     Halt,
     Mismatch,
     Misuse,
     Parked,
-    Resolved,
-    Scheduled,
     Status,
     UndoGaveUp,
 )
-from qwit_durable.core.identity import identity
+from qwit_durable.engine.mismatch import report_of
 from qwit_durable.stores.reasons import Reason, ReasonKind
 from qwit_durable.stores.rows import RunRow
 
 __all__ = ["reason_for"]
 
 
-def reason_for(run: RunRow, halt: Halt, status: Status) -> Reason:
-    """The reason that is stored with the run."""
+def reason_for(run: RunRow, halt: Halt, status: Status, history: Callable[[], Sequence[Event]]) -> Reason:
+    """The reason that is stored with the run; its history is only asked for where it is told."""
     match halt.reason:
         case Mismatch() as mismatch:
-            text, details = _mismatch(run, mismatch)
+            text, details = _mismatch(run, mismatch, history())
             return Reason(kind="code", text=text, was=status, details=details)
         case Misuse(message=message):
             text = f"run {run.key} of workflow {run.workflow!r} can't go on: {message}"
@@ -38,25 +37,17 @@ def reason_for(run: RunRow, halt: Halt, status: Status) -> Reason:
             return _undo_gave_up(run, gave_up, status)
 
 
-def _mismatch(run: RunRow, mismatch: Mismatch) -> tuple[str, dict[str, Any]]:
-    recorded = mismatch.recorded
-    assert isinstance(recorded, Scheduled | Resolved)
-    was = f"{recorded.kind} {recorded.name!r} {_shown(recorded.args)}".rstrip()
-    if mismatch.found is None:
-        found, where = mismatch.found_text, ""
-    else:
-        kind, name, args = identity(mismatch.found)
-        found = f"{kind} {name!r} {_shown(args)}".rstrip()
-        where = f"   at {mismatch.found.site}" if mismatch.found.site else ""
-    text = (
-        f"run {run.key} of workflow {run.workflow!r} no longer matches its history at position {mismatch.position}.\n"
-        f"  recorded: {was}\n"
-        f"  found:    {found}{where}\n"
-        f"The body changed, or it reads something that differs between replays (clock, random, environment).\n"
-        f"Nothing was run or recorded. Ways out: deploy a body that matches (the run goes on by itself), or\n"
-        f"`qwit retry {run.key}` afterwards, or `qwit terminate {run.key}`."
+def _mismatch(run: RunRow, mismatch: Mismatch, facts: Sequence[Event]) -> tuple[str, dict[str, Any]]:
+    report = report_of(mismatch, facts)
+    lines = (
+        f"run {run.key} of workflow {run.workflow!r} no longer matches its history at position {mismatch.position}.",
+        *report.lines(),
+        "The body changed, or it reads something that differs between replays (clock, random, environment).",
+        "Nothing was run or recorded. Ways out: deploy a body that matches (`patched` keeps the old path), and the run",
+        f"goes on by itself, or after `qwit retry {run.key}`; `qwit rollback {run.key}` undoes what it did;",
+        f"`qwit terminate {run.key}` leaves all as it is.",
     )
-    return text, {"position": mismatch.position, "recorded": was, "found": found, "where": where.strip()}
+    return "\n".join(lines), report.details()
 
 
 def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
@@ -78,11 +69,6 @@ def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
 
 def _listed(debts: Sequence[Debt]) -> str:
     return ", ".join(f"{debt.name} at {debt.position}" for debt in debts) or "nothing"
-
-
-def _shown(args: bytes) -> str:
-    text = args.decode("utf-8", "replace")
-    return "" if text == "null" else text if len(text) <= 120 else f"{text[:119]}…"  # noqa: PLR2004 - a line's width
 
 
 def _undo_gave_up(run: RunRow, gave_up: UndoGaveUp, status: Status) -> Reason:

@@ -23,6 +23,7 @@ from qwit_durable.clock import monotonic
 from qwit_durable.core import (
     Advance,
     CallStep,
+    Event,
     Finish,
     Halt,
     Interpreter,
@@ -67,7 +68,7 @@ class Turns:
         self._services = services
         self._attempts = attempts
         self._cache = cache
-        self._programs = Programs(services)
+        self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
 
     @property
@@ -215,7 +216,7 @@ class Turns:
                     finish(self._services, hold, decision)
                     return False
                 case Halt():
-                    hold.commit(reason=reason_for(hold.run, decision, hold.status), release=Release())
+                    self._halt(hold, decision)
                     return False
 
     def _write_down(self, hold: Hold, unwind: Unwind) -> None:
@@ -232,6 +233,14 @@ class Turns:
         restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
         hold.commit(restart=restarted)
         hold.begin_again(restarted, self._programs.interpreter(hold.run, hold.live.generation + 1))
+
+    def _halt(self, hold: Hold, halt: Halt) -> None:
+        """Leave the run to a person, or to a fixed deploy."""
+
+        def history() -> list[Event]:
+            return [recorded.event for recorded in self._services.store.history(hold.run.id)]
+
+        hold.commit(reason=reason_for(hold.run, halt, hold.status, history), release=Release())
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""

@@ -18,6 +18,7 @@ from qwit_durable.errors.at_import import (
 )
 from qwit_durable.errors.failure import Failure, class_name, describe
 from qwit_durable.errors.of_runs import (
+    HistoryMismatch,
     InvalidToken,
     OperationRefused,
     RunAlreadyExists,
@@ -42,6 +43,7 @@ __all__ = [
     "EncodingError",
     "Failure",
     "GiveUp",
+    "HistoryMismatch",
     "InvalidToken",
     "MisuseError",
     "NotRunningError",

@@ -6,6 +6,7 @@ from qwit_durable.errors.at_import import DurableError
 from qwit_durable.errors.failure import Failure
 
 __all__ = [
+    "HistoryMismatch",
     "InvalidToken",
     "OperationRefused",
     "RunAlreadyExists",
@@ -147,6 +148,22 @@ class InvalidToken(DurableError, ValueError):
     Traceback (most recent call last):
     qwit_durable.errors.InvalidToken: ...
     """
+
+
+class HistoryMismatch(DurableError):
+    """A saved history does not match today's code: a worker would leave a run like it stuck.
+
+    Attributes:
+        position: The command that does not match, or None where the whole does not.
+
+    >>> from qwit_durable.testing.replay import replay, save_history
+    >>> saved = save_history(checkout.start(order))
+    >>> replay(checkout, saved)
+    """
+
+    def __init__(self, message: str, position: str | None = None) -> None:
+        self.position = position
+        super().__init__(message)
 
 
 class OperationRefused(DurableError):

@@ -384,9 +384,15 @@ def test_run_is_stuck_and_goes_on_after_a_fixed_deploy():
         f"run {handle.id} of workflow 'sell' no longer matches its history at position 0.\n"
         f"  recorded: step 'charge' {{\"cents\":5}}\n"
         f"  found:    step 'charge' {{\"cents\":6}}   at {__file__}:{line}\n"
+        f"  in the history:\n"
+        f"    - 0  step 'charge' {{\"cents\":5}}\n"
+        f"    + 0  step 'charge' {{\"cents\":6}}\n"
+        f"      1  signal 'go'\n"
         f"The body changed, or it reads something that differs between replays (clock, random, environment).\n"
-        f"Nothing was run or recorded. Ways out: deploy a body that matches (the run goes on by itself), or\n"
-        f"`qwit retry {handle.id}` afterwards, or `qwit terminate {handle.id}`."
+        f"Nothing was run or recorded. Ways out: deploy a body that matches (`patched` keeps the old path), and the "
+        f"run\n"
+        f"goes on by itself, or after `qwit retry {handle.id}`; `qwit rollback {handle.id}` undoes what it did;\n"
+        f"`qwit terminate {handle.id}` leaves all as it is."
     )
     assert fixed.result(0) == "shipped A"
     assert log == ["charge", "ship"]
