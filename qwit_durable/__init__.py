@@ -60,6 +60,7 @@ if TYPE_CHECKING:
         WorkflowTerminated,
     )
     from qwit_durable.language.context import current
+    from qwit_durable.language.flow import CONTINUE, flow
     from qwit_durable.language.groups import gather, map_steps, race, saga
     from qwit_durable.language.guards import Guard
     from qwit_durable.language.pending import pending
@@ -108,6 +109,8 @@ __all__ = [
     "RunInfo",
     "current",
     "pending",
+    "flow",
+    "CONTINUE",
     # run
     "Durable",
     "Handle",
@@ -201,6 +204,8 @@ _NAMES = {
         "current",
         "pending",
         "Guard",
+        "flow",
+        "CONTINUE",
     ),
     "observers": ("Observer",),
 }

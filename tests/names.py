@@ -36,6 +36,8 @@ def own_names(request: pytest.FixtureRequest) -> Iterator[None]:
                 default_registry.add_step(definition)
             else:
                 default_registry.add_workflow(definition)
+                for one in getattr(definition, "steps", ()):
+                    default_registry.add_step(one)
         yield
 
 

@@ -43,9 +43,10 @@ class Entry:
         position: The place of the command in the body; an undo's begins with `~`. None for facts about the run.
         kind: What the fact is about: `run`, `step`, `undo`, `workflow`, `sleep`, `signal`, `compensate`, `record`,
             `map`, `publish`, `patch`, or `scope` (what a `saga`, or the lost member of a `race`, owes).
-        event: What happened: `started`, `scheduled`, `completed`, `failed`, `dropped`, `refused`, `attempt failed`,
-            `received`, `fired`, `published`, `patched`, `cancel requested`, `deadline passed`, `unwinding`, `returned`,
-            `reopened`, `restarted`, an operator's verb, or the status in which the run ended.
+        event: What happened: `started`, `scheduled`, `completed`, `failed`, `dropped`, `attempt failed`, `received`,
+            `fired`, `published`, `patched`, `cancel requested`, `deadline passed`, `unwinding`, `returned`, `reopened`,
+            `restarted`, an operator's verb, or the status in which the run ended. By a guard: `allowed` (`args` are
+            what the step gets), `vetoed`, `refused`. Of an undo: `waiting` for the signal that `value` names.
         name: Of the step, signal or workflow; the key of what was published.
         attempt: The number of the attempt, where there was one.
         args: The arguments, or a `Large` where they are too large to show.
@@ -139,17 +140,17 @@ def entry_of(recorded: Recorded, kinds: dict[str, str]) -> Entry:
     """One event. `kinds` remembers what stands at a position, for events that do not say so themselves."""
     number, at = recorded.number, recorded.at
     match recorded.event:
-        case Scheduled(position=position, kind=kind, name=name, args=args, due=due, upto=upto):
+        case Scheduled(position=position, kind=kind, name=name, args=args, due=due, upto=upto) as event:
             is_first = position not in kinds
             kinds[position] = kind.value
             return Entry(
                 number=number,
                 at=at,
                 kind=kind.value,
-                event="scheduled",
+                event="allowed" if event.given is not None and is_first else "scheduled",
                 position=position,
                 name=name,
-                args=decoded(args) if is_first else None,
+                args=decoded(event.given or args) if is_first else None,
                 value={"handed over": upto} if kind is Kind.MAP else None,
                 until=due,
             )
@@ -217,8 +218,12 @@ def _resolved(number: int, at: datetime, event: Resolved, *, first: bool) -> Ent
     if event.kind is Kind.PATCH:
         return attrs.evolve(entry, event="patched", args=None)
     match event.outcome:
+        case Value(awaits=str(signal)):
+            return attrs.evolve(entry, event="waiting", value=signal)
         case Value(data=data):
             return attrs.evolve(entry, value=decoded(data))
+        case Failure() as failure if not event.attempt:
+            return attrs.evolve(entry, event="vetoed", attempt=None, error=failure)
         case Failure() as failure if event.refused is not None:
             return attrs.evolve(entry, event="refused", value=decoded(event.refused), error=failure)
         case Failure() as failure:

@@ -34,7 +34,6 @@ from qwit_durable.core import (
     UnwindStarted,
     Value,
     Verb,
-    undo_position,
 )
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import Recorded
@@ -263,15 +262,16 @@ class Standing:
 
     def _kind_at(self, position: str) -> Kind:
         """What an inline command is that is known by its failed attempt alone."""
-        owed = (plan.current for plan in self.plans)
         is_undo = any(
-            debt is not None and undo_position(debt.position) == position and debt.kind is not DebtKind.CALL
-            for debt in owed
+            plan.current is not None and plan.place == position and plan.current.kind is not DebtKind.CALL
+            for plan in self.plans
         )
         return Kind.UNDO if is_undo else Kind.STEP
 
     def _on_signal(self, name: str) -> None:
-        if self.ending is not None:
+        for plan in self.plans:
+            plan.hear(name)
+        if self.ending is not None and self.undoing is None:
             return
         waiting = (c.position for c in self.open.values() if c.kind is Kind.SIGNAL and c.name == name)
         position = next(waiting, None)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from qwit_durable.core import Cause, Debt, DebtKind, OperatorActed, Resolved, Value, Verb, undo_position
 from qwit_durable.errors import Failure
 
@@ -18,12 +20,19 @@ class Undoing:
         self._failed: list[Debt] = []
         self._skipped: list[Debt] = []
         self._by_position = {undo_position(debt.position): debt for debt in plan}
+        self._places: dict[str, str] = {}
+        self._awaits: str | None = None
+        self._heard: Counter[str] = Counter()
 
     def apply(self, event: Resolved | OperatorActed) -> None:
         """Take in the outcome of an undo, or what a person decided about one that gave up."""
         match event:
+            case Resolved(position=position, outcome=Value(awaits=str(signal))):
+                self._places[position.rstrip("+")] = f"{position}+"
+                self._awaits = signal
+                self._go_on()
             case Resolved(position=position, outcome=outcome):
-                debt = self._by_position.get(position)
+                debt = self._by_position.get(position.rstrip("+"))
                 if debt is not None and isinstance(outcome, Value):
                     self._done.append(debt)
                 elif debt is not None and isinstance(outcome, Failure):
@@ -35,6 +44,24 @@ class Undoing:
                 self._failed.clear()
             case OperatorActed():
                 pass
+
+    def hear(self, signal: str) -> None:
+        """Take in a signal that came since the unwinding began."""
+        self._heard[signal] += 1
+        self._go_on()
+
+    def _go_on(self) -> None:
+        if self._awaits is None or not self._heard[self._awaits] or self.current is None:
+            return
+        self._heard[self._awaits] -= 1
+        self._awaits = None
+        self._places[undo_position(self.current.position)] = f"{self.place}+"
+
+    @property
+    def place(self) -> str:
+        """Where the command of the undo stands whose turn it is; one that waits for signals has several."""
+        position = "" if self.current is None else undo_position(self.current.position)
+        return self._places.get(position, position)
 
     @property
     def done(self) -> tuple[str, ...]:

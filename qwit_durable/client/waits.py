@@ -16,7 +16,7 @@ from qwit_durable.client.explanation import Wait, WaitKind
 from qwit_durable.client.facts import Facts
 from qwit_durable.client.plain import command_line
 from qwit_durable.client.standing import OpenCommand, told
-from qwit_durable.core import DebtKind, Kind, Status, undo_position
+from qwit_durable.core import DebtKind, Kind, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TURN, LiveRow, TaskRow
 
@@ -211,11 +211,12 @@ class Waits:
                 attempt=attempt,
                 last_error=due.last_error,
             )
-        debts = (plan.current for plan in self._standing.plans)
-        debt = next((d for d in debts if d and undo_position(d.position) not in self._standing.open), None)
+        next_ones = ((plan.current, plan.place) for plan in self._standing.plans)
+        debt, position = next(
+            ((d, p) for d, p in next_ones if d and p not in self._standing.open), (None, "")
+        )
         if debt is not None:
             kind = Kind.STEP if debt.kind is DebtKind.CALL else Kind.UNDO
-            position = undo_position(debt.position)
             text = f"attempt 1 of {told(kind, debt.name)} at {position}"
             return _InHand(what=debt.name, text=text, position=position, attempt=1)
         last = self._standing.last

@@ -36,6 +36,7 @@ __all__ = [
     "Race",
     "Record",
     "Restart",
+    "Resumption",
     "Saga",
     "Settings",
     "Site",
@@ -124,12 +125,16 @@ class _Leaf:
 
 @attrs.frozen(kw_only=True)
 class CallStep(_Leaf):
-    """Run a step and answer with its value. `undo_when` is None for a step without an undo."""
+    """Run a step and answer with its value. `undo_when` is None for a step without an undo.
+
+    `takes_over` names the step that this one goes on with: its success is that step's result, for that step's undo.
+    """
 
     name: str
     args: bytes
     settings: Settings = attrs.field(default=AS_DEFINED, eq=False, repr=False)
     undo_when: When | None = None
+    takes_over: str | None = attrs.field(default=None, eq=False, repr=False)
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
     normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)
 
@@ -234,6 +239,14 @@ class Restart(_Leaf):
     args: bytes
 
 
+@attrs.frozen
+class Resumption:
+    """With what an undo goes on: the value of the signal it waited for, and what it gave when it began to wait."""
+
+    signal: bytes
+    so_far: bytes
+
+
 @attrs.frozen(kw_only=True)
 class Undo(_Leaf):
     """Run the undo of a step: its own arguments, its value if it completed, and why the run is unwound.
@@ -245,6 +258,7 @@ class Undo(_Leaf):
     args: bytes
     result: bytes | None = None
     attempt: int = 1
+    resumes: Resumption | None = None
 
 
 @attrs.frozen(kw_only=True)

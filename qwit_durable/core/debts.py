@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+import attrs
+
 from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf, MapSteps
 from qwit_durable.core.events import Debt, DebtKind, Resolved
 from qwit_durable.core.outcome import Dropped, Value
@@ -39,6 +41,8 @@ class Debts:
         """
         position, args = event.position, event.args if given is None else given
         match command, event.outcome:
+            case CallStep(takes_over=str(name)), Value(data=data):
+                self._go_on(name, data)
             case CallStep(undo_when=None) | MapSteps(undo_when=None), _:
                 pass
             case CallStep() | MapSteps(), _ if event.attempt == 0:
@@ -63,6 +67,13 @@ class Debts:
                 )
             case _:
                 pass
+
+    def _go_on(self, name: str, result: bytes) -> None:
+        """What the newest undo of that step gets as the step's result."""
+        for debt in reversed(self._owed.values()):
+            if debt.name == name and debt.kind is DebtKind.UNDO:
+                self._owed[debt.position] = attrs.evolve(debt, result=result)
+                return
 
     def owed_in(self, within: Callable[[str], bool]) -> tuple[Debt, ...]:
         """The plan of a scope: what is owed for the commands at these positions, newest first."""

@@ -11,9 +11,13 @@ __all__ = ["Dropped", "Outcome", "Value"]
 
 @attrs.frozen
 class Value:
-    """The command's value as canonical JSON."""
+    """The command's value as canonical JSON.
+
+    `awaits`: of an undo that is not done yet, the name of the signal with which it goes on.
+    """
 
     data: bytes = b"null"
+    awaits: str | None = None
 
 
 @attrs.frozen

@@ -6,6 +6,9 @@ not asked any more, so that unwinding survives a deploy that changes it. The und
 An undo that has used up its attempts halts the run (`stop`), or is set aside while the older ones run (`continue`);
 either way a person decides: `retry` tries the failed ones again, `skip` takes them as done. First cause wins: no later
 cancel or error changes the cause or the order.
+
+An undo may ask for a signal before it goes on: one that was recorded after the unwinding began, so that nothing meant
+for the way forward is taken for it. It goes on as a command of its own, with attempts of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +19,7 @@ from typing import Literal
 
 import attrs
 
-from qwit_durable.core.commands import CallStep, Leaf, Undo, UndoRun
+from qwit_durable.core.commands import CallStep, Leaf, Resumption, Undo, UndoRun, WaitSignal
 from qwit_durable.core.decision import Advance, Decision, Finish, Halt, Pending, UndoGaveUp
 from qwit_durable.core.events import (
     AttemptFailed,
@@ -27,6 +30,7 @@ from qwit_durable.core.events import (
     OperatorActed,
     Resolved,
     Scheduled,
+    SignalReceived,
 )
 from qwit_durable.core.outcome import Value
 from qwit_durable.core.status import Status, Verb
@@ -54,6 +58,23 @@ def undo_command(debt: Debt) -> Leaf:
 
 
 @attrs.define
+class _Progress:
+    """How far one undo has come that waits for signals: its commands stand at `~3`, `~3+`, `~3++` and so on.
+
+    Attributes:
+        place: How many of its commands are over.
+        awaits: The name of the signal that it waits for.
+        so_far: What it gave when it began to wait.
+        resumes: With what it goes on.
+    """
+
+    place: int = 0
+    awaits: str | None = None
+    so_far: bytes = b"null"
+    resumes: Resumption | None = None
+
+
+@attrs.define
 class _Try:
     """How far the current undo has come."""
 
@@ -75,6 +96,8 @@ class Unwinding:
         self._failed: list[tuple[Debt, Failure]] = []
         self._halted = False
         self._try = _Try()
+        self._progress: dict[str, _Progress] = {}
+        self._signals: dict[str, deque[bytes]] = {}
 
     def apply(self, event: Event) -> None:
         """Take one recorded fact into account; facts about anything but the current undo change nothing."""
@@ -83,8 +106,11 @@ class Unwinding:
                 self._reopen_failed()
             case OperatorActed(verb=Verb.SKIP):
                 self._skip_failed()
+            case SignalReceived(name=name, value=value):
+                self._signals.setdefault(name, deque()).append(value)
+                self._hear()
             case Scheduled() | AttemptFailed() | Resolved() if self._owed and not self._halted:
-                if event.position == undo_position(self._owed[0].position):
+                if event.position == self._position:
                     self._apply_to_current(event)
             case _:
                 pass
@@ -110,11 +136,40 @@ class Unwinding:
                     self._halted = True
                 else:
                     self._next()
+            case Resolved(outcome=Value(data=data, awaits=str(name))):
+                now = self._current
+                now.awaits, now.so_far, now.place = name, data, now.place + 1
+                self._try = _Try()
+                self._hear()
             case Resolved(outcome=Value()):
                 self._done.append(self._owed[0])
                 self._next()
             case Resolved():
                 pass
+
+    @property
+    def _current(self) -> _Progress:
+        return self._progress.setdefault(self._owed[0].position, _Progress())
+
+    @property
+    def _position(self) -> str:
+        return undo_position(self._owed[0].position) + "+" * self._current.place
+
+    def _hear(self) -> None:
+        """Give the current undo the signal that it waits for, if that has come since the unwinding began."""
+        if not self._owed or (now := self._current).awaits is None:
+            return
+        heard = self._signals.get(now.awaits)
+        if heard:
+            now.resumes = Resumption(heard.popleft(), now.so_far)
+            now.awaits, now.place = None, now.place + 1
+            self._try = _Try()
+
+    def _command(self) -> Leaf:
+        now, command = self._current, undo_command(self._owed[0])
+        if now.awaits is not None:
+            return WaitSignal(name=now.awaits)
+        return attrs.evolve(command, resumes=now.resumes) if isinstance(command, Undo) else command
 
     def _next(self) -> None:
         self._owed.popleft()
@@ -148,10 +203,10 @@ class Unwinding:
             owed = tuple(self._owed)[1 if self._halted else 0 :]
             return Halt(reason=UndoGaveUp(cause=self.cause, failed=failed, done=tuple(self._done), owed=owed))
         if self._owed:
-            debt, now = self._owed[0], self._try
+            now = self._try
             pending = Pending(
-                position=undo_position(debt.position),
-                command=undo_command(debt),
+                position=self._position,
+                command=self._command(),
                 attempts=now.attempts,
                 scheduled=now.scheduled,
                 queued=now.queued,
@@ -159,7 +214,7 @@ class Unwinding:
                 began_at=now.began_at,
                 cause=self.cause,
             )
-            handed_over = now.queued or (now.scheduled and debt.kind is DebtKind.RUN)
+            handed_over = now.queued or (now.scheduled and isinstance(pending.command, UndoRun | WaitSignal))
             return Advance(
                 begin=() if handed_over else (pending,),
                 waiting=(pending,) if handed_over else (),

@@ -63,7 +63,7 @@ class Work:
         `cause` is why the run is unwound, for an undo; `given` the arguments that guards put in place of its own.
         """
         if isinstance(command, Undo):
-            return cls._undo(step, command.args, command.result, cause)
+            return cls._undo(step, command, cause)
         settings = step.settings if command.settings is AS_DEFINED else command.settings
         args = command.args if given is None else given
         return cls(step=step, call=step.bind(args), settings=settings, args=args)
@@ -72,7 +72,7 @@ class Work:
     def of_task(cls, step: StepLike, spec: TaskSpec) -> Work:
         """The work of a queued task: what the task says, where it says something, else what the step says."""
         if spec.failure is not None:
-            return cls._undo(step, spec.args, spec.result, spec.failure)
+            return cls._undo(step, spec, spec.failure)
         settings = step.settings
         if spec.retry is not None:
             retry = Retry.of_recorded(spec.retry, settings.retry.delay)
@@ -88,7 +88,7 @@ class Work:
         return cls(step=step, call=step.bind(args), settings=settings, args=args)
 
     @classmethod
-    def _undo(cls, step: StepLike, args: bytes, result: bytes | None, cause: Failure | None) -> Work:
+    def _undo(cls, step: StepLike, owed: Undo | TaskSpec, cause: Failure | None) -> Work:
         definition = step.undo_definition
         if definition is None:
             message = (
@@ -99,9 +99,9 @@ class Work:
         failure = cause or Failure(type="Unwound", message="the run is unwound")
         return cls(
             step=step,
-            call=step.bind_undo(args, result, failure),
+            call=step.bind_undo(owed.args, owed.result, failure, owed.resumes),
             settings=definition.settings,
-            args=args,
+            args=owed.args,
             is_undo=True,
         )
 
@@ -213,9 +213,9 @@ class Attempts:
             return Failure.of(error, outcome_unknown=True)
         if isinstance(value, Pending):
             return _left(work, value, lifeline)
-        if work.is_undo:
-            return Value()
         try:
+            if work.is_undo:
+                return work.step.undone(value)
             data = work.step.encode_result(value)
             check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
         except (EncodingError, DefinitionError) as error:

@@ -238,6 +238,7 @@ def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None, given: byte
         args=command.args,
         given=given,
         result=command.result if isinstance(command, Undo) else None,
+        resumes=command.resumes if isinstance(command, Undo) else None,
         failure=cause.failure if isinstance(command, Undo) and cause is not None else None,
         timeout=settings.timeout if settings is not None else None,
         deadline=settings.deadline if settings is not None else None,

@@ -5,6 +5,7 @@ the functions.
 """
 
 from qwit_durable.language.calls import Call
+from qwit_durable.language.flow import CONTINUE, flow
 from qwit_durable.language.groups import gather, map_steps, race, saga
 from qwit_durable.language.guards import Guard, StepInfo
 from qwit_durable.language.options import StartOptions
@@ -32,6 +33,7 @@ from qwit_durable.language.context import StepContext, current
 from qwit_durable.language.pending import Pending, pending
 
 __all__ = [
+    "CONTINUE",
     "BoundWorkflow",
     "Call",
     "Pending",
@@ -45,6 +47,7 @@ __all__ = [
     "WorkflowDefinition",
     "compensate",
     "current",
+    "flow",
     "gather",
     "info",
     "map_steps",

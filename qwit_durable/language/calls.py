@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from qwit_durable.codec import check_size
 from qwit_durable.core.building import current_sink, step_in_progress
-from qwit_durable.core.commands import CallStep, Command, Site
-from qwit_durable.errors import MisuseError
+from qwit_durable.core.commands import CallStep, Command, Site, calls_in
+from qwit_durable.errors import EncodingError, MisuseError
 
-__all__ = ["Call", "Uncalled", "call_site", "refuse_in_step", "refuse_oversized"]
+__all__ = ["Call", "Uncalled", "call_site", "explained", "refuse_in_step", "refuse_oversized"]
 
 R_co = TypeVar("R_co", covariant=True)
 
@@ -188,3 +188,12 @@ def refuse_oversized(data: bytes, where: str) -> None:
     sink = current_sink()
     if sink is not None and sink.limit_bytes is not None:
         check_size(data, where, sink.limit_bytes)
+
+
+def explained(error: EncodingError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
+    """The better message where what can't be stored is a call that was never yielded."""
+    for value in (*args, *kwargs.values()):
+        for call in calls_in(value):
+            if isinstance(call, Call):
+                return TypeError(call.misused_as_argument())
+    return error

@@ -20,6 +20,7 @@ from qwit_durable.language.calls import call_site
 
 __all__ = [
     "CallOptions",
+    "FlowOptions",
     "OnConflict",
     "StartOptions",
     "StepCallOptions",
@@ -70,6 +71,16 @@ class WorkflowOptions(TypedDict, total=False):
     """Options of `@workflow(...)`."""
 
     name: str | None
+    version: str | None
+    queue: str | None
+    deadline: timedelta | None
+    on_undo_failure: Literal["stop", "continue"]
+    park_on_failure: bool
+
+
+class FlowOptions(TypedDict, total=False):
+    """Options of `flow(...)`."""
+
     version: str | None
     queue: str | None
     deadline: timedelta | None

@@ -8,31 +8,38 @@ Neighbours: `undo` checks undos, `options` holds the options, `registry` makes s
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from copy import copy
 from functools import update_wrapper
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, overload
 
 import attrs
 
 from qwit_durable.codec import ResultCodec, SignatureCodec
-from qwit_durable.core.commands import CallStep, Settings, Site, calls_in
+from qwit_durable.core.commands import CallStep, Resumption, Settings, Site
+from qwit_durable.core.outcome import Value
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, EncodingError, Failure, describe
-from qwit_durable.language.calls import Call, Uncalled, call_site, refuse_in_step, refuse_oversized
+from qwit_durable.language.calls import (
+    Call,
+    Uncalled,
+    call_site,
+    explained,
+    refuse_in_step,
+    refuse_oversized,
+)
 from qwit_durable.language.definitions import check_plain, name_of, site_of
 from qwit_durable.language.options import (
     StepCallOptions,
     StepOptions,
     UndoOptions,
-    check_duration,
     refuse_unknown,
 )
+from qwit_durable.language.settings import settings_of
 from qwit_durable.language.undo import UndoDefinition, check_undo
 from qwit_durable.registry import default_registry
 
 if TYPE_CHECKING:
-    from datetime import timedelta
     from typing import Unpack
 
 __all__ = ["Step", "step"]
@@ -135,7 +142,7 @@ class Step(Uncalled, Generic[P, R]):
         where = f"step {self.name!r}, options() at {call_site()}"
         refuse_unknown(options, StepCallOptions, where)
         changed = copy(self)
-        changed.settings = _settings(self.settings, options, where)
+        changed.settings = settings_of(self.settings, options, where)
         return changed
 
     @overload
@@ -180,13 +187,17 @@ class Step(Uncalled, Generic[P, R]):
                 fn=checked,
                 takes=takes,
                 when=when,
-                settings=_settings(base, {n: v for n, v in options.items() if n != "when"}, where),
+                settings=settings_of(base, {n: v for n, v in options.items() if n != "when"}, where),
                 is_async=inspect.iscoroutinefunction(checked),
                 site=site,
             )
             return undo
 
         return define if fn is None else define(fn)
+
+    def define_undo(self, undo: UndoDefinition) -> None:
+        """Say how this step is undone, by a definition made elsewhere."""
+        self._shared.undo = undo
 
     def encode_call(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bytes:
         """Write the arguments of one call. Raises TypeError and EncodingError as a call does."""
@@ -213,11 +224,14 @@ class Step(Uncalled, Generic[P, R]):
         """Writes and reads its arguments."""
         return self._shared.arguments
 
-    def bind_undo(self, args: bytes, result: bytes | None, failure: Failure) -> Callable[[], Any]:
+    def bind_undo(
+        self, args: bytes, result: bytes | None, failure: Failure, resumes: Resumption | None = None
+    ) -> Callable[[], Any]:
         """A function that makes one attempt of the undo, passing what it asks for.
 
         `result` is None where the step did not complete. Raises DefinitionError where there is no undo any more.
         """
+        _ = resumes
         undo = self._shared.undo
         if undo is None:
             msg = (
@@ -237,6 +251,11 @@ class Step(Uncalled, Generic[P, R]):
 
         return attempt
 
+    def undone(self, value: Any) -> Value:
+        """What is recorded of an undo that returned `value`."""
+        _ = value
+        return Value()
+
     def encode_result(self, value: Any) -> bytes:
         """Write the step's value, as its return annotation says. Raises EncodingError."""
         return self._shared.result.encode(value)
@@ -244,46 +263,6 @@ class Step(Uncalled, Generic[P, R]):
     def decode_result(self, data: bytes) -> Any:
         """Read the step's value. Raises EncodingError."""
         return self._shared.result.decode(data)
-
-
-def explained(error: EncodingError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:
-    """The better message where what can't be stored is a call that was never yielded."""
-    for value in (*args, *kwargs.values()):
-        for call in calls_in(value):
-            if isinstance(call, Call):
-                return TypeError(call.misused_as_argument())
-    return error
-
-
-def _settings(base: Settings, options: Mapping[str, Any], where: str) -> Settings:
-    """The settings that a step's options say. Raises DefinitionError."""
-    changed = {name: value for name, value in options.items() if name != "name"}
-    try:
-        for name in ("timeout", "deadline", "heartbeat"):
-            if changed.get(name) is not None:
-                check_duration(changed[name], name, where, may_be_zero=False)
-    except (TypeError, ValueError) as error:
-        raise DefinitionError(str(error)) from None
-    retry: Any = changed.get("retry")
-    if callable(retry):
-        changed["retry"] = Retry(delay=cast("Callable[[int, Failure], timedelta]", retry))
-    elif "retry" in changed and not isinstance(retry, Retry):
-        msg = (
-            f"{where}: retry is a Retry or a callable (attempt, error) -> timedelta, got {describe(retry)}\n"
-            f"  right:  retry=Retry(max_attempts=3)"
-        )
-        raise DefinitionError(msg)
-    if changed.get("dispatch") not in ("inline", "queue", None):
-        msg = f"{where}: dispatch is 'inline' or 'queue', got {describe(changed['dispatch'])}"
-        raise DefinitionError(msg)
-    if not isinstance(changed.get("transactional", False), bool):
-        msg = f"{where}: transactional is True or False, got {describe(changed['transactional'])}"
-        raise DefinitionError(msg)
-    for name, cls, kind in (("queue", str, "a str"), ("priority", int, "an int")):
-        if not isinstance(changed.get(name), (cls, type(None))):
-            msg = f"{where}: {name} is {kind}, got {describe(changed[name])}"
-            raise DefinitionError(msg)
-    return attrs.evolve(base, **changed)
 
 
 @overload
@@ -342,7 +321,7 @@ def step(fn: Any = None, /, **options: Any) -> Any:
             )
             raise DefinitionError(msg)
         made: Step[Any, Any] = Step(
-            plain, name, _settings(Settings(), chosen, f"step {name!r} ({site})"), site
+            plain, name, settings_of(Settings(), chosen, f"step {name!r} ({site})"), site
         )
         default_registry.add_step(made)
         return made

@@ -15,7 +15,14 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 from qwit_durable.codec import ResultCodec, SignatureCodec
 from qwit_durable.core.commands import CallWorkflow, Site
 from qwit_durable.errors import DefinitionError, EncodingError, describe
-from qwit_durable.language.calls import Call, Uncalled, call_site, refuse_in_step, refuse_oversized
+from qwit_durable.language.calls import (
+    Call,
+    Uncalled,
+    call_site,
+    explained,
+    refuse_in_step,
+    refuse_oversized,
+)
 from qwit_durable.language.current import current_starter
 from qwit_durable.language.definitions import check_body, check_plain, name_of, site_of
 from qwit_durable.language.options import (
@@ -25,7 +32,6 @@ from qwit_durable.language.options import (
     check_duration,
     refuse_unknown,
 )
-from qwit_durable.language.step import explained
 from qwit_durable.registry import default_registry
 
 if TYPE_CHECKING:
@@ -33,7 +39,7 @@ if TYPE_CHECKING:
 
     from qwit_durable.client import Handle
 
-__all__ = ["BoundWorkflow", "Workflow", "WorkflowDefinition", "workflow"]
+__all__ = ["BoundWorkflow", "Workflow", "WorkflowDefinition", "check_options", "workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -226,7 +232,7 @@ class BoundWorkflow(Generic[P, R]):
         return self.definition.call_with(args, kwargs, self._given)
 
 
-def _check(options: Mapping[str, object], where: str) -> None:
+def check_options(options: Mapping[str, object], where: str) -> None:
     """Refuse options of the wrong type. Raises DefinitionError."""
     if options.get("deadline") is not None:
         try:
@@ -287,7 +293,7 @@ def workflow(fn: Any = None, /, **options: Any) -> Any:
         name = name_of(plain, options.get("name"), "workflow")
         check_body(plain, name)
         site = site_of(plain)
-        _check(options, f"workflow {name!r} ({site})")
+        check_options(options, f"workflow {name!r} ({site})")
         made: WorkflowDefinition[Any, Any] = WorkflowDefinition(
             plain, name, cast("WorkflowOptions", options), site
         )

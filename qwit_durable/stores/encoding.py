@@ -166,6 +166,8 @@ class Encoding:
         match outcome:
             case Value():
                 value = self.seal(outcome.data)
+                if outcome.awaits is not None:
+                    detail["awaits"] = outcome.awaits
             case Failure():
                 detail["outcome"] = "failure"
                 value = self.write_failure(outcome)
@@ -191,7 +193,7 @@ class Encoding:
         outcome: Value | Failure | Dropped
         match found.get("outcome", "value"):
             case "value":
-                outcome = Value(self.open(value))
+                outcome = Value(self.open(value), found.get("awaits"))
             case "failure":
                 outcome = self.read_failure(value)
             case "dropped":

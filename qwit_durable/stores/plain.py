@@ -10,7 +10,7 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from qwit_durable.core import Cause, Debt, DebtKind, Kind, SignalReceived
+from qwit_durable.core import Cause, Debt, DebtKind, Kind, Resumption, SignalReceived
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TaskSpec
 
@@ -158,6 +158,9 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
         "given": None if spec.given is None else text_of(spec.given),
         "then": spec.then,
         "result": None if spec.result is None else text_of(spec.result),
+        "resumes": None
+        if spec.resumes is None
+        else [text_of(spec.resumes.signal), text_of(spec.resumes.so_far)],
         "failure": None if spec.failure is None else from_failure(spec.failure),
         "timeout": from_span(spec.timeout),
         "deadline": from_span(spec.deadline),
@@ -171,7 +174,7 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
 
 def to_spec(found: dict[str, Any]) -> TaskSpec:
     """The spec that lies in `found`."""
-    given, result = found.get("given"), found.get("result")
+    given, result, resumes = found.get("given"), found.get("result"), found.get("resumes")
     failure, retry = found.get("failure"), found.get("retry")
     return TaskSpec(
         kind=Kind(found["kind"]),
@@ -181,6 +184,7 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
         given=None if given is None else bytes_of(given),
         then=found.get("then"),
         result=None if result is None else bytes_of(result),
+        resumes=None if resumes is None else Resumption(*map(bytes_of, resumes)),
         failure=None if failure is None else to_failure(failure),
         timeout=to_span(found.get("timeout")),
         deadline=to_span(found.get("deadline")),

@@ -13,7 +13,7 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import Event, Kind, Status
+from qwit_durable.core import Event, Kind, Resumption, Status
 from qwit_durable.errors import Failure
 
 __all__ = [
@@ -189,6 +189,7 @@ class TaskSpec:
     given: bytes | None = None
     then: str | None = None
     result: bytes | None = None
+    resumes: Resumption | None = None
     failure: Failure | None = None
     timeout: timedelta | None = None
     deadline: timedelta | None = None
