@@ -96,6 +96,11 @@ class Replay:
                     self.body.finish(closing)
         self._look()
 
+    def _is_awaited_by_an_undo(self, signal: str) -> bool:
+        """Whether the undo of a scope waits for a signal of that name: then it is not the body's."""
+        undos = (closing.unwinding for closing in self.body.closings)
+        return any(undo is not None and undo.awaits == signal for undo in undos)
+
     def _look(self) -> None:
         if self.body.wrong is not None and self.wrong is None:
             self._halt(Misuse(message=self.body.wrong))
@@ -126,6 +131,8 @@ class Replay:
                     entry.began_at = entry.began_at or began_at
             case TimerFired(position=position):
                 self._on_timer(position)
+            case SignalReceived(name=name) if self._is_awaited_by_an_undo(name):
+                self.undo(event)
             case SignalReceived():
                 self.body.hear(event)
             case _:

@@ -148,6 +148,11 @@ class Unwinding:
                 pass
 
     @property
+    def awaits(self) -> str | None:
+        """The name of the signal that the current undo waits for."""
+        return self._current.awaits if self._owed and not self._halted else None
+
+    @property
     def _current(self) -> _Progress:
         return self._progress.setdefault(self._owed[0].position, _Progress())
 

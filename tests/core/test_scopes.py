@@ -403,3 +403,16 @@ def _plan_of_the_saga() -> Unwind:
     decision = play.interpreter.feed([done("0.0.0.0", OWING), failed("0.0.0.1", A), done("0.1.0", B)])
     assert isinstance(decision, Unwind)
     return decision
+
+
+def test_signal_for_an_undo_of_a_scope_is_not_the_bodys():
+    """An undo that waits takes the signal; the body's own wait of that name gets the next one."""
+    play = Play(catching(lambda: saga(branch(OWING, A)), signal("go")))
+    play.feed(done("0.0.0", OWING), failed("0.0.1", A))
+    asks = attrs.evolve(undone("0.0.0", "owing"), outcome=Value(b"1", awaits="go"))
+
+    play.feed(asks, scheduled("~0.0.0+", signal("go")), sent("go", "for the undo"))
+    assert play.begin == {"~0.0.0++": "owing"}
+
+    play.feed(attrs.evolve(undone("0.0.0", "owing"), position="~0.0.0++"), sent("go", "for the body"))
+    assert play.value == ["StepFailed", "for the body"]
