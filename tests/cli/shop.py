@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import attrs
 
-from qwit_durable import Retry, Workflow, pending, sleep, step, wait_signal, workflow
+from qwit_durable import Retry, Workflow, pending, publish, sleep, step, wait_signal, workflow
 
 broken: set[str] = set()
 
@@ -78,3 +78,12 @@ def sign(name: str) -> str:
 def signing(name: str) -> Workflow[str]:
     signed_by = yield from sign(name)
     return f"signed by {signed_by}"
+
+
+@workflow
+def counting(rows: int) -> Workflow[int]:
+    for number in range(rows):
+        yield from charge(str(number), number)
+        yield from publish("rows", number + 1)
+    yield from wait_signal("go")
+    return rows
