@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
 from dramatiq import Actor
 
-from qwit_durable.broker.bells import TURN_ACTOR
+from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.ids import parse_run_id
 
@@ -47,6 +48,9 @@ def declare_turn(broker: Broker, queue: str, take_turn: Callable[[UUID], None]) 
 def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUID, str, str], None]) -> None:
     """Declare a step's actor under the step's name; twice changes nothing.
 
+    Where the step was made from an actor of the user's, that actor learns to tell bells from its own messages, which it
+    follows as before.
+
     Raises:
         DefinitionError: An actor that is not ours has this name already.
     """
@@ -54,7 +58,10 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
     actors: dict[str, Any] = getattr(broker, "actors")  # noqa: B009 - half typed upstream
     known = actors.get(name)
     if known is not None:
-        if getattr(known.fn, "is_qwit_step", False) or getattr(step, "actor", None) is known:
+        if getattr(known.fn, "is_qwit_step", False):
+            return
+        if known.fn is step.fn:
+            known.fn = _telling_bells(known.fn, name, make)
             return
         msg = (
             f"step {name!r} can't have an actor on {broker!r}: one of that name is declared there already\n"
@@ -63,17 +70,38 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
         raise DefinitionError(msg)
 
     def attempt(*args: object) -> None:
-        match args:
-            case (str(text), str(position)) if (run_id := parse_run_id(text)) is not None:
-                make(run_id, position, name)
-            case _:
-                _drop(name, args)
+        if (bell := _bell_in(args)) is None:
+            _drop(name, args)
+        else:
+            make(*bell, name)
 
     attempt.is_qwit_step = True  # type: ignore[attr-defined]
     priority = getattr(step.settings, "priority", None) or 0
     Actor(
         attempt, broker=broker, actor_name=name, queue_name=queue, priority=priority, options=dict(_OPTIONS)
     )
+
+
+def _bell_in(args: tuple[object, ...]) -> tuple[UUID, str] | None:
+    """The run and the position of a bell, or None for any other message."""
+    match args:
+        case (str(text), str(position)) if text.startswith(STEP_MARK):
+            run_id = parse_run_id(text.removeprefix(STEP_MARK))
+            return None if run_id is None else (run_id, position)
+        case _:
+            return None
+
+
+def _telling_bells(
+    fn: Callable[..., Any], name: str, make: Callable[[UUID, str, str], None]
+) -> Callable[..., Any]:
+    @wraps(fn)
+    def follow(*args: Any, **kwargs: Any) -> Any:
+        bell = None if kwargs else _bell_in(args)
+        return fn(*args, **kwargs) if bell is None else make(*bell, name)
+
+    follow.is_qwit_step = True  # type: ignore[attr-defined]
+    return follow
 
 
 def _drop(actor: str, args: tuple[object, ...]) -> None:

@@ -13,12 +13,18 @@ from qwit_durable.stores.rows import TURN, Ring
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
 
-__all__ = ["TURN_ACTOR", "BrokerBells"]
+__all__ = ["NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells"]
 
 _logger = logging.getLogger("qwit_durable.bells")
 
 #: The actor that takes a turn of any run. One name for all, so that an old worker never meets an unknown actor.
 TURN_ACTOR = "qwit.turn"
+
+#: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
+STEP_MARK = "qwit:"
+
+#: Such an actor has a time limit of its own, which is none of the step's: this is for its bells, some 300 years.
+NO_LIMIT_MILLISECONDS = 10_000_000_000_000
 
 
 class BrokerBells:
@@ -104,7 +110,7 @@ def _message(ring: Ring) -> dramatiq.Message[None]:
     return dramatiq.Message(
         queue_name=ring.queue,
         actor_name=ring.name,
-        args=(ring.run_id.hex, ring.position),
+        args=(f"{STEP_MARK}{ring.run_id.hex}", ring.position),
         kwargs={},
-        options={},
+        options={"time_limit": NO_LIMIT_MILLISECONDS},
     )

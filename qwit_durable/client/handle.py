@@ -14,6 +14,7 @@ from qwit_durable.client.published import Published
 from qwit_durable.client.waiting import Waiting
 from qwit_durable.core import VERBS, CancelRequested, OperatorActed, SignalReceived, Status, Verb
 from qwit_durable.errors import OperationRefused, RunNotFound
+from qwit_durable.language.options import check_reason
 from qwit_durable.stores.answers import Accepted, Refused, Rings
 from qwit_durable.stores.kernel.lanes import START_TIMER
 from qwit_durable.stores.kernel.waking import RING_GRACE, ring_for
@@ -263,6 +264,8 @@ class Handle(Waiting[R]):
         self._deliver(Verb.SKIP, OperatorActed(verb=Verb.SKIP, reason=reason, value=data))
 
     def _deliver(self, verb: Verb, event: SignalReceived | CancelRequested | OperatorActed) -> None:
+        if not isinstance(event, SignalReceived):
+            check_reason(event.reason, f"{verb}()")
         answer = self._access.write(self._delivery(verb, event))
         match answer:
             case Accepted(rings=rings):

@@ -128,11 +128,13 @@ class CallStep(_Leaf):
     """Run a step and answer with its value. `undo_when` is None for a step without an undo.
 
     `takes_over` names the step that this one goes on with: its success is that step's result, for that step's undo.
+    `is_changed` tells that the settings are this call's own, and not those of the step.
     """
 
     name: str
     args: bytes
     settings: Settings = attrs.field(default=AS_DEFINED, eq=False, repr=False)
+    is_changed: bool = attrs.field(default=False, eq=False, repr=False)
     undo_when: When | None = None
     takes_over: str | None = attrs.field(default=None, eq=False, repr=False)
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)

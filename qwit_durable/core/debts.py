@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 
 import attrs
 
+from qwit_durable.core.carried import Carried
 from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf, MapSteps
 from qwit_durable.core.events import Debt, DebtKind, Resolved
 from qwit_durable.core.outcome import Dropped, Value
@@ -61,9 +62,13 @@ class Debts:
                 self._owed[position] = Debt(
                     position=position, kind=DebtKind.RUN, name=event.name, args=event.args
                 )
-            case Compensate(), Value():
+            case Compensate(call=call), Value():
                 self._owed[position] = Debt(
-                    position=position, kind=DebtKind.CALL, name=event.name, args=event.args
+                    position=position,
+                    kind=DebtKind.CALL,
+                    name=event.name,
+                    args=event.args,
+                    settings=Carried.of(call.settings) if call.is_changed else None,
                 )
             case _:
                 pass

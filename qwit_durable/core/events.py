@@ -11,6 +11,7 @@ from enum import StrEnum
 
 import attrs
 
+from qwit_durable.core.carried import Carried
 from qwit_durable.core.commands import Kind
 from qwit_durable.core.outcome import Outcome
 from qwit_durable.core.status import Verb
@@ -49,7 +50,8 @@ class DebtKind(StrEnum):
 class Debt:
     """One owed undo: all that is needed to pay it without asking the body again.
 
-    `attempt` is the number of the step's attempt whose effect is to be undone.
+    `attempt` is the number of the step's attempt whose effect is to be undone. `settings` are the options of a call
+    that was handed to `compensate()`, if it had some of its own.
     """
 
     position: str
@@ -58,6 +60,7 @@ class Debt:
     args: bytes = b"null"
     result: bytes | None = None
     attempt: int = 1
+    settings: Carried | None = None
 
     def before_restart(self, generation: int) -> Debt:
         """The same as it comes along when that generation of the body ends: "0@3" is what "3" was in the first one."""

@@ -15,7 +15,7 @@ import attrs
 
 from qwit_durable.errors import DefinitionError, Failure, GiveUp, class_name, describe
 
-__all__ = ["Retry"]
+__all__ = ["RecordedRetry", "Retry"]
 
 _Delay = Callable[[int, Failure], timedelta]
 _NOTHING = timedelta(0)
@@ -36,8 +36,8 @@ def _classes(value: object) -> tuple[type[BaseException], ...]:
     return cast("tuple[type[BaseException], ...]", found)
 
 
-#: (max_attempts, first, factor, cap, names of give_up_on, names of retry_on)
-RecordedRetry = tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]]
+#: (max_attempts, first, factor, cap, names of give_up_on, names of retry_on, whether the wait is the step's callable)
+RecordedRetry = tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...], bool]
 
 
 @attrs.frozen(kw_only=True)
@@ -99,15 +99,26 @@ class Retry:
         return min(max(wait, _NOTHING), _LONGEST)
 
     def recorded(self) -> RecordedRetry:
-        """The same as data, with classes by their names: what travels with a task. A callable `delay` does not."""
-        return (self.max_attempts, self.first, self.factor, self.cap, *(self._names or self._class_names()))
+        """The same as data, with classes by their names: what travels with a task.
+
+        A callable `delay` does not: it can only be the step's own, which every worker has.
+        """
+        give_up_on, retry_on = self._names or self._class_names()
+        by_callable = self.delay is not None
+        return self.max_attempts, self.first, self.factor, self.cap, give_up_on, retry_on, by_callable
 
     @classmethod
     def of_recorded(cls, recorded: RecordedRetry, delay: _Delay | None) -> Retry:
-        """What `recorded` gave, made a Retry again without loading a class."""
-        max_attempts, first, factor, cap, give_up_on, retry_on = recorded
-        names = (give_up_on, retry_on)
-        return cls(max_attempts=max_attempts, first=first, factor=factor, cap=cap, delay=delay, names=names)
+        """What `recorded` gave, made a Retry again without loading a class; `delay` is the step's callable."""
+        max_attempts, first, factor, cap, give_up_on, retry_on, by_callable = recorded
+        return cls(
+            max_attempts=max_attempts,
+            first=first,
+            factor=factor,
+            cap=cap,
+            delay=delay if by_callable else None,
+            names=(give_up_on, retry_on),
+        )
 
     def _class_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         return tuple(map(class_name, self.give_up_on)), tuple(map(class_name, self.retry_on))

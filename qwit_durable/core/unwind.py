@@ -19,7 +19,7 @@ from typing import Literal
 
 import attrs
 
-from qwit_durable.core.commands import CallStep, Leaf, Resumption, Undo, UndoRun, WaitSignal
+from qwit_durable.core.commands import AS_DEFINED, CallStep, Leaf, Resumption, Undo, UndoRun, WaitSignal
 from qwit_durable.core.decision import Advance, Decision, Finish, Halt, Pending, UndoGaveUp
 from qwit_durable.core.events import (
     AttemptFailed,
@@ -52,7 +52,8 @@ def undo_command(debt: Debt) -> Leaf:
         case DebtKind.UNDO:
             return Undo(name=debt.name, args=debt.args, result=debt.result, attempt=debt.attempt)
         case DebtKind.CALL:
-            return CallStep(name=debt.name, args=debt.args)
+            settings = AS_DEFINED if debt.settings is None else debt.settings.settings
+            return CallStep(name=debt.name, args=debt.args, settings=settings)
         case DebtKind.RUN:
             return UndoRun(name=debt.name, position=debt.position)
 

@@ -7,9 +7,10 @@ a bare number is refused with the right form, because its unit can't be seen.
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast, get_origin
 
 import attrs
 
@@ -27,8 +28,10 @@ __all__ = [
     "StepOptions",
     "UndoOptions",
     "WorkflowOptions",
+    "check_annotation",
     "check_duration",
     "check_moment",
+    "check_reason",
     "refuse_unknown",
 ]
 
@@ -36,6 +39,8 @@ OnConflict = Literal["attach", "fail", "replace"]
 Attribute = str | int | float | bool
 
 _MAX_ID_CHARS = 255
+_MAX_ATTRIBUTES_BYTES = 64 * 1024
+_MAX_REASON_CHARS = 64 * 1024
 
 
 class UndoOptions(TypedDict, total=False):
@@ -186,6 +191,38 @@ def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:
                 f"  way out: pass the data as an argument; give several flat attributes"
             )
             raise TypeError(msg)
+    size = len(json.dumps(value).encode())
+    if size > _MAX_ATTRIBUTES_BYTES:
+        msg = (
+            f"options(): attributes are {size:,} bytes of JSON, and the limit is {_MAX_ATTRIBUTES_BYTES:,}\n"
+            f"  way out: they are for finding runs; hand what is larger over as an argument"
+        )
+        raise ValueError(msg)
+
+
+def check_reason(reason: object, where: str) -> None:
+    """Refuse what is no text, or is too long to be kept in a history.
+
+    Raises:
+        TypeError: It is no str.
+        ValueError: It is too long.
+    """
+    if not isinstance(reason, str):
+        msg = f"{where}: reason is a str, got {describe(reason)}"
+        raise TypeError(msg)
+    if len(reason) > _MAX_REASON_CHARS:
+        msg = f"{where}: reason has at most {_MAX_REASON_CHARS:,} characters, got {len(reason):,}"
+        raise ValueError(msg)
+
+
+def check_annotation(annotation: Any, where: str) -> None:
+    """Refuse what is no type: neither a class nor anything that `typing` makes of classes. Raises TypeError."""
+    marks = ("__supertype__", "__value__", "__metadata__", "__bound__")
+    is_type = annotation is None or annotation is Any or isinstance(annotation, type)
+    if is_type or get_origin(annotation) is not None or any(hasattr(annotation, mark) for mark in marks):
+        return
+    msg = f"{where}: type is a class or a generic alias such as list[int], got {describe(annotation)}"
+    raise TypeError(msg)
 
 
 def _attributes(value: Any) -> dict[str, Attribute]:

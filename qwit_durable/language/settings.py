@@ -15,7 +15,7 @@ from qwit_durable.language.options import check_duration
 if TYPE_CHECKING:
     from datetime import timedelta
 
-__all__ = ["settings_of"]
+__all__ = ["refuse_callable_retry", "settings_of"]
 
 
 def settings_of(base: Settings, options: Mapping[str, Any], where: str) -> Settings:
@@ -47,3 +47,19 @@ def settings_of(base: Settings, options: Mapping[str, Any], where: str) -> Setti
             msg = f"{where}: {name} is {kind}, got {describe(changed[name])}"
             raise DefinitionError(msg)
     return attrs.evolve(base, **changed)
+
+
+def refuse_callable_retry(options: Mapping[str, Any], where: str) -> None:
+    """Refuse a callable for one call: the call may be made by another process, which could not know it.
+
+    Raises:
+        DefinitionError: The retry is one, or has one.
+    """
+    retry: Any = options.get("retry")
+    if callable(retry) or (isinstance(retry, Retry) and retry.delay is not None):
+        msg = (
+            f"{where}: the wait of a call's retry can't be a callable: it is stored with the call, for any worker\n"
+            f"  right:  retry=Retry(first=..., factor=..., cap=...)\n"
+            f"  or:     define a step of its own with it: @step(name=..., retry=...)"
+        )
+        raise DefinitionError(msg)

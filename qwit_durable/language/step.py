@@ -35,7 +35,7 @@ from qwit_durable.language.options import (
     UndoOptions,
     refuse_unknown,
 )
-from qwit_durable.language.settings import settings_of
+from qwit_durable.language.settings import refuse_callable_retry, settings_of
 from qwit_durable.language.undo import UndoDefinition, check_undo
 from qwit_durable.registry import default_registry
 
@@ -87,12 +87,14 @@ class Step(Uncalled, Generic[P, R]):
         settings: How its attempts are carried out.
         is_async: Whether `fn` is an `async def`.
         site: Where it is defined.
+        is_changed: Whether this is a copy made by `options()`.
     """
 
     def __init__(self, fn: Callable[..., Any], name: str, settings: Settings, site: Site) -> None:
         update_wrapper(self, fn)
         self.name = name
-        self.fn = fn
+        self.fn: Callable[P, Any] = fn
+        self.is_changed = False
         self.settings = settings
         self.is_async = inspect.iscoroutinefunction(fn)
         self.site = site
@@ -124,6 +126,7 @@ class Step(Uncalled, Generic[P, R]):
             name=self.name,
             args=stored,
             settings=self.settings,
+            is_changed=self.is_changed,
             undo_when=shared.undo.when if shared.undo is not None else None,
             decode=shared.result.decode,
             normalise=shared.arguments.normalise,
@@ -135,13 +138,15 @@ class Step(Uncalled, Generic[P, R]):
         """Copy the step with some options changed, for one call or a few.
 
         Args:
-            options: Any option of `@step` except `name`.
+            options: Any option of `@step` except `name`; the wait of a `retry` by numbers, not by a callable.
 
         >>> receipt = yield from charge.options(timeout=timedelta(minutes=5))(order.id, order.cents)
         """
         where = f"step {self.name!r}, options() at {call_site()}"
         refuse_unknown(options, StepCallOptions, where)
+        refuse_callable_retry(options, where)
         changed = copy(self)
+        changed.is_changed = True
         changed.settings = settings_of(self.settings, options, where)
         return changed
 

@@ -34,7 +34,7 @@ from qwit_durable.core.commands import (
 )
 from qwit_durable.errors import describe
 from qwit_durable.language.calls import IN_THE_BODY, Call, call_site, refuse_in_step, refuse_oversized
-from qwit_durable.language.options import check_duration, check_moment
+from qwit_durable.language.options import check_annotation, check_duration, check_moment
 
 __all__ = [
     "RunInfo",
@@ -120,6 +120,7 @@ def wait_signal(name: str, type: Any = Any, *, timeout: timedelta | None = None)
     _check_name(name)
     if timeout is not None:
         check_duration(timeout, "timeout", "wait_signal()")
+    check_annotation(type, f"wait_signal() at {call_site()}")
     reader = partial(decode, annotation=type, where=f"the value of signal {name!r}")
     return Call(WaitSignal(name=name, timeout=timeout, decode=reader, site=call_site()), "wait_signal")
 

@@ -11,6 +11,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from qwit_durable.core import Cause, Debt, DebtKind, Kind, Resumption, SignalReceived
+from qwit_durable.core.carried import Carried
+from qwit_durable.core.retry import RecordedRetry
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TaskSpec
 
@@ -109,6 +111,7 @@ def from_debt(debt: Debt) -> dict[str, Any]:
         "args": text_of(debt.args),
         "result": None if debt.result is None else text_of(debt.result),
         "attempt": debt.attempt,
+        **({"settings": _from_carried(debt.settings)} if debt.settings is not None else {}),
     }
 
 
@@ -122,6 +125,7 @@ def to_debt(found: dict[str, Any]) -> Debt:
         args=bytes_of(found["args"]),
         result=None if result is None else bytes_of(result),
         attempt=found.get("attempt", 1),
+        settings=_to_carried(found["settings"]) if "settings" in found else None,
     )
 
 
@@ -166,9 +170,7 @@ def from_spec(spec: TaskSpec) -> dict[str, Any]:
         "deadline": from_span(spec.deadline),
         "heartbeat": from_span(spec.heartbeat),
         "transactional": spec.transactional,
-        "retry": None
-        if retry is None
-        else (retry[0], from_span(retry[1]), retry[2], from_span(retry[3]), *retry[4:]),
+        "retry": None if retry is None else _from_retry(retry),
     }
 
 
@@ -194,7 +196,37 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
     )
 
 
-def _to_retry(found: list[Any]) -> tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]]:
-    attempts, first, factor, cap, give_up_on, retry_on, *_ = found
+def _from_retry(retry: RecordedRetry) -> tuple[Any, ...]:
+    return retry[0], from_span(retry[1]), retry[2], from_span(retry[3]), *retry[4:]
+
+
+def _to_retry(found: list[Any]) -> RecordedRetry:
+    attempts, first, factor, cap, give_up_on, retry_on, *more = found
     first, cap = timedelta(microseconds=first), timedelta(microseconds=cap)
-    return attempts, first, factor, cap, tuple(give_up_on), tuple(retry_on)
+    return attempts, first, factor, cap, tuple(give_up_on), tuple(retry_on), bool(more and more[0])
+
+
+def _from_carried(carried: Carried) -> dict[str, Any]:
+    return {
+        "retry": _from_retry(carried.retry),
+        "queue": carried.queue,
+        "priority": carried.priority,
+        "timeout": from_span(carried.timeout),
+        "deadline": from_span(carried.deadline),
+        "heartbeat": from_span(carried.heartbeat),
+        "dispatch": carried.dispatch,
+        "transactional": carried.transactional,
+    }
+
+
+def _to_carried(found: dict[str, Any]) -> Carried:
+    return Carried(
+        retry=_to_retry(found["retry"]),
+        queue=found.get("queue"),
+        priority=found.get("priority"),
+        timeout=to_span(found.get("timeout")),
+        deadline=to_span(found.get("deadline")),
+        heartbeat=to_span(found.get("heartbeat")),
+        dispatch=found.get("dispatch"),
+        transactional=found.get("transactional", False),
+    )

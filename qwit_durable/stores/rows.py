@@ -14,6 +14,7 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Event, Kind, Resumption, Status
+from qwit_durable.core.retry import RecordedRetry
 from qwit_durable.errors import Failure
 
 __all__ = [
@@ -176,10 +177,10 @@ class Recorded:
 class TaskSpec:
     """What a queued attempt needs to know. Durations and Retry travel so that per-call options hold on any worker.
 
-    `retry` is `(max_attempts, first, factor, cap, give_up_on, retry_on)` with classes as recorded names, or None for
-    what the step says itself. `undoes` is as in `AttemptInfo`. `given` are the arguments that a guard put in the
-    place of `args`. `then` is the position of the call of the same map that this one's success lets begin.
-    `timeout`, `deadline` and `transactional` count where `retry` is given.
+    `retry` is as `Retry.recorded()` gives it, or None for what the step says itself. `undoes` is as in
+    `AttemptInfo`. `given` are the arguments that a guard put in the place of `args`. `then` is the position of the
+    call of the same map that this one's success lets begin. `timeout`, `deadline` and `transactional` count where
+    `retry` is given.
     """
 
     kind: Kind
@@ -194,7 +195,7 @@ class TaskSpec:
     timeout: timedelta | None = None
     deadline: timedelta | None = None
     heartbeat: timedelta | None = None
-    retry: tuple[int, timedelta, float, timedelta, tuple[str, ...], tuple[str, ...]] | None = None
+    retry: RecordedRetry | None = None
     transactional: bool = False
 
 

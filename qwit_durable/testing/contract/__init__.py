@@ -30,6 +30,7 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.contract.children import Children
+from qwit_durable.testing.contract.completing import Completing
 from qwit_durable.testing.contract.generations import Generations
 from qwit_durable.testing.contract.lane_races import LaneRaces
 from qwit_durable.testing.contract.lanes import Lanes
@@ -53,6 +54,7 @@ class StoreContract(
     Starting,
     Turns,
     Children,
+    Completing,
     Queued,
     Maps,
     Outside,

@@ -28,6 +28,7 @@ from qwit_durable.core import (
     Value,
     Verb,
 )
+from qwit_durable.core.carried import Carried
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TaskSpec
 
@@ -54,6 +55,7 @@ _causeless = st.builds(
     traceback=_texts,
     lineage=st.lists(_texts, max_size=3).map(tuple),
     outcome_unknown=st.booleans(),
+    by_deadline=st.booleans(),
 )
 failures: st.SearchStrategy[Failure] = st.builds(
     Failure,
@@ -61,6 +63,15 @@ failures: st.SearchStrategy[Failure] = st.builds(
     message=_texts,
     lineage=st.lists(_texts, max_size=3).map(tuple),
     cause=st.none() | _causeless,
+)
+_retries = st.tuples(
+    st.integers(1, 100),
+    _spans,
+    st.floats(1, 10),
+    _spans,
+    st.lists(_texts, max_size=2).map(tuple),
+    st.lists(_texts, max_size=2).map(tuple),
+    st.booleans(),
 )
 _debts = st.lists(
     st.builds(
@@ -70,6 +81,16 @@ _debts = st.lists(
         name=_texts,
         args=payloads,
         result=st.none() | payloads,
+        settings=st.none()
+        | st.builds(
+            Carried,
+            retry=_retries,
+            queue=st.none() | _texts,
+            priority=st.none() | st.integers(0, 9),
+            timeout=st.none() | _spans,
+            heartbeat=st.none() | _spans,
+            transactional=st.booleans(),
+        ),
     ),
     max_size=3,
 ).map(tuple)
@@ -131,13 +152,6 @@ specs: st.SearchStrategy[TaskSpec] = st.builds(
     failure=st.none() | failures,
     timeout=st.none() | _spans,
     deadline=st.none() | _spans,
-    retry=st.none()
-    | st.tuples(
-        st.integers(1, 100),
-        _spans,
-        st.floats(1, 10),
-        _spans,
-        st.lists(_texts, max_size=2).map(tuple),
-        st.lists(_texts, max_size=2).map(tuple),
-    ),
+    heartbeat=st.none() | _spans,
+    retry=st.none() | _retries,
 )
