@@ -8,6 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from qwit_durable.clock import Clock
+from qwit_durable.observers.base import Observer
 from qwit_durable.registry import Registry
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Reader
@@ -49,6 +50,11 @@ class Access(Protocol):
     namespace: str
     registry: Registry
     endings: Endings
+
+    @property
+    def observers(self) -> Sequence[Observer]:
+        """Told of what this process commits."""
+        ...
 
     @property
     def clock(self) -> Clock:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import timedelta
 from functools import cached_property
-from typing import Any, Protocol
+from typing import Any
 
 from qwit_durable.client.access import Access
 from qwit_durable.codec import check_size, encode
 from qwit_durable.core import Kind, Value
 from qwit_durable.errors import Failure, InvalidToken, OperationRefused, RunNotFound, UnknownName
-from qwit_durable.observers.base import AttemptInfo, Observer, Observers
+from qwit_durable.observers.base import AttemptInfo, Observers
 from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.rows import RunView, TaskRow
@@ -19,10 +19,6 @@ from qwit_durable.stores.tokens import TokenClaim, Tokens
 from qwit_durable.stores.writes import CompleteTask
 
 __all__ = ["Completing"]
-
-
-class _ObservedAccess(Access, Protocol):
-    observers: Sequence[Observer]
 
 
 class Completing:
@@ -78,7 +74,7 @@ class Completing:
 
 
 def _end(
-    access: _ObservedAccess,
+    access: Access,
     tokens: Tokens,
     token: str,
     outcome_for: Callable[[TaskRow | None], Value | Failure],
@@ -121,7 +117,7 @@ def _end(
             raise AssertionError(msg)
 
 
-def _encoded(access: _ObservedAccess, task: TaskRow | None, value: object) -> bytes:
+def _encoded(access: Access, task: TaskRow | None, value: object) -> bytes:
     if task is None or task.spec is None or task.spec.kind is Kind.UNDO:
         return b"null"  # too late, which the store will say; or an undo, which has no value
     where = f"the value of complete() for step {task.name!r}"
@@ -147,7 +143,7 @@ def _failure_of(error: str | BaseException | Failure) -> Failure:
             raise TypeError(msg)
 
 
-def _tell(access: _ObservedAccess, view: RunView, claim: TokenClaim, task: TaskRow) -> None:
+def _tell(access: Access, view: RunView, claim: TokenClaim, task: TaskRow) -> None:
     """Observers of the attempt hear of its end where it was ended."""
     assert task.spec is not None
     now = access.reader.now()

@@ -11,6 +11,7 @@ from qwit_durable import codec
 from qwit_durable.client.explain import Explanation, explain
 from qwit_durable.client.history import History, history
 from qwit_durable.client.published import Published
+from qwit_durable.client.terminated import tell_terminated
 from qwit_durable.client.waiting import Waiting
 from qwit_durable.core import VERBS, CancelRequested, OperatorActed, SignalReceived, Status, Verb
 from qwit_durable.errors import OperationRefused, RunNotFound
@@ -200,6 +201,8 @@ class Handle(Waiting[R]):
     def terminate(self, reason: str = "") -> None:
         """Stop the run and its sub-workflows where they stand. Nothing is undone, now or later.
 
+        Observers of this process are told of it, since no worker's will be.
+
         Raises:
             OperationRefused: The run has ended otherwise.
 
@@ -268,8 +271,10 @@ class Handle(Waiting[R]):
             check_reason(event.reason, f"{verb}()")
         answer = self._access.write(self._delivery(verb, event))
         match answer:
-            case Accepted(rings=rings):
+            case Accepted(rings=rings, repeated=repeated):
                 self._access.ring(rings)
+                if verb is Verb.TERMINATE and not repeated:
+                    tell_terminated(self._access, self._run_id)
             case Refused(reason="missing"):
                 msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r})"
                 raise RunNotFound(msg)

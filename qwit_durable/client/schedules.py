@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any, Protocol
+from typing import Any
 
 from qwit_durable.client.access import Access
 from qwit_durable.client.schedule import Schedule
@@ -14,7 +14,6 @@ from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.options import check_duration
 from qwit_durable.language.timetable import Timetable
 from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
-from qwit_durable.observers.base import Observer
 from qwit_durable.stores.schedules import CatchUp, Overlap, ScheduleRow
 
 __all__ = ["Schedules"]
@@ -23,17 +22,11 @@ _MAX_ID_CHARS = 200
 _TAKEN = ("schedule", "due_at")
 
 
-class _Host(Access, Protocol):
-    """What these methods are mixed into."""
-
-    observers: tuple[Observer, ...]
-
-
 class Schedules:
     """Schedules of one namespace."""
 
     def schedule(
-        self: _Host,
+        self: Access,
         schedule_id: str,
         workflow: WorkflowDefinition[..., Any] | BoundWorkflow[..., Any],
         /,
@@ -129,7 +122,7 @@ class Schedules:
         put_definition(self, row)
         return ScheduleHandle(self, schedule_id, self.observers)
 
-    def get_schedule(self: _Host, schedule_id: str) -> ScheduleHandle:
+    def get_schedule(self: Access, schedule_id: str) -> ScheduleHandle:
         """The handle of a schedule.
 
         Raises:
@@ -141,7 +134,7 @@ class Schedules:
         """
         return find_schedule(self, schedule_id, self.observers)
 
-    def schedules(self: _Host) -> Iterator[Schedule]:
+    def schedules(self: Access) -> Iterator[Schedule]:
         """List schedules in the order of their ids.
 
         >>> durable = Durable("memory://")

@@ -167,7 +167,8 @@ class InlineAttempt:
         now = hold.now()
         ended = attrs.evolve(info, ended_at=now)
         if isinstance(outcome, Value):
-            return resolved(pending, outcome, info.attempt), ended, None
+            told = attrs.evolve(ended, awaits=outcome.awaits)
+            return resolved(pending, outcome, info.attempt), told, None
         began_at = pending.began_at or info.started_at
         delay, outcome = what_follows(work, info.attempt, outcome, now=now, began_at=began_at)
         if delay is None:

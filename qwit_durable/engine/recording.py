@@ -139,8 +139,12 @@ class TaskRecorder:
         """Take in the answer to a `resolution`, and tell observers of it."""
         if not isinstance(answer, Accepted):
             return None
-        failure = event.outcome if isinstance(event.outcome, Failure) else None
-        told = attrs.evolve(self._info, ended_at=self._now, failure=failure)
+        told = attrs.evolve(
+            self._info,
+            ended_at=self._now,
+            failure=event.outcome if isinstance(event.outcome, Failure) else None,
+            awaits=event.outcome.awaits if isinstance(event.outcome, Value) else None,
+        )
         self._services.observers.attempt_finished(told)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
 

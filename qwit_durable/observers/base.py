@@ -32,11 +32,13 @@ class AttemptInfo:
 
     Attributes:
         position: The command's place; an undo's begins with `~`.
+        attempt: Its number; 0 of a step that a guard did not let begin.
         generation: How often the body had been restarted.
         started_at: The store's time at which it began.
         ended_at: None while it runs.
         failure: Why it failed, or None.
         retry_at: When the next attempt is due, if there is one.
+        awaits: Of an undo that is not done yet: the name of the signal with which it goes on.
         undoes: Of the undo of a step: the number of the step's attempt whose effect it undoes. None for a step, and for
             a call that was handed to `compensate()`.
     """
@@ -52,6 +54,7 @@ class AttemptInfo:
     failure: Failure | None = None
     retry_at: datetime | None = None
     undoes: int | None = None
+    awaits: str | None = None
     generation: int = 0
 
     @property

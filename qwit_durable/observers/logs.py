@@ -80,8 +80,14 @@ class LogObserver(Observer):
         seconds = ((attempt.ended_at or attempt.started_at) - attempt.started_at).total_seconds()
         level, outcome = logging.INFO, "completed"
         text = f"{what} {attempt.step!r} at {attempt.position}: attempt {attempt.attempt} "
-        if attempt.failure is None:
+        if attempt.awaits is not None:
+            outcome = "waiting"
+            text += f"waits for signal {attempt.awaits!r} after {seconds:.3f} s"
+        elif attempt.failure is None:
             text += f"completed in {seconds:.3f} s"
+        elif not attempt.attempt:
+            level, outcome = logging.WARNING, "vetoed"
+            text = f"{what} {attempt.step!r} at {attempt.position} was not let begin: {attempt.failure}"
         elif attempt.retry_at is None:
             level, outcome = logging.ERROR, "failed"
             text += f"failed for good: {attempt.failure}"

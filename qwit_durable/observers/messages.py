@@ -41,6 +41,7 @@ class StateChange:
         status: How the run ended, for `run_finished`.
         failure: Why an attempt failed, why the run unwinds, or why it ended so.
         retry_at: When the next attempt is due, if there is one.
+        awaits: The signal with which an undo goes on that is not done yet.
         undos: For `unwinding` the names of the owed undos, newest first; for `run_finished` of those that ran.
     """
 
@@ -55,6 +56,7 @@ class StateChange:
     status: Status | None = None
     failure: Failure | None = None
     retry_at: datetime | None = None
+    awaits: str | None = None
     undos: tuple[str, ...] = ()
 
 
@@ -114,6 +116,7 @@ class MessagePerChange(Observer):
                 attempt=attempt.attempt,
                 failure=attempt.failure,
                 retry_at=attempt.retry_at,
+                awaits=attempt.awaits,
             )
         )
 
