@@ -74,6 +74,18 @@ def linked_from(page):
     }
 
 
+def test_every_workflow_pattern_has_a_body_of_its_own():
+    text = (ROOT / "docs/patterns.md").read_text(encoding="utf-8")
+
+    shown = re.findall(
+        r"^### WCP-(\d+) [^\n]+\n\n(?:[^\n]+\n)*\n*```python\n(.*?)```", text, re.MULTILINE | re.DOTALL
+    )
+
+    assert sorted(int(number) for number, _ in shown) == list(range(1, 44))
+    assert all("@workflow" in body or "cancel" in body for _, body in shown)
+    assert all("assert " in body for _, body in shown)
+
+
 def test_the_operators_page_has_the_statuses_and_verbs_of_the_code():
     text = (ROOT / "docs/operators.md").read_text(encoding="utf-8")
 
