@@ -129,6 +129,20 @@ def book_with(carrier: str) -> Workflow[str]:
     return f"a trip by {carrier}"
 
 
+class Reserve:
+    def run(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {"parcel": 7}
+
+
+class Charge:
+    def run(self, state: dict[str, Any]) -> dict[str, Any]:
+        return {"payment": "p-1"}
+
+
+class Ship:
+    def run(self, state: dict[str, Any]) -> None: ...
+
+
 def send_mail(text: str) -> None: ...
 
 

@@ -39,6 +39,19 @@ class Continue:
     """What `run`, `rollback` and their continuations return to wait for a signal: `CONTINUE`, or `CONTINUE({...})`.
 
     `CONTINUE({"ticket": 7})` adds to the state before it waits.
+
+    >>> class Ask:
+    ...     signal = "approved"
+    ...
+    ...     def run(self, state):
+    ...         return CONTINUE({"asked": "Ann"})
+    ...
+    ...     def run_continue(self, signal, state):
+    ...         return {"approved by": signal}
+    >>> handle = flow("asking", [Ask]).start({})
+    >>> handle.signal("approved", "Ann")
+    >>> handle.result()
+    {'approved by': 'Ann', 'asked': 'Ann'}
     """
 
     update: Mapping[str, Any] = attrs.field(factory=dict[str, Any])
