@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         MisuseError,
         NotRunningError,
         OperationRefused,
+        PayloadError,
         RaceLost,
         RolledBack,
         RunAlreadyExists,
@@ -163,6 +164,7 @@ __all__ = [
     "StoreError",
     "StoreUnavailable",
     "SchemaMismatch",
+    "PayloadError",
 ]
 
 _NAMES = {

@@ -18,6 +18,7 @@ from qwit_durable.broker.runtime import Runtime
 from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
+from qwit_durable.codec.chaining import chained
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import DefinitionError
 from qwit_durable.language.current import enter, install, leave
@@ -52,7 +53,9 @@ class Durable(Client[Clock], DurableMiddleware):
         namespace: Runs of different namespaces don't see each other.
         observers: Told of committed facts.
         guards: Asked before and after every step; give every worker the same ones.
-        codec: Not supported yet.
+        codec: Compresses or encrypts what users' values are stored as: `AesGcmCodec`, `ZlibCodec`, an object with
+            `seal(bytes)` and `open(bytes)`, or several in a list, in the order in which a value passes them. Every
+            process of the store needs the same. In memory it is not used.
         queues: Brokers for named queues; all other queues belong to the broker it is installed on.
         around_step: Context managers, made by `factory(attempt_info)` and entered around every attempt.
         migrate: Bring a Postgres schema up to date at boot instead of refusing an older one.
@@ -92,9 +95,6 @@ class Durable(Client[Clock], DurableMiddleware):
         cached_runs: int = Settings().cached_runs,
         limit_bytes: int = Settings().limit_bytes,
     ) -> None:
-        if codec is not None:
-            msg = "Durable: codec is not supported yet\n  way out: leave it out"
-            raise DefinitionError(msg)
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
             raise DefinitionError(msg)
@@ -118,6 +118,10 @@ class Durable(Client[Clock], DurableMiddleware):
         self.guards = tuple(guards)
         self._given_store = store
         self._given_clock = clock
+        self._codec = chained(codec)
+        if codec is not None and store is not None and not isinstance(store, str):
+            msg = "Durable: codec goes to the store\n  right:  give the store's URL, or its payload_codec to the store"
+            raise DefinitionError(msg)
         self._migrate = migrate
         self._lock = threading.RLock()
         self._runtimes: dict[int, Runtime] = {}
@@ -176,7 +180,7 @@ class Durable(Client[Clock], DurableMiddleware):
             given = self._given_store
             if given is None or isinstance(given, str):
                 url = given or os.environ.get("QWIT_STORE_URL") or _DEFAULT_STORE
-                given = open_store(url, clock=self._given_clock)
+                given = open_store(url, clock=self._given_clock, payload_codec=self._codec)
             self._stores[pid] = given
         return self._stores[pid]
 

@@ -16,6 +16,7 @@ from datetime import datetime
 __all__ = [
     "child_id",
     "idempotency_key",
+    "new_nonce",
     "new_run_id",
     "new_secret",
     "new_uuid4",
@@ -62,6 +63,11 @@ def parse_run_id(text: str) -> uuid.UUID | None:
 def new_worker_id() -> int:
     """A random positive 63-bit number for one incarnation of one process."""
     return _RANDOM.getrandbits(63) | 1
+
+
+def new_nonce() -> bytes:
+    """12 random bytes, for one message under a key."""
+    return os.urandom(12)
 
 
 def new_secret() -> bytes:

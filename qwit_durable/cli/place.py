@@ -13,6 +13,7 @@ from typing import Any, Concatenate, ParamSpec
 import click
 
 from qwit_durable.app import Durable
+from qwit_durable.cli.importing import CommandFailed, import_here
 from qwit_durable.cli.output import Output
 from qwit_durable.client import Handle
 from qwit_durable.stores import open_store, redacted
@@ -26,10 +27,6 @@ _SQLITE = "sqlite:///"
 P = ParamSpec("P")
 
 
-class CommandFailed(click.ClickException):
-    """A user's mistake, or something that can't be done: told on one line, exit code 1."""
-
-
 class Place:
     """One namespace of one store, from the command line.
 
@@ -38,7 +35,10 @@ class Place:
         output: Where the command writes.
     """
 
-    def __init__(self, url: str, namespace: str, output: Output, *, creates: bool) -> None:
+    def __init__(
+        self, url: str, namespace: str, output: Output, *, creates: bool, codec: str | None = None
+    ) -> None:
+        self._codec = codec
         self.url = url
         self.namespace = namespace
         self.output = output
@@ -55,8 +55,25 @@ class Place:
         if self._durable is None:
             if not self._creates:
                 self.check_exists()
-            self._durable = Durable(self.url, namespace=self.namespace)
+            self._durable = Durable(self.url, namespace=self.namespace, codec=self._loaded_codec())
         return self._durable
+
+    def _loaded_codec(self) -> Any:
+        """The codec that was named, if one was.
+
+        Raises:
+            CommandFailed: The text names none.
+        """
+        if not self._codec:
+            return None
+        module, colon, name = self._codec.partition(":")
+        found: Any = getattr(import_here(module), name, None) if colon and module and name else None
+        if found is None:
+            raise CommandFailed(
+                f"--codec {self._codec} names nothing: write module:object, as in shop.secrets:codec, for what "
+                "Durable(codec=...) is given"
+            )
+        return found
 
     @property
     def store(self) -> Store:
@@ -119,11 +136,20 @@ def common(
             metavar="URL",
             help="The store: sqlite:///file.db, postgresql://…",
         )
+        @click.option(
+            "--codec",
+            envvar="QWIT_CODEC",
+            show_envvar=True,
+            metavar="MODULE:OBJECT",
+            help="What opens the store's payloads, where they are encrypted or compressed.",
+        )
         @click.option("--namespace", default="default", show_default=True, help="The namespace of the runs.")
         @click.option("--json", "is_json", is_flag=True, help="Write JSON, for programs.")
         @wraps(command)
-        def run(*args: Any, store: str, namespace: str, is_json: bool, **options: Any) -> int | None:
-            place = Place(store, namespace, Output(is_json=is_json), creates=creates)
+        def run(
+            *args: Any, store: str, codec: str | None, namespace: str, is_json: bool, **options: Any
+        ) -> int | None:
+            place = Place(store, namespace, Output(is_json=is_json), creates=creates, codec=codec)
             try:
                 return command(place, *args, **options)
             finally:

@@ -4,16 +4,13 @@ from __future__ import annotations
 
 import inspect
 import json
-import os
 import sys
-import traceback
-from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeGuard, cast
 
 import click
 
-from qwit_durable.cli.place import CommandFailed
+from qwit_durable.cli.importing import CommandFailed, import_here
 from qwit_durable.codec import SignatureCodec
 from qwit_durable.errors import EncodingError
 from qwit_durable.language import Step, WorkflowDefinition
@@ -33,7 +30,7 @@ def load_workflow(target: str) -> WorkflowDefinition[Any, Any]:
     module_name, colon, name = target.partition(":")
     if not (colon and module_name and name):
         raise click.BadParameter(f"write module:workflow, got {target!r}", param_hint=_HINT)
-    module = _import(module_name)
+    module = import_here(module_name)
     known = _workflows(module)
     by_name = {definition.name: definition for definition in known.values()}
     found = known.get(name) or by_name.get(name)
@@ -55,7 +52,7 @@ def load_workflows(target: str) -> dict[str, WorkflowDefinition[Any, Any]]:
     if ":" in target:
         one = load_workflow(target)
         return {one.name: one}
-    return {definition.name: definition for definition in _workflows(_import(target)).values()}
+    return {definition.name: definition for definition in _workflows(import_here(target)).values()}
 
 
 def _workflows(module: ModuleType) -> dict[str, WorkflowDefinition[Any, Any]]:
@@ -64,29 +61,6 @@ def _workflows(module: ModuleType) -> dict[str, WorkflowDefinition[Any, Any]]:
 
 def _is_workflow(value: object) -> TypeGuard[WorkflowDefinition[Any, Any]]:
     return isinstance(value, WorkflowDefinition)
-
-
-def _import(name: str) -> ModuleType:
-    here = os.getcwd()  # noqa: PTH109 - the text that belongs on the path
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name is not None and (name == error.name or name.startswith(f"{error.name}.")):
-            raise CommandFailed(f"there is no module {name!r} in {here} or on Python's path") from None
-        raise CommandFailed(_import_failed(name, error)) from error
-    except (Exception, SystemExit) as error:  # a user's module may raise anything
-        raise CommandFailed(_import_failed(name, error)) from error
-
-
-def _import_failed(name: str, error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        place = f"{error.filename}, line {error.lineno}"
-    else:
-        frame = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{frame.filename}, line {frame.lineno}"
-    return f"module {name!r} can't be imported: {type(error).__name__}: {error} ({place})"
 
 
 def json_value(text: str, what: str) -> Any:

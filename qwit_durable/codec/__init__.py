@@ -4,7 +4,18 @@ Values are written by annotation, never pickled, and no class is ever loaded by 
 same bytes in every process, because commands are compared by them.
 """
 
+from qwit_durable.codec.compressing import ZlibCodec
+from qwit_durable.codec.sealing import AesGcmCodec
 from qwit_durable.codec.signature import ResultCodec, SignatureCodec
 from qwit_durable.codec.values import annotation_of, check_size, decode, encode
 
-__all__ = ["ResultCodec", "SignatureCodec", "annotation_of", "check_size", "decode", "encode"]
+__all__ = [
+    "AesGcmCodec",
+    "ResultCodec",
+    "SignatureCodec",
+    "ZlibCodec",
+    "annotation_of",
+    "check_size",
+    "decode",
+    "encode",
+]

@@ -30,7 +30,7 @@ from qwit_durable.errors.of_runs import (
     WorkflowFailed,
     WorkflowTerminated,
 )
-from qwit_durable.errors.of_stores import SchemaMismatch, StoreError, StoreUnavailable
+from qwit_durable.errors.of_stores import PayloadError, SchemaMismatch, StoreError, StoreUnavailable
 
 __all__ = [
     "AmbiguousDurable",
@@ -48,6 +48,7 @@ __all__ = [
     "MisuseError",
     "NotRunningError",
     "OperationRefused",
+    "PayloadError",
     "RaceLost",
     "RolledBack",
     "RunAlreadyExists",

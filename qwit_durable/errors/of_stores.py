@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qwit_durable.errors.at_import import DurableError
 
-__all__ = ["SchemaMismatch", "StoreError", "StoreUnavailable"]
+__all__ = ["PayloadError", "SchemaMismatch", "StoreError", "StoreUnavailable"]
 
 
 class StoreError(DurableError):
@@ -35,3 +35,23 @@ class SchemaMismatch(StoreError):
     ... except SchemaMismatch as error:
     ...     raise SystemExit(f"not migrated yet: {error}") from None
     """
+
+
+class PayloadError(StoreError):
+    """A stored payload can't be opened by this process's `codec=`: another key, none at all, or it is damaged.
+
+    Nothing is lost by it: with the right codec the run goes on.
+
+    Attributes:
+        key_id: The id of the key that sealed it, where that is known.
+
+    >>> try:
+    ...     durable.get("order-17").history()
+    ... except PayloadError as error:
+    ...     print(error.key_id)
+    2025
+    """
+
+    def __init__(self, message: str, *, key_id: str | None = None) -> None:
+        self.key_id = key_id
+        super().__init__(message)

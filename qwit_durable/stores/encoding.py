@@ -32,7 +32,7 @@ from qwit_durable.core import (
     Value,
     Verb,
 )
-from qwit_durable.errors import Failure, StoreError
+from qwit_durable.errors import Failure, PayloadError, StoreError
 from qwit_durable.stores.plain import (
     bytes_of,
     dump_json,
@@ -56,6 +56,8 @@ from qwit_durable.stores.rows import TaskSpec
 
 __all__ = ["Columns", "Encoding", "PayloadCodec"]
 
+_FIRST_OF_JSON = ord(" ")
+
 #: kind, position, name, attempt, args, value, detail. Nothing is None: what an event has not, is empty.
 Columns = tuple[str, str, str, int, bytes, bytes, bytes]
 
@@ -77,7 +79,7 @@ class Encoding:
 
     def __init__(self, codec: PayloadCodec | None = None) -> None:
         self.seal: Callable[[bytes], bytes] = codec.seal if codec is not None else _same
-        self.open: Callable[[bytes], bytes] = codec.open if codec is not None else _same
+        self.open: Callable[[bytes], bytes] = codec.open if codec is not None else _plain
         self._readers: dict[str, Callable[[str, str, int, bytes, bytes, bytes], Event]] = {
             "resolved": self._resolved,
             "scheduled": self._scheduled,
@@ -331,4 +333,15 @@ class Encoding:
 
 
 def _same(data: bytes) -> bytes:
+    return data
+
+
+def _plain(data: bytes) -> bytes:
+    # A process without the codec must not take what is sealed for a value: JSON begins with no control character.
+    if data and data[0] < _FIRST_OF_JSON:
+        msg = (
+            "a stored payload is encrypted or compressed, and this process has no codec\n"
+            "  way out: the Durable(codec=...) of the processes that wrote it; on the command line, --codec"
+        )
+        raise PayloadError(msg)
     return data

@@ -7,8 +7,12 @@ from datetime import timedelta
 import attrs
 
 from qwit_durable import Retry, Workflow, pending, publish, sleep, step, wait_signal, workflow
+from qwit_durable.codec import AesGcmCodec
 
 broken: set[str] = set()
+
+#: For `--codec`.
+codec = AesGcmCodec({"test": b"k" * 32})
 
 
 @attrs.frozen

@@ -19,7 +19,7 @@ from qwit_durable.stores.reasons import Reason
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##+ |\Z)", TEXT, re.DOTALL | re.MULTILINE))
-COMMON = {"--store", "--namespace", "--json", "--help"}
+COMMON = {"--store", "--codec", "--namespace", "--json", "--help"}
 
 
 def options_of(command: click.Command) -> set[str]:

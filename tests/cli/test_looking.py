@@ -198,3 +198,17 @@ def test_an_empty_file_is_no_store(desk: Desk) -> None:
     assert result.exit_code == 1
     assert json.loads(result.stderr)["error"]["type"] == "CommandFailed"
     assert "has no schema of qwit_durable" in result.stderr
+
+
+def test_a_store_that_is_encrypted_is_read_with_its_codec(desk: Desk) -> None:
+    codec = ("--codec", "tests.cli.shop:codec")
+    desk.type("start", "tests.cli.shop:approval", '["a"]', "--id", "sealed", *codec)
+
+    shown = desk.type("show", "sealed", *codec)
+    without = desk.type("show", "sealed")
+    wrong = desk.type("show", "sealed", "--codec", "tests.cli.shop:nothing")
+
+    assert "sealed" in shown.stdout
+    assert (without.exit_code, wrong.exit_code) == (1, 1)
+    assert "this process has no codec" in without.stderr
+    assert "--codec tests.cli.shop:nothing names nothing" in wrong.stderr
