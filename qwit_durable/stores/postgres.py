@@ -1,8 +1,9 @@
 """The store on a Postgres server: any number of machines.
 
 All writes of a process go over one connection, a batch at a time: one round trip to lock and read what the batch will
-need, one to write it and commit. Transitions that only append events cost one round trip in all. Reads go over a small
-pool. Times are the server's. Lost connections raise `StoreUnavailable` and are replaced; lost races (deadlocks, a row
+need, one to write it and commit. Transitions that only append events cost one round trip in all. Writes that may wait
+for other processes have a connection of their own, so that no checkpoint waits with them. Reads go over a small pool.
+Times are the server's. Lost connections raise `StoreUnavailable` and are replaced; lost races (deadlocks, a row
 that came first) are run again. Everything lies in the schema `qwit`, made by `qwit migrate`.
 """
 
@@ -46,7 +47,7 @@ from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.transactions import Transaction
-from qwit_durable.stores.writes import Start, Write
+from qwit_durable.stores.writes import Start, Write, may_wait
 
 __all__ = ["PostgresStore"]
 
@@ -64,13 +65,27 @@ class _Unwritten(Exception):
         super().__init__(error)
 
 
+class _Writer:
+    """A connection for batches of writes, one at a time."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.connection: Connection | None = None
+        self.statements: PgStatements | None = None
+
+    def discard(self) -> None:
+        if self.connection is not None:
+            self.connection.close()
+            self.connection = self.statements = None
+
+
 class _InProcess:
     """The connections of one process. A fork begins anew: a connection must not be used on both sides of it."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.writer: Connection | None = None
-        self.statements: PgStatements | None = None
+        self.writer = _Writer()
+        self.patient_writer = _Writer()
         self.pool: ConnectionPool[Connection] | None = None
         self.for_steps: list[StepConnection] = []
         self.is_checked = False
@@ -114,14 +129,16 @@ class PostgresStore(SqlReader):
     # -- opening -----------------------------------------------------------------------------------------------
 
     def open(self) -> None:
-        here = self._here
-        with here.lock:
-            self._writer(here)
+        writer = self._here.writer
+        with writer.lock:
+            self._connected(writer)
 
     def close(self) -> None:
         here = self._here
+        for writer in (here.writer, here.patient_writer):
+            with writer.lock:
+                writer.discard()
         with here.lock:
-            self._discard(here)
             pool, here.pool = here.pool, None
             while here.for_steps:
                 psycopg.Connection.close(here.for_steps.pop())
@@ -150,24 +167,25 @@ class PostgresStore(SqlReader):
             except psycopg.Error as error:
                 raise explain(error, self._address.where) from error
 
-    def _writer(self, here: _InProcess) -> Connection:
-        """The one connection that writes; its lock is held."""
-        if here.writer is not None and is_stale(here.writer):
-            self._discard(here)
-        if here.writer is None:
+    def _connected(self, writer: _Writer) -> Connection:
+        """The connection of a writer, whose lock is held."""
+        if writer.connection is not None and is_stale(writer.connection):
+            writer.discard()
+        if writer.connection is None:
             connection = self._address.connect()
             try:
-                self._check(here, connection)
+                self._check(connection)
             except psycopg.Error as error:
                 connection.close()
                 raise explain(error, self._address.where) from error
             except BaseException:
                 connection.close()
                 raise
-            here.writer, here.statements = connection, PgStatements(connection)
-        return here.writer
+            writer.connection, writer.statements = connection, PgStatements(connection)
+        return writer.connection
 
-    def _check(self, here: _InProcess, connection: Connection) -> None:
+    def _check(self, connection: Connection) -> None:
+        here = self._here
         if here.is_checked:
             return
         if self._migrates:
@@ -175,41 +193,37 @@ class PostgresStore(SqlReader):
         check("postgres", applied(connection), redacted(self.url))
         here.is_checked = True
 
-    def _discard(self, here: _InProcess) -> None:
-        if here.writer is not None:
-            here.writer.close()
-            here.writer = here.statements = None
-
     # -- writing -----------------------------------------------------------------------------------------------
 
     def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
         here = self._here
-        with here.lock:
+        writer = here.patient_writer if any(map(may_wait, writes)) else here.writer
+        with writer.lock:
             if not are_hot(writes):
-                return self._repeated(here, lambda statements: self._transact(statements, writes))
+                return self._repeated(writer, lambda statements: self._transact(statements, writes))
             encoding, now = self._tables.encoding, self._now_given
-            answers = self._repeated(here, lambda statements: append_hot(statements, encoding, writes, now))
+            answers = self._repeated(writer, lambda statements: append_hot(statements, encoding, writes, now))
             # What has won is durable, so the losers are looked at in a transaction of their own.
             losers = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
             if not losers:
                 return [answer for answer in answers if answer is not None]
-            looked_at = iter(self._repeated(here, lambda statements: self._transact(statements, losers)))
+            looked_at = iter(self._repeated(writer, lambda statements: self._transact(statements, losers)))
             return [next(looked_at) if answer is None else answer for answer in answers]
 
     @property
     def _now_given(self) -> datetime | None:
         return None if self._clock is None else self._clock.now()
 
-    def _repeated(self, here: _InProcess, carry_out: Callable[[PgStatements], _T]) -> _T:
+    def _repeated(self, writer: _Writer, carry_out: Callable[[PgStatements], _T]) -> _T:
         """Carry something out, all or nothing; again where it lost a race or had written nothing yet."""
         last: psycopg.Error | None = None
         for _ in range(_REPEATS):
-            connection = self._writer(here)
-            assert here.statements is not None
+            connection = self._connected(writer)
+            assert writer.statements is not None
             try:
-                return carry_out(here.statements)
+                return carry_out(writer.statements)
             except BaseException as error:
-                self._clean_up(here, connection, error)
+                self._clean_up(writer, connection, error)
                 match error:
                     case _Unwritten():
                         last = error.error
@@ -238,19 +252,19 @@ class PostgresStore(SqlReader):
         session.committed()
         return answers
 
-    def _clean_up(self, here: _InProcess, connection: Connection, error: BaseException) -> None:
+    def _clean_up(self, writer: _Writer, connection: Connection, error: BaseException) -> None:
         """Leave the connection as new, or give it up.
 
         That is done when the thread was interrupted from outside, and after each of the server's errors: what stood
         behind it in a round trip was not carried out, and the driver would count on it all the same.
         """
         if not isinstance(error, Exception) or isinstance(error, _Unwritten | psycopg.Error):
-            self._discard(here)
+            writer.discard()
             return
         try:
             connection.execute("ROLLBACK")
         except psycopg.Error:
-            self._discard(here)
+            writer.discard()
 
     def transaction(self) -> Transaction:
         return PgTransaction(self._shared, self._here.for_steps)
@@ -302,8 +316,8 @@ class PostgresStore(SqlReader):
     def _pool(self) -> ConnectionPool[Connection]:
         here = self._here
         if here.pool is None:
+            self.open()
             with here.lock:
-                self._writer(here)
                 if here.pool is None:
                     here.pool = ConnectionPool(
                         self._address.conninfo,

@@ -133,7 +133,7 @@ def test_an_interrupted_thread_leaves_nothing_behind_and_gives_up_its_connection
     def interrupt():
         raise Interrupt
 
-    before = store._here.writer
+    before = store._here.writer.connection
     _performing(monkeypatch, interrupt, times=1)
 
     with pytest.raises(Interrupt):
@@ -196,7 +196,7 @@ def test_a_store_goes_on_on_both_sides_of_a_fork(url: str):
 
 def test_nothing_is_kept_in_a_session_so_a_pooler_may_stand_in_between(url: str, clock: ManualClock):
     def forget(store: PostgresStore) -> None:
-        store._here.writer.execute("DISCARD ALL")
+        store._here.writer.connection.execute("DISCARD ALL")
 
     with opened(PostgresStore(f"{url}?prepare_threshold=none", clock=clock)) as store:
         stage = Stage(store, clock)
@@ -209,7 +209,9 @@ def test_nothing_is_kept_in_a_session_so_a_pooler_may_stand_in_between(url: str,
             forget(store)
             hold.end()
             assert len(store.history(hold.id)) == 3
-        assert store._here.writer.execute("SELECT count(*) FROM pg_prepared_statements").fetchone() == (0,)
+        assert store._here.writer.connection.execute(
+            "SELECT count(*) FROM pg_prepared_statements"
+        ).fetchone() == (0,)
 
 
 class Counted:
@@ -491,7 +493,7 @@ def test_a_database_that_is_not_there_is_named(postgres_url: str):
 
 
 def test_a_server_that_takes_no_writes_is_named(stage: Stage, store: PostgresStore):
-    store._here.writer.execute("SET default_transaction_read_only = on")
+    store._here.writer.connection.execute("SET default_transaction_read_only = on")
 
     with pytest.raises(StoreUnavailable, match="read-only: a standby"):
         stage.start()

@@ -18,8 +18,9 @@ from qwit_durable.core import Kind, OperatorActed, SignalReceived, Verb
 from qwit_durable.ids import child_id
 from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.lanes import LaneKey
+from qwit_durable.stores.pg import lanes
 from qwit_durable.stores.pg.connecting import PgStatements
-from qwit_durable.stores.pg.lanes import LOCK, PgLanes, lock_of
+from qwit_durable.stores.pg.lanes import LOCK, PATIENCE, PgLanes, lock_of
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.sql.mapped import Mapped
@@ -176,6 +177,7 @@ class PgSession(SqlSession):
             ask((LOCK, [sorted(lock_of(key, b"qwit-idem") for key in needs.keys)]), _ignore)
         look_up(tables.live, self._lives, needs.lives, " FOR UPDATE")
         if needs.lanes:
+            ask((PATIENCE, (lanes.LOCK_PATIENCE,)), _ignore)
             ask(self.lanes.foresee_locks(needs.lanes), _ignore)
             look_up(tables.lane, self.lanes.rows, needs.lanes)
         if needs.left_lanes:

@@ -214,7 +214,8 @@ class PgStatements(Statements):
 
 # -- what errors mean ------------------------------------------------------------------------------------------
 
-_REPEAT = frozenset({"40001", "40P01", "23505"})
+#: The last one says that the server has ended a transaction that stood still: nothing of it was written.
+_REPEAT = frozenset({"40001", "40P01", "23505", "25P03"})
 _GONE_CLASSES = ("08", "57P")
 
 
@@ -234,7 +235,7 @@ def is_stale(connection: Connection) -> bool:
 
 
 def is_worth_repeating(error: BaseException) -> bool:
-    """Whether a transaction lost a race that it would not lose twice: a deadlock, or a row that came first."""
+    """Whether a transaction lost a race that it would not lose twice: a deadlock, a row that came first, a nap."""
     return isinstance(error, psycopg.Error) and error.sqlstate in _REPEAT
 
 

@@ -16,8 +16,12 @@ from qwit_durable.stores.sql.lanes import PlaceTable, SqlLanes
 from qwit_durable.stores.sql.run_tables import Runs
 from qwit_durable.stores.sql.table import Columns
 
-__all__ = ["LOCK", "PgLanes", "lock_of"]
+__all__ = ["LOCK", "LOCK_PATIENCE", "PATIENCE", "PgLanes", "lock_of"]
 
+#: A process that is stopped in the middle of a transaction keeps its lanes locked: whoever waits for one gives up after
+#: a while. For this transaction alone: a pooler may stand in between.
+PATIENCE = "SELECT set_config('lock_timeout', %s, true)"
+LOCK_PATIENCE = "10s"
 LOCK = "SELECT pg_advisory_xact_lock(lock) FROM unnest(%s::int8[]) AS lock"
 _NEXT = f"""
 SELECT {PlaceTable.listed("place")}, {Runs.listed("run")}
