@@ -94,7 +94,12 @@ def _queued(facts: Facts, command: OpenCommand, task: TaskRow) -> Wait:
     workers, attempt = facts.workers, task.attempt + 1
     since = task.ready_at if task.attempt else command.since
     remedy, unanswered = workers.remedy(task.queue), ""
-    if not remedy and task.rings >= _RINGS_UNANSWERED:
+    if task.note is not None:
+        unanswered = "\nthe last worker that looked at it left it to others: " + task.note.replace(
+            "\n", "\n  "
+        )
+        remedy = (f"start a worker of queue {task.queue!r} whose code defines step {task.name!r}", *remedy)
+    elif not remedy and task.rings >= _RINGS_UNANSWERED:
         unanswered = (
             f"\nit was rung for {task.rings} times: do they know step {task.name!r}, and are they free?"
         )

@@ -20,7 +20,7 @@ from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Claimed
 from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Claim
+from qwit_durable.stores.writes import Claim, LeaveTask
 
 __all__ = ["QueuedAttempts"]
 
@@ -68,6 +68,7 @@ class QueuedAttempts:
             step = services.registry.step(name)
         except UnknownName as error:
             _logger.warning("step %r of run %s is left to other workers: %s", name, run_id, error)
+            services.committer.write(LeaveTask(run_id=run_id, position=position, note=str(error)))
             return ()
         claimed = services.committer.write(
             Claim(

@@ -218,6 +218,7 @@ class TaskRow:
         ended: How the attempt was ended from outside, until somebody has decided what follows.
         progress: What was last reported about an attempt, as JSON.
         progress_at: When that was.
+        note: Why the last worker that looked at it left it to others.
     """
 
     run_id: UUID
@@ -239,6 +240,7 @@ class TaskRow:
     ended: Failure | None = None
     progress: bytes | None = None
     progress_at: datetime | None = None
+    note: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,16 @@ import attrs
 from qwit_durable.core import Value
 from qwit_durable.errors import Failure
 
-__all__ = ["CompleteTask", "KeepSecret", "OpenTask", "ParkTask", "ReportProgress"]
+__all__ = ["CompleteTask", "KeepSecret", "LeaveTask", "OpenTask", "ParkTask", "ReportProgress"]
+
+
+@attrs.frozen(kw_only=True)
+class LeaveTask:
+    """Leave an attempt that nobody has begun to workers that can make it, and say why, for `explain()`."""
+
+    run_id: UUID
+    position: str
+    note: str
 
 
 @attrs.frozen(kw_only=True)

@@ -25,7 +25,14 @@ from qwit_durable.core import (
 )
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow, WorkerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
-from qwit_durable.stores.task_writes import CompleteTask, KeepSecret, OpenTask, ParkTask, ReportProgress
+from qwit_durable.stores.task_writes import (
+    CompleteTask,
+    KeepSecret,
+    LeaveTask,
+    OpenTask,
+    ParkTask,
+    ReportProgress,
+)
 
 __all__ = [
     "Acquire",
@@ -39,6 +46,7 @@ __all__ = [
     "FireTimers",
     "KeepSecret",
     "Lead",
+    "LeaveTask",
     "NewTask",
     "OnConflict",
     "OpenTask",
@@ -333,6 +341,7 @@ Write = (
     | OpenTask
     | ParkTask
     | ReportProgress
+    | LeaveTask
     | CompleteTask
     | KeepSecret
     | Deliver

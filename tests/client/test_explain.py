@@ -457,6 +457,20 @@ def test_a_queued_step_that_nobody_has_begun_names_its_queue() -> None:
     assert wait.ways_out == ("start a worker that consumes queue 'mail'",)
 
 
+def test_a_queued_step_that_a_worker_did_not_know_says_so() -> None:
+    shop = Shop()
+    handle = shop.start(mailing, "a")
+    shop.engine.take_turn(handle.run().run_id)
+    ignorant = Environment(shop.store, clock=shop.clock, registry=Registry())
+
+    ignorant.engine.make_attempt(handle.run().run_id, "0", "mail")
+    wait = only(handle.explain())
+
+    assert wait.kind is WaitKind.QUEUE
+    assert "left it to others: no step of the name 'mail' is registered in this process" in wait.text
+    assert wait.ways_out[0] == "start a worker of queue 'mail' whose code defines step 'mail'"
+
+
 def test_a_queued_step_that_was_rung_for_in_vain_asks_whether_the_workers_know_it() -> None:
     shop = Shop()
     handle = shop.start(mailing, "a")

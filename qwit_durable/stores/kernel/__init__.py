@@ -26,7 +26,7 @@ from qwit_durable.stores.kernel.completing import (
     report_progress,
 )
 from qwit_durable.stores.kernel.outside import deliver
-from qwit_durable.stores.kernel.queued import claim, fail_task, resolve_task
+from qwit_durable.stores.kernel.queued import claim, fail_task, leave_task, resolve_task
 from qwit_durable.stores.kernel.schedules import drop_schedule, fire_schedule, put_schedule
 from qwit_durable.stores.kernel.starting import start
 from qwit_durable.stores.kernel.sweeping import fire_timers, ring_due
@@ -46,6 +46,7 @@ from qwit_durable.stores.writes import (
     FireTimers,
     KeepSecret,
     Lead,
+    LeaveTask,
     OpenTask,
     ParkTask,
     Reap,
@@ -88,6 +89,8 @@ def perform(session: Session, write: Write) -> Answer:
             return park_task(session, write)
         case ReportProgress():
             return report_progress(session, write)
+        case LeaveTask():
+            return leave_task(session, write)
         case CompleteTask():
             return complete_task(session, write)
         case KeepSecret():
@@ -125,6 +128,8 @@ def touched(write: Write) -> tuple[UUID, ...]:
         case ResolveTask(run_id=run_id) | FailTask(run_id=run_id) | CompleteTask(run_id=run_id):
             return (run_id,)
         case OpenTask(run_id=run_id) | ParkTask(run_id=run_id) | ReportProgress(run_id=run_id):
+            return (run_id,)
+        case LeaveTask(run_id=run_id):
             return (run_id,)
         case FireSchedule(cancels=UUID() as run_id):
             return (run_id,)

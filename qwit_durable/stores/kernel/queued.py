@@ -12,9 +12,9 @@ from qwit_durable.stores.answers import Accepted, Claimed, Fenced, Refused
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
 from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Claim, FailTask, ResolveTask
+from qwit_durable.stores.writes import Claim, FailTask, LeaveTask, ResolveTask
 
-__all__ = ["claim", "end_task", "fail_task", "owned", "record_lost", "resolve_task"]
+__all__ = ["claim", "end_task", "fail_task", "leave_task", "owned", "record_lost", "resolve_task"]
 
 
 def claim(session: Session, write: Claim) -> Claimed | Refused:
@@ -46,9 +46,20 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
         began_at=task.began_at or session.now,
         claimed_at=task.claimed_at if is_over else session.now,
         ring_at=session.now + write.lease,
+        note=None,
     )
     session.put_task(task)
     return Claimed(task=task, run=run, generation=live.generation, now=session.now, lost=lost)
+
+
+def leave_task(session: Session, write: LeaveTask) -> Accepted:
+    """Take down why a worker could not make an attempt, if nobody has begun it meanwhile."""
+    live = session.live(write.run_id)
+    task = session.task(write.run_id, write.position)
+    if live is None or task is None or task.owner is not None or task.note == write.note:
+        return Accepted(repeated=True)
+    session.put_task(attrs.evolve(task, note=write.note))
+    return Accepted()
 
 
 def record_lost(session: Session, live: LiveRow, task: TaskRow) -> None:

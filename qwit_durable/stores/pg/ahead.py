@@ -35,6 +35,7 @@ from qwit_durable.stores.writes import (
     Deliver,
     FailTask,
     FireTimers,
+    LeaveTask,
     OpenTask,
     ParkTask,
     ReportProgress,
@@ -112,7 +113,7 @@ class _Needs:
                 self.tasks.add((run_id, failed.position))
             case CompleteTask(run_id=run_id, position=position):
                 self.tasks.add((run_id, position))
-            case OpenTask() | ParkTask() | ReportProgress():
+            case OpenTask() | ParkTask() | ReportProgress() | LeaveTask():
                 self.tasks.add((write.run_id, write.position))
             case Deliver(run_id=run_id, event=OperatorActed(verb=Verb.TERMINATE)):
                 self._add_left_lane(run_id)

@@ -40,7 +40,7 @@ class Tasks(AtPosition[TaskRow]):
             "began_at",
         ),
         *("claimed_at", "rings", "cancelled", "spec"),
-        *("opened", "parked_at", "ended", "progress", "progress_at"),
+        *("opened", "parked_at", "ended", "progress", "progress_at", "note"),
     )
 
     def key_of(self, row: TaskRow) -> tuple[UUID, str]:
@@ -68,12 +68,13 @@ class Tasks(AtPosition[TaskRow]):
             None if row.ended is None else self._encoding.write_failure(row.ended),
             None if row.progress is None else self._encoding.seal(row.progress),
             d.maybe_time(row.progress_at),
+            row.note,
         )
 
     def row_out(self, columns: Columns) -> TaskRow:
         d = self._dialect
         run_id, position, queue, name, ready_at, ring_at, priority, attempt, owner, began_at, *rest = columns
-        claimed_at, rings, cancelled, spec, opened, parked_at, ended, progress, progress_at = rest
+        claimed_at, rings, cancelled, spec, opened, parked_at, ended, progress, progress_at, note = rest
         return TaskRow(
             run_id=d.id_out(run_id),
             position=position,
@@ -94,6 +95,7 @@ class Tasks(AtPosition[TaskRow]):
             ended=None if ended is None else self._encoding.read_failure(ended),
             progress=None if progress is None else self._encoding.open(progress),
             progress_at=d.maybe_time_out(progress_at),
+            note=note,
         )
 
 

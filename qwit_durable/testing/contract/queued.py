@@ -10,7 +10,7 @@ from qwit_durable.core import AttemptFailed, CancelRequested, Dropped, Resolved,
 from qwit_durable.errors import AttemptLost, Failure
 from qwit_durable.stores.answers import Accepted, Claimed, Conflict, Fenced, Refused
 from qwit_durable.stores.rows import TURN, TaskRow
-from qwit_durable.stores.writes import FailTask, Reap, ResolveTask
+from qwit_durable.stores.writes import FailTask, LeaveTask, Reap, ResolveTask
 from qwit_durable.testing.contract.stage import BROKEN, LEASE, Hold, Stage, failed, resolved, seconds, task
 
 __all__ = ["Queued"]
@@ -79,6 +79,20 @@ class Queued:
         ]
 
         assert reasons == ["ended", "paused", "ended", "missing"]
+
+    def test_a_worker_that_does_not_know_the_step_says_why_until_another_begins(self, stage: Stage) -> None:
+        hold = _waiting(stage, "0")
+        leave = LeaveTask(run_id=hold.id, position="0", note="no step 'pack' here")
+
+        first, again = stage.do(leave), stage.do(leave)
+        note = stage.tasks(hold.id)["0"].note
+        begun = stage.claimed(hold.id, "0")
+        late = stage.do(leave)
+
+        assert (first, again, late) == (Accepted(), Accepted(repeated=True), Accepted(repeated=True))
+        assert note == "no step 'pack' here"
+        assert begun.note is None
+        assert stage.tasks(hold.id)["0"].note is None
 
     def test_an_outcome_is_recorded_once_and_wakes_the_run(self, stage: Stage) -> None:
         hold = _waiting(stage, "0")
