@@ -21,6 +21,7 @@ from qwit_durable import (
     gather,
     new_uuid,
     now,
+    pending,
     sleep,
     step,
     wait_signal,
@@ -254,3 +255,43 @@ def visit(name: str, gate: str, queued: bool) -> Workflow[str]:
     value = yield from linger_queued(name, gate) if queued else linger_inline(name, gate)
     after = yield from tick(name, 1)
     return f"{before} {value} {after}"
+
+
+# -- steps that are left open, and steps that report -----------------------------------------------------------
+
+
+@step(retry=PATIENT)
+def sign(order: str) -> str:
+    """Hands its token over; the first attempt is killed before it returns."""
+    ledger().begin(f"{order} sign")
+    p = pending()
+    ledger().note(p.token)
+    if current().attempt == 1:
+        Event().wait(60)
+    return p
+
+
+@step(retry=PATIENT, heartbeat=timedelta(seconds=30))
+def export(order: str, pages: int) -> list[int]:
+    """Exports page after page from where the attempt before it stood; the first one is killed in the middle."""
+    ledger().begin(f"{order} export")
+    begin = current().last_heartbeat or 0
+    for page in range(begin, pages):
+        ledger().note(f"page {page}")
+        current().heartbeat(page + 1)
+        if current().attempt == 1 and page == pages // 2:
+            Event().wait(60)
+        Event().wait(_PAUSE_SECONDS)
+    return [begin, pages]
+
+
+@workflow
+def signing(order: str, queued: bool) -> Workflow[str]:
+    chosen = sign.options(dispatch="queue") if queued else sign
+    return (yield from chosen(order))
+
+
+@workflow
+def exporting(order: str, queued: bool) -> Workflow[list[int]]:
+    chosen = export.options(dispatch="queue") if queued else export
+    return (yield from chosen(order, 250))
