@@ -53,7 +53,7 @@ def _mismatch(run: RunRow, mismatch: Mismatch, facts: Sequence[Event]) -> tuple[
 def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
     where = f" at {parked.position}" if parked.position is not None else ""
     again = (
-        f"`qwit retry {run.key}` tries the step again, `qwit skip {run.key} VALUE` takes it as done with that value"
+        f"`qwit retry {run.key}` tries the step again, `qwit skip {run.key} --value JSON` takes it as done with a value"
         if parked.position is not None
         else "deploy a body that does not fail here, and the run goes on by itself"
     )

@@ -136,3 +136,41 @@ def test_a_verb_that_the_status_does_not_allow_is_refused_on_one_line(waiting: D
 
 def test_a_verb_needs_a_run(desk: Desk) -> None:
     assert desk.type("cancel").exit_code == 2
+
+
+def test_rollback_undoes_what_a_waiting_run_did(desk: Desk) -> None:
+    desk.type("start", "tests.cli.shop:counting", '{"rows": 2}', "--id", "c-1")
+    desk.work()
+
+    result = desk.type("rollback", "c-1", "--reason", "the shop is closed")
+    desk.work()
+
+    found = desk.ask("show", "c-1")
+    assert (result.exit_code, result.stdout) == (0, "c-1: rollback; it is running\n")
+    assert (found["status"], found["undone"]) == ("compensated", ["charge", "charge"])
+    assert found["error"]["message"] == "the shop is closed"
+
+
+def test_rollback_tries_again_the_undo_that_gave_up(stuck: Desk) -> None:
+    shop.broken.clear()
+
+    stuck.type("rollback", "o-1")
+    stuck.work()
+
+    assert status(stuck, "o-1") == "compensated"
+
+
+def test_rollback_said_twice_is_accepted_and_said_to_others_that_have_ended_is_not(desk: Desk) -> None:
+    for key in ("c-1", "c-2"):
+        desk.type("start", "tests.cli.shop:counting", '{"rows": 1}', "--id", key)
+    desk.work()
+    desk.type("rollback", "c-1")
+    desk.type("cancel", "c-2")
+    desk.work()
+
+    again = desk.ask("rollback", "c-1", "c-2")
+
+    assert [(one["id"], one["status"], one["error"] is None) for one in again] == [
+        ("c-1", "compensated", True),
+        ("c-2", "cancelled", False),
+    ]
