@@ -212,3 +212,25 @@ def test_a_store_that_is_encrypted_is_read_with_its_codec(desk: Desk) -> None:
     assert (without.exit_code, wrong.exit_code) == (1, 1)
     assert "this process has no codec" in without.stderr
     assert "--codec tests.cli.shop:nothing names nothing" in wrong.stderr
+
+
+def test_runs_of_a_lane_are_started_and_listed_with_it(desk: Desk) -> None:
+    for number in ("1", "2"):
+        started = desk.type(
+            "start", "tests.cli.shop:approval", '["a"]', "--id", f"ann-{number}", "--lane", "ann"
+        )
+        assert started.exit_code == 0, started.stderr
+    desk.type("start", "tests.cli.shop:approval", '["b"]', "--id", "bob-1", "--lane", "bob")
+    desk.work()
+
+    found = desk.ask("ls", "--lane", "ann")
+    table = desk.type("ls", "--lane", "ann").stdout
+    waits = desk.ask("explain", "ann-2")["waits"]
+
+    assert {(run["id"], run["lane"], run["status"]) for run in found} == {
+        ("ann-1", "ann", "running"),
+        ("ann-2", "ann", "scheduled"),
+    }
+    assert " lane " in table.splitlines()[0]
+    assert [(wait["kind"], wait["what"]) for wait in waits] == [("lane", "ann")]
+    assert "in lane 'ann'" in desk.type("history", "ann-2").stdout

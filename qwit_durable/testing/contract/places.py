@@ -73,6 +73,19 @@ class Places:
         assert waiting == (1, None, 1)
         assert stage.head() == third
 
+    def test_a_run_that_is_rolled_back_before_it_began_gives_its_place_up(self, stage: Stage) -> None:
+        _, second, third = stage.queue(3)
+        late = stage.join(delay=seconds(20)).run.id
+        stage.operate(third, Verb.PAUSE)
+
+        rings = [stage.operate(run_id, Verb.ROLLBACK).rings for run_id in (second, third, late)]
+        stage.wait(20)
+        stage.do(FireTimers())
+
+        assert [[ring.run_id for ring in found] for found in rings] == [[second], [third], [late]]
+        assert stage.lane().waiting == 0
+        stage.hold(third).end(status=Status.FAILED)
+
     def test_a_head_that_is_cancelled_before_it_begins_holds_its_lane_until_its_end(
         self, stage: Stage
     ) -> None:
