@@ -18,9 +18,10 @@ from typing import cast
 
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.kernel import may_wait
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.transactions import refuse_deadlock
-from qwit_durable.stores.writes import Write, may_wait
+from qwit_durable.stores.writes import Write
 
 __all__ = ["Committer"]
 

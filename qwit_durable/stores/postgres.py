@@ -25,7 +25,7 @@ from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import redacted
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
-from qwit_durable.stores.kernel import perform
+from qwit_durable.stores.kernel import may_wait, perform
 from qwit_durable.stores.migrations import check, migrations
 from qwit_durable.stores.pg.ahead import PgSession
 from qwit_durable.stores.pg.connecting import (
@@ -47,7 +47,7 @@ from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.transactions import Transaction
-from qwit_durable.stores.writes import Start, Write, may_wait
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["PostgresStore"]
 

@@ -62,7 +62,6 @@ __all__ = [
     "Start",
     "WakeStuck",
     "Write",
-    "may_wait",
 ]
 
 OnConflict = Literal["attach", "fail", "replace"]
@@ -87,11 +86,6 @@ class Start:
     on_conflict: OnConflict = "attach"
     ring_after: timedelta = timedelta(0)
     within: bool = False
-
-
-def may_wait(write: Write) -> bool:
-    """Whether a write may have to wait for other processes, and should not have checkpoints wait with it."""
-    return isinstance(write, Start) and write.run.lane is not None
 
 
 # -- turns -----------------------------------------------------------------------------------------------------

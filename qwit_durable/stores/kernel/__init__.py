@@ -59,7 +59,7 @@ from qwit_durable.stores.writes import (
     Write,
 )
 
-__all__ = ["perform", "touched"]
+__all__ = ["may_wait", "perform", "touched"]
 
 
 def perform(session: Session, write: Write) -> Answer:
@@ -115,6 +115,11 @@ def perform(session: Session, write: Write) -> Answer:
             return wake_stuck(session, write)
         case _:
             assert_never(write)
+
+
+def may_wait(write: Write) -> bool:
+    """Whether a write may have to wait for other processes, and should not have checkpoints wait with it."""
+    return isinstance(write, Start) and write.run.lane is not None
 
 
 def touched(write: Write) -> tuple[UUID, ...]:
