@@ -15,6 +15,7 @@ from datetime import datetime
 
 __all__ = [
     "child_id",
+    "first_run_id",
     "idempotency_key",
     "new_nonce",
     "new_run_id",
@@ -38,6 +39,11 @@ def _uuid7(milliseconds: int, tail: bytes) -> uuid.UUID:
 def new_run_id(now: datetime) -> uuid.UUID:
     """A new time-ordered run id."""
     return _uuid7(int(now.timestamp() * 1000), os.urandom(10))
+
+
+def first_run_id(moment: datetime) -> uuid.UUID:
+    """The id before which all runs lie that were started before this moment."""
+    return uuid.UUID(int=int(moment.timestamp() * 1000) << 80)
 
 
 def child_id(parent: uuid.UUID, generation: int, position: str) -> uuid.UUID:

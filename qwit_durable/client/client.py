@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from qwit_durable.client.completing import Completing
 from qwit_durable.client.handle import Handle
+from qwit_durable.client.pruning import Pruning
 from qwit_durable.client.runs import Run, list_runs, not_found, query_of
 from qwit_durable.client.schedules import Schedules
 from qwit_durable.client.starting import start_run
@@ -32,7 +33,7 @@ R = TypeVar("R")
 C = TypeVar("C", bound="Clock")
 
 
-class Client(Completing, Schedules, ABC, Generic[C]):
+class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
     """Starts runs and finds them. What it works with is `Access`, which its heirs give it."""
 
     namespace: str

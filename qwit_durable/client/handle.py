@@ -276,7 +276,7 @@ class Handle(Waiting[R]):
                 if verb is Verb.TERMINATE and not repeated:
                     tell_terminated(self._access, self._run_id)
             case Refused(reason="missing"):
-                msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r})"
+                msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r}): it has been pruned"
                 raise RunNotFound(msg)
             case Refused(status=status):
                 msg = f"run {self.id} is {status}: it can't be asked to {verb}\n  possible now: {verbs_text(status)}"

@@ -9,6 +9,7 @@ import attrs
 
 from qwit_durable.core import Event, Status
 from qwit_durable.errors import Failure
+from qwit_durable.stores.pruning import Pruned
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.schedules import Fired, Scheduled, ScheduleRow
 
@@ -158,4 +159,5 @@ Answer = (
     | Kept
     | Scheduled
     | Fired
+    | Pruned
 )

@@ -12,6 +12,7 @@ from uuid import UUID
 
 from qwit_durable.core import Event, Status
 from qwit_durable.stores.memory_lanes import MemoryLanes
+from qwit_durable.stores.memory_pruning import MemoryPruning
 from qwit_durable.stores.memory_schedules import MemorySchedules
 from qwit_durable.stores.reasons import is_over_code
 from qwit_durable.stores.rows import (
@@ -88,7 +89,7 @@ class MemoryRows:
         return list(vars(self).values())
 
 
-class MemorySession(MemorySchedules):
+class MemorySession(MemorySchedules, MemoryPruning):
     """`stores.session.Session` over dictionaries."""
 
     def __init__(self, rows: MemoryRows, now: datetime) -> None:

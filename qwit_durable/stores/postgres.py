@@ -41,9 +41,9 @@ from qwit_durable.stores.pg.connecting import (
 from qwit_durable.stores.pg.hot import append_hot, are_hot
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
 from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
-from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.transactions import Transaction

@@ -12,13 +12,14 @@ from uuid import UUID
 
 from qwit_durable.core import Event
 from qwit_durable.stores.lanes import Lanes
+from qwit_durable.stores.pruning import PruningSession
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.schedules import ScheduleSession
 
 __all__ = ["Session"]
 
 
-class Session(ScheduleSession, Protocol):
+class Session(ScheduleSession, PruningSession, Protocol):
     """The rows of one namespace-spanning store, inside a transaction."""
 
     @property

@@ -23,9 +23,9 @@ from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.migrations import migrations, pending
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import SQLITE
 from qwit_durable.stores.sql.reader import SqlReader
-from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements

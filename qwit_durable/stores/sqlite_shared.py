@@ -20,7 +20,7 @@ from qwit_durable.clock import Clock
 from qwit_durable.errors import DefinitionError, MisuseError, StoreError, describe
 from qwit_durable.stores.answers import Answer, Fenced
 from qwit_durable.stores.kernel import perform
-from qwit_durable.stores.sql.session import RunCache
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
 from qwit_durable.stores.transactions import StepTransaction, driver_connection, refused

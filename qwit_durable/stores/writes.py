@@ -23,6 +23,7 @@ from qwit_durable.core import (
     SignalReceived,
     Status,
 )
+from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow, WorkerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.task_writes import (
@@ -327,6 +328,7 @@ Write = (
     | PutSchedule
     | DropSchedule
     | FireSchedule
+    | Prune
     | Acquire
     | Commit
     | Claim

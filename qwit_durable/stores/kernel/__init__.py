@@ -26,12 +26,14 @@ from qwit_durable.stores.kernel.completing import (
     report_progress,
 )
 from qwit_durable.stores.kernel.outside import deliver
+from qwit_durable.stores.kernel.pruning import prune
 from qwit_durable.stores.kernel.queued import claim, fail_task, leave_task, resolve_task
 from qwit_durable.stores.kernel.schedules import drop_schedule, fire_schedule, put_schedule
 from qwit_durable.stores.kernel.starting import start
 from qwit_durable.stores.kernel.sweeping import fire_timers, ring_due
 from qwit_durable.stores.kernel.turns import acquire, commit
 from qwit_durable.stores.kernel.workers import beat, disown, lead, reap, retire, wake_stuck
+from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import (
@@ -71,6 +73,8 @@ def perform(session: Session, write: Write) -> Answer:
             return put_schedule(session, write)
         case DropSchedule():
             return drop_schedule(session, write)
+        case Prune():
+            return prune(session, write)
         case FireSchedule():
             return fire_schedule(session, write)
         case Acquire():

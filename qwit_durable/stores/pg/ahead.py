@@ -21,10 +21,12 @@ from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.pg import lanes
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.pg.lanes import LOCK, PATIENCE, PgLanes, lock_of
+from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.mapped import Mapped
-from qwit_durable.stores.sql.session import RunCache, SqlSession
+from qwit_durable.stores.sql.session import SqlSession
 from qwit_durable.stores.sql.table import Columns, Table
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS
 from qwit_durable.stores.writes import (
@@ -90,6 +92,8 @@ class _Needs:
                 self.keys.add((run.namespace, run.key))
                 if run.lane is not None and not (write.delay or run.start_at or write.within):
                     self.lanes.add((run.namespace, run.lane))
+            case Prune(namespace=namespace, roots=roots):
+                self.keys.update((namespace, key) for _, key in roots)
             case PutSchedule(row=row):
                 self.schedules.add((row.namespace, row.id))
             case DropSchedule(namespace=namespace, id=schedule_id):

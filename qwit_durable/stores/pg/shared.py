@@ -33,8 +33,8 @@ from qwit_durable.stores.pg.connecting import (
     is_worth_repeating,
 )
 from qwit_durable.stores.rows import LiveRow
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.mapped import Mapped
-from qwit_durable.stores.sql.session import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.transactions import StepTransaction, driver_connection, refused
 from qwit_durable.stores.writes import Commit, ResolveTask, Start

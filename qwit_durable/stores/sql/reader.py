@@ -12,6 +12,7 @@ from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import marks
+from qwit_durable.stores.sql.pruning import SqlPruningReader
 from qwit_durable.stores.sql.schedules import SqlScheduleReader
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -27,7 +28,7 @@ def _status_column(statuses: Sequence[Status]) -> str:
     return "coalesce(outcome.status, live.status)"
 
 
-class SqlReader(SqlScheduleReader):
+class SqlReader(SqlScheduleReader, SqlPruningReader):
     """Reads. A store inherits from this and says how a statement is carried out."""
 
     _tables: Tables

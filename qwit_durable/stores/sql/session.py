@@ -9,7 +9,6 @@ Rules, on which the locks of a server rest:
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
@@ -17,41 +16,23 @@ from uuid import UUID
 
 from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import Statements, marks
 from qwit_durable.stores.sql.lanes import SqlLanes
 from qwit_durable.stores.sql.mapped import Change, Mapped
+from qwit_durable.stores.sql.pruning import SqlPruning
 from qwit_durable.stores.sql.schedules import SqlSchedules
 from qwit_durable.stores.sql.table import Columns, Table
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 
-__all__ = ["RunCache", "SqlSession"]
+__all__ = ["SqlSession"]
 
 _K = TypeVar("_K")
 _R = TypeVar("_R")
 _ORPHANED = "owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {worker} AS w WHERE w.id = owner)"
-_CACHED_RUNS = 2000
-_CACHED_ARGS_BYTES = 8192
 
 
-class RunCache:
-    """Runs as they were started: they never change, so a process reads each once. Holds committed rows only."""
-
-    def __init__(self) -> None:
-        self._runs: OrderedDict[UUID, RunRow] = OrderedDict()
-
-    def get(self, run_id: UUID) -> RunRow | None:
-        """The run, if it is known."""
-        return self._runs.get(run_id)
-
-    def add(self, row: RunRow) -> None:
-        """Take down a run that is in the store."""
-        if len(row.args) <= _CACHED_ARGS_BYTES:
-            self._runs[row.id] = row
-            if len(self._runs) > _CACHED_RUNS:
-                self._runs.popitem(last=False)
-
-
-class SqlSession(SqlSchedules):
+class SqlSession(SqlSchedules, SqlPruning):
     """Rows within one transaction. The store that made it begins and ends the transaction."""
 
     lanes_class = SqlLanes

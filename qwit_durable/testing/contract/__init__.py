@@ -37,6 +37,7 @@ from qwit_durable.testing.contract.lanes import Lanes
 from qwit_durable.testing.contract.maps import Maps
 from qwit_durable.testing.contract.outside import Outside
 from qwit_durable.testing.contract.places import Places
+from qwit_durable.testing.contract.pruning import Pruning
 from qwit_durable.testing.contract.queued import Queued
 from qwit_durable.testing.contract.racing import Racing
 from qwit_durable.testing.contract.reading import Reading
@@ -65,6 +66,7 @@ class StoreContract(
     LaneRaces,
     Sweeping,
     Schedules,
+    Pruning,
     Reading,
     Racing,
 ):

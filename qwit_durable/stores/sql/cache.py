@@ -1,0 +1,37 @@
+"""Runs as they were started, remembered by a process."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from uuid import UUID
+
+from qwit_durable.stores.rows import RunRow
+
+__all__ = ["RunCache"]
+
+_CACHED_RUNS = 2000
+_CACHED_ARGS_BYTES = 8192
+
+
+class RunCache:
+    """Runs as they were started: they never change, so a process reads each once. Holds committed rows only."""
+
+    def __init__(self) -> None:
+        self._runs: OrderedDict[UUID, RunRow] = OrderedDict()
+
+    def get(self, run_id: UUID) -> RunRow | None:
+        """The run, if it is known."""
+        return self._runs.get(run_id)
+
+    def add(self, row: RunRow) -> None:
+        """Take down a run that is in the store."""
+        if len(row.args) <= _CACHED_ARGS_BYTES:
+            self._runs[row.id] = row
+            if len(self._runs) > _CACHED_RUNS:
+                self._runs.popitem(last=False)
+
+    def drop(self, run_ids: Sequence[UUID]) -> None:
+        """Forget runs that are removed."""
+        for run_id in run_ids:
+            self._runs.pop(run_id, None)
