@@ -16,8 +16,9 @@ from qwit_durable.cli.looking import explain, history, ls, show
 from qwit_durable.cli.operating import cancel, pause, resume, retry, rollback, signal, skip, terminate
 from qwit_durable.cli.output import one_line
 from qwit_durable.cli.replaying import replay
+from qwit_durable.cli.schedules import schedule
 from qwit_durable.cli.starting import run, start, watch
-from qwit_durable.cli.upkeep import demo, doctor, migrate
+from qwit_durable.cli.upkeep import demo, doctor, migrate, prune
 from qwit_durable.errors import DurableError
 
 __all__ = ["cli", "main"]
@@ -91,7 +92,7 @@ def cli(context: click.Context) -> None:
 for _command in (
     *(run, start, ls, show, watch, explain, history, replay),
     *(signal, complete, fail, cancel, pause, resume, retry, skip, rollback, terminate),
-    *(migrate, doctor, demo),
+    *(schedule, prune, migrate, doctor, demo),
 ):
     cli.add_command(_command)
 

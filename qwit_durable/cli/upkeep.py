@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import click
 from rich.text import Text
 
 from qwit_durable.cli.output import Output
+from qwit_durable.cli.params import duration
 from qwit_durable.cli.place import CommandFailed, Place, common
+from qwit_durable.core import OPEN, Status
 from qwit_durable.stores.migrations import migrations
 
-__all__ = ["demo", "doctor", "migrate"]
+__all__ = ["demo", "doctor", "migrate", "prune"]
 
 _STYLES = {"ok": "green", "warning": "yellow", "failed": "bold red"}
 
@@ -56,6 +60,46 @@ def _dialect(place: Place) -> str:
             return "postgres"
         case _:
             raise CommandFailed(f"{place.shown_url} has no schema to print")
+
+
+@click.command()
+@click.option("--older-than", type=duration, required=True, help="How long ago they ended, as 12h or 30d.")
+@click.option(
+    "--status",
+    "statuses",
+    multiple=True,
+    type=click.Choice([status.value for status in Status if status not in OPEN]),
+    help="Only runs that ended so; may be given several times.",
+)
+@click.option("--workflow", help="Only runs of this workflow.")
+@click.option("--limit", type=click.IntRange(min=1), help="At most so many, the oldest first.")
+@click.option(
+    "--batch",
+    type=click.IntRange(min=1),
+    default=200,
+    show_default=True,
+    help="How many runs are removed in one transaction.",
+)
+@common()
+def prune(
+    place: Place,
+    older_than: timedelta,
+    statuses: tuple[str, ...],
+    workflow: str | None,
+    limit: int | None,
+    batch: int,
+) -> None:
+    """Remove runs that ended long ago, with their sub-workflows.
+
+    In small transactions; run it again if it broke off.
+    """
+    found = place.durable.prune(
+        older_than, status=statuses or None, workflow=workflow, limit=limit, batch=batch
+    )
+    if place.output.is_json:
+        place.output.json({"roots": found.roots, "runs": found.runs})
+    else:
+        place.output.line(f"removed {found.roots} runs and {found.runs - found.roots} sub-workflows")
 
 
 @click.command()

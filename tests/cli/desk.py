@@ -32,8 +32,9 @@ class Desk:
 
     def type(self, *args: str, stdin: str | None = None) -> Result:
         """One command on this store."""
-        command, *rest = args
-        result = CliRunner().invoke(cli, [command, "--store", self.url, *rest], input=stdin)
+        words = 2 if args[0] == "schedule" else 1
+        given = [*args[:words], "--store", self.url, *args[words:]]
+        result = CliRunner().invoke(cli, given, input=stdin)
         assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
         return result
 

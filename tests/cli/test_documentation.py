@@ -14,11 +14,17 @@ from qwit_durable.client import Run
 from qwit_durable.client.entries import Entry
 from qwit_durable.client.explanation import Explanation, Wait, WaitKind
 from qwit_durable.client.plain import plain
+from qwit_durable.client.schedule import Schedule
 from qwit_durable.errors import Failure
 from qwit_durable.stores.reasons import Reason
 
 TEXT = (Path(__file__).parents[2] / "docs" / "cli.md").read_text(encoding="utf-8")
 SECTIONS = dict(re.findall(r"^##+ (.+?)\n(.*?)(?=^##+ |\Z)", TEXT, re.DOTALL | re.MULTILINE))
+COMMANDS = {
+    " ".join(part for part in (name, sub) if part): command
+    for name, found in cli.commands.items()
+    for sub, command in (found.commands if isinstance(found, click.Group) else {"": found}).items()
+}
 COMMON = {"--store", "--codec", "--namespace", "--json", "--help"}
 
 
@@ -38,21 +44,21 @@ def names(record: type) -> set[str]:
 def test_every_command_has_a_section_in_the_order_of_the_help() -> None:
     documented = [title.removeprefix("qwit ") for title in SECTIONS if title.startswith("qwit ")]
 
-    assert documented == list(cli.commands)
+    assert documented == list(COMMANDS)
 
 
-@pytest.mark.parametrize("name", list(cli.commands))
+@pytest.mark.parametrize("name", list(COMMANDS))
 def test_a_command_is_documented_with_its_options_and_an_example(name: str) -> None:
     section = SECTIONS[f"qwit {name}"]
 
-    assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options_of(cli.commands[name])
+    assert set(re.findall(r"^\| `(--[\w-]+)", section, re.MULTILINE)) == options_of(COMMANDS[name])
     assert re.search(rf"^```console\n\$ qwit {name}\b", section, re.MULTILINE)
     assert name == "demo" or "JSON" in section
 
 
-@pytest.mark.parametrize("name", [name for name in cli.commands if name != "demo"])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name != "demo"])
 def test_a_command_has_the_options_of_every_command(name: str) -> None:
-    given = {opt for param in cli.commands[name].params for opt in param.opts}
+    given = {opt for param in COMMANDS[name].params for opt in param.opts}
 
     assert given >= COMMON - {"--help"}
     assert set(re.findall(r"^\| `(--[\w-]+)", SECTIONS["Every command"], re.MULTILINE)) == COMMON
@@ -67,6 +73,7 @@ def test_a_command_has_the_options_of_every_command(name: str) -> None:
         ("A wait", names(Wait)),
         ("A failure", set(plain(Failure(type="E", message="m")))),
         ("A run in full", {"args", "value", "undone", "published"}),
+        ("A schedule", names(Schedule)),
         ("What became of it", {"id", "asked", "status", "error"}),
     ],
 )
