@@ -20,7 +20,7 @@ from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.codec.chaining import chained
 from qwit_durable.engine.ports import Settings
-from qwit_durable.errors import DefinitionError
+from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.current import enter, install, leave
 from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observer
@@ -38,8 +38,22 @@ __all__ = ["Durable"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+T = TypeVar("T")
 
 _DEFAULT_STORE = "sqlite:///qwit.db"
+
+
+def _all_of(name: str, given: Sequence[T], kind: type[T]) -> tuple[T, ...]:
+    """Refuse what is none of its kind: a class that is not called, say."""
+    for one in given:
+        if not isinstance(one, kind):
+            msg = (
+                f"Durable: {name} are objects of the class {kind.__name__}, got {describe(one)}\n"
+                f"  likely cause: the class is given instead of an object, or is no heir of {kind.__name__}\n"
+                f"  right:  {name}=[{getattr(one, '__name__', f'My{kind.__name__}')}()]"
+            )
+            raise DefinitionError(msg)
+    return tuple(given)
 
 
 class Durable(Client[Clock], DurableMiddleware):
@@ -113,9 +127,9 @@ class Durable(Client[Clock], DurableMiddleware):
             cached_runs=cached_runs,
             limit_bytes=limit_bytes,
         )
-        self.observers = tuple(observers)
+        self.observers = _all_of("observers", observers, Observer)
         self.around_step = tuple(around_step)
-        self.guards = tuple(guards)
+        self.guards = _all_of("guards", guards, Guard)
         self._given_store = store
         self._given_clock = clock
         self._codec = chained(codec)

@@ -293,4 +293,8 @@ def _found(access: Access, schedule_id: str) -> ScheduleRow:
 
 
 def _not_found(access: Access, schedule_id: str) -> ScheduleNotFound:
-    return ScheduleNotFound(f"no schedule {schedule_id!r} in namespace {access.namespace!r}")
+    return ScheduleNotFound(
+        f"no schedule {schedule_id!r} in namespace {access.namespace!r}\n"
+        f"  likely cause: another namespace or another store, or it was deleted\n"
+        f"  way out: durable.schedules() lists what is there"
+    )

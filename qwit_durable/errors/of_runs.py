@@ -126,6 +126,7 @@ class ScheduleNotFound(DurableError, LookupError):
     >>> Durable("memory://").get_schedule("nightly")
     Traceback (most recent call last):
     qwit_durable.errors.ScheduleNotFound: no schedule 'nightly' in namespace 'default'
+    ...
     """
 
 

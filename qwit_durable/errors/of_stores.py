@@ -45,8 +45,12 @@ class PayloadError(StoreError):
     Attributes:
         key_id: The id of the key that sealed it, where that is known.
 
+    >>> from qwit_durable.codec import AesGcmCodec
+    >>> sealed = Durable("sqlite:///orders.db", codec=AesGcmCodec({"2025": AesGcmCodec.new_key()}))
+    >>> handle = sealed.start(checkout.options(id="order-17"), order)
+    >>> later = Durable("sqlite:///orders.db", codec=AesGcmCodec({"2026": AesGcmCodec.new_key()}))
     >>> try:
-    ...     durable.get("order-17").history()
+    ...     history = later.get("order-17").history()
     ... except PayloadError as error:
     ...     print(error.key_id)
     2025

@@ -13,7 +13,7 @@ from collections.abc import Generator, Iterable
 from typing import Any, TypeVar, overload
 
 from qwit_durable.core.commands import Gather, Leaf, MapSteps, Race, Saga, Yieldable
-from qwit_durable.errors import describe
+from qwit_durable.errors import EncodingError, describe
 from qwit_durable.language.calls import IN_THE_BODY, Call, call_site, refuse_in_step
 from qwit_durable.language.step import Step
 
@@ -197,7 +197,7 @@ def map_steps(step: Step[[T], R], items: Iterable[T], *, limit: int | None = Non
     refuse_in_step("map_steps()", IN_THE_BODY)
     _check_limit("map_steps", limit)
     _check_step(step)
-    encoded = tuple(step.encode_call((item,), {}) for item in items)
+    encoded = _encoded(step, items)
     digest = hashlib.blake2b(digest_size=16)
     for one in encoded:
         digest.update(len(one).to_bytes(8, "big"))
@@ -221,10 +221,38 @@ def _check_step(step: object) -> None:
     if not isinstance(step, Step):
         msg = (
             f"map_steps() at {call_site()} takes a step and the items, got {describe(step)}\n"
-            f"  likely cause: the step is called, or it is a plain function\n"
-            f"  right:  values = yield from map_steps(resize, urls)"
+            f"  likely cause: the step is called, or it is a plain function or a workflow\n"
+            f"  right:  values = yield from map_steps(resize, urls)\n"
+            f"  or:     values = yield from gather(*(deliver(item) for item in items)) for a workflow"
         )
         raise TypeError(msg)
+
+
+def _encoded(step: Step[Any, Any], items: Iterable[object]) -> tuple[bytes, ...]:
+    """The arguments of each call."""
+    if not hasattr(items, "__iter__"):
+        msg = (
+            f"map_steps() at {call_site()} takes a step and the items, got {describe(items)} for the items\n"
+            f"  right:  values = yield from map_steps({step.name}, [first, second])"
+        )
+        raise TypeError(msg)
+    encoded: list[bytes] = []
+    for index, item in enumerate(items):
+        try:
+            encoded.append(step.encode_call((item,), {}))
+        except EncodingError as error:
+            msg = f"map_steps() at {call_site()}: item {index}: {error}"
+            raise EncodingError(msg) from error
+        except TypeError as error:
+            if isinstance(item, Call):
+                raise
+            msg = (
+                f"map_steps() at {call_site()}: item {index}: {error}\n"
+                f"  likely cause: the step does not take exactly one argument\n"
+                f"  right:  a step with one parameter; several values travel in a tuple or a class of yours"
+            )
+            raise TypeError(msg) from error
+    return tuple(encoded)
 
 
 def _members(verb: str, calls: tuple[object, ...]) -> tuple[object, ...]:
@@ -278,6 +306,11 @@ def _member(verb: str, index: int, call: object) -> object:
     elif hasattr(call, "fn") and hasattr(call, "site"):
         name = getattr(call, "name", "step")
         hint = f"  likely cause: it is not called\n  wrong:  {verb}({name})\n  right:  {verb}({name}(...))"
+    elif isinstance(call, (list, tuple, set)) and verb == "saga":
+        hint = (
+            "  likely cause: several calls, but one branch is undone as a whole\n"
+            "  right:  saga(branch(...)), with `def branch(...) -> Workflow[...]` that yields them"
+        )
     elif isinstance(call, (list, tuple, set)):
         hint = f"  likely cause: it is not unpacked\n  wrong:  {verb}(calls)\n  right:  {verb}(*calls)"
     else:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from qwit_durable.errors import NotRunningError
+from qwit_durable.language.calls import call_site
 from qwit_durable.language.context import current
 
 __all__ = ["Pending", "pending"]
@@ -55,4 +57,13 @@ def pending() -> Pending:
     ...     send_mail(f"https://shop.example/approve?token={p.token}")
     ...     return p
     """
-    return Pending(current().open_for_completion())
+    try:
+        context = current()
+    except NotRunningError:
+        msg = (
+            f"pending() at {call_site()} was called where no step runs\n"
+            f"  likely cause: it is in a workflow's body, or in a thread that the step started by itself\n"
+            f"  way out: call it in a step and return what it gives; a body waits with wait_signal()"
+        )
+        raise NotRunningError(msg) from None
+    return Pending(context.open_for_completion())
