@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, assert_type
 from uuid import UUID
@@ -12,10 +12,14 @@ import dramatiq
 
 from qwit_durable.core.retry import Retry
 from qwit_durable.language import (
+    CONTINUE,
     Call,
+    Guard,
+    StepInfo,
     Workflow,
     WorkflowDefinition,
     compensate,
+    flow,
     gather,
     new_uuid,
     now,
@@ -27,6 +31,7 @@ from qwit_durable.language import (
     wait_signal,
     workflow,
 )
+from qwit_durable.language.flow import Continue
 
 if TYPE_CHECKING:
     from qwit_durable.client import Handle  # noqa: TC004 - this file is never run
@@ -166,6 +171,36 @@ def outside() -> None:
 def handles() -> None:
     assert_type(checkout.start("order-1", ["a"]), Handle[Payment])
     assert_type(checkout.options(id="order-1").start("order-1", skus=[]), Handle[Payment])
+
+
+class Reserve:
+    def run(self, state: dict[str, Any]) -> dict[str, Any] | None:
+        return {"shelf": state["order"]}
+
+    def rollback(self, state: dict[str, Any]) -> None: ...
+
+
+class Answer:
+    def run(self, state: dict[str, Any]) -> Continue:
+        return CONTINUE({"asked": True}) if state else CONTINUE
+
+    async def run_continue(self, signal: str, state: dict[str, Any]) -> dict[str, Any]:
+        return {"answer": signal}
+
+
+class Limits(Guard):
+    def before_step(self, info: StepInfo) -> Mapping[str, Any] | None:
+        assert_type(info.args, Mapping[str, Any])
+        return None
+
+
+def flows() -> Generator[Any, Any, None]:
+    inner = flow("inner", [Reserve], queue="slow")
+    whole = flow("whole", [Reserve, (Answer, {"currency": "CHF"}), inner, charge, (ship, {"sku": "a"})])
+    assert_type(whole, WorkflowDefinition[[dict[str, Any]], dict[str, Any]])
+    assert_type(whole.start({"order": "a"}), Handle[dict[str, Any]])
+    after = yield from whole({"order": "a"})
+    assert_type(after, dict[str, Any])
 
 
 def as_argument(definition: WorkflowDefinition[[str], str]) -> Call[str]:
