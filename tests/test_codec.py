@@ -740,3 +740,11 @@ assert "pydantic" not in sys.modules
 def test_pydantic_is_not_imported_for_those_who_do_not_use_it():
     """The codec looks for the module and never loads it."""
     subprocess.run([sys.executable, "-c", _NO_IMPORT], check=True)
+
+
+def test_an_encoding_error_has_the_place_as_facts():
+    with pytest.raises(EncodingError) as caught:
+        encode({"items": [1, object()]}, Any, "argument 'order' of f()")
+
+    assert caught.value.where == "argument 'order' of f()"
+    assert caught.value.path == "order['items'][1]"

@@ -70,13 +70,15 @@ def annotation_of(value: object) -> Any:
 def refused(where: str, root: str, error: Exception) -> EncodingError:
     """What to raise when a value can't be written. `root` is the name with which the path begins."""
     path, reason = read(error)
-    return EncodingError(f"{where} can't be stored as JSON: {_shown(root + path)} {reason}")
+    text = f"{where} can't be stored as JSON: {_shown(root + path)} {reason}"
+    return EncodingError(text, where=where, path=root + path)
 
 
 def unreadable(where: str, root: str, error: Exception) -> EncodingError:
     """What to raise when stored JSON doesn't fit today's types."""
     path, reason = read(error)
-    return EncodingError(f"{where} does not fit its type: {_shown(root + path)} {reason}")
+    text = f"{where} does not fit its type: {_shown(root + path)} {reason}"
+    return EncodingError(text, where=where, path=root + path)
 
 
 def _shown(path: str) -> str:
@@ -94,4 +96,4 @@ def check_size(data: bytes, where: str, limit_bytes: int) -> None:
             f"{where}: {len(data) / _KIB:,.1f} KiB of JSON, and the limit is {limit_bytes / _KIB:,.1f} KiB\n"
             f"  way out: keep the data elsewhere and pass its key, or raise Durable(limit_bytes=...)"
         )
-        raise EncodingError(msg)
+        raise EncodingError(msg, where=where)

@@ -243,10 +243,19 @@ class MisuseError(DurableError):
 class EncodingError(DurableError, TypeError):
     """A value can't be stored as JSON, or is too large. Nothing was stored; the message names the place in it.
 
+    Attributes:
+        where: What was to be stored or read: an argument, a result, a signal's value; empty if it is not known.
+        path: The place inside it, as in `order['items'][2]`; empty where all of it is meant.
+
     >>> checkout.start(print)
     Traceback (most recent call last):
     qwit_durable.errors.EncodingError: argument 'order' of checkout() can't be stored as JSON: ...
     """
+
+    def __init__(self, message: str = "", *, where: str = "", path: str = "") -> None:
+        self.where = where
+        self.path = path
+        super().__init__(message)
 
 
 # Where a class was defined is no part of the name under which it is recorded and shown.

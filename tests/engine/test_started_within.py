@@ -395,3 +395,35 @@ def test_two_transactions_that_start_one_id_come_one_after_the_other(connection:
     assert waited
     assert shop.runs() == ["A"]
     assert handles[0].id == "A"
+
+
+# -- layers over the driver ------------------------------------------------------------------------------------
+
+
+class Layer:
+    """Looks like SQLAlchemy's `Connection`, as far as it is looked at. The real ones are not installed here."""
+
+    __module__ = "sqlalchemy.engine.base"
+
+    def __init__(self, driver: Any, *, begun: bool) -> None:
+        self.connection = self
+        self.driver_connection = driver
+        self._begun = begun
+
+    def in_transaction(self) -> bool:
+        return self._begun
+
+
+def test_a_connection_inside_one_of_sqlalchemys_is_found(connection: Any) -> None:
+    handle = shop.start(Layer(connection, begun=True), "tea")
+    connection.commit()
+    shop.environment.settle()
+
+    assert handle.result(0) == "TEA"
+
+
+def test_one_of_sqlalchemys_without_a_transaction_is_refused_because_nobody_would_commit(
+    connection: Any,
+) -> None:
+    with pytest.raises(DefinitionError, match=r"engine\.begin"):
+        shop.start(Layer(connection, begun=False), "tea")
