@@ -1,4 +1,4 @@
-"""Writes about an attempt under way: opening it for completion from outside, leaving it open, ending it, its progress.
+"""Writes about attempts of tasks: their beginning, progress and end, and being left open for completion from outside.
 
 Part of `stores.writes`, which lists every write there is.
 """
@@ -10,10 +10,44 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import Value
+from qwit_durable.core import AttemptFailed, Resolved, Value
 from qwit_durable.errors import Failure
 
 __all__ = ["CompleteTask", "KeepSecret", "LeaveTask", "OpenTask", "ParkTask", "ReportProgress"]
+
+
+@attrs.frozen(kw_only=True)
+class Claim:
+    """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead."""
+
+    run_id: UUID
+    position: str
+    worker: int
+    lease: timedelta
+    may_take_over: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class ResolveTask:
+    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
+
+    worker: int
+    run_id: UUID
+    attempt: int
+    event: Resolved
+
+
+@attrs.frozen(kw_only=True)
+class FailTask:
+    """Record a failed attempt and when the next one is due, if the caller still owns the attempt.
+
+    `progress` is how far it had come, where that is not recorded yet.
+    """
+
+    worker: int
+    run_id: UUID
+    event: AttemptFailed
+    progress: bytes | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,6 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import (
-    AttemptFailed,
     CancelRequested,
     Cause,
     Event,
@@ -27,12 +26,15 @@ from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.task_writes import (
+    Claim,
     CompleteTask,
+    FailTask,
     KeepSecret,
     LeaveTask,
     OpenTask,
     ParkTask,
     ReportProgress,
+    ResolveTask,
 )
 from qwit_durable.stores.upkeep_writes import Beat, Disown, FireTimers, Lead, Reap, Retire, RingDue, WakeStuck
 
@@ -195,43 +197,6 @@ class Commit:
     outcome: OutcomeRow | None = None
     report: Report | None = None
     release: Release | None = None
-
-
-# -- queued steps ----------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Claim:
-    """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead."""
-
-    run_id: UUID
-    position: str
-    worker: int
-    lease: timedelta
-    may_take_over: bool = True
-
-
-@attrs.frozen(kw_only=True)
-class ResolveTask:
-    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
-
-    worker: int
-    run_id: UUID
-    attempt: int
-    event: Resolved
-
-
-@attrs.frozen(kw_only=True)
-class FailTask:
-    """Record a failed attempt and when the next one is due, if the caller still owns the attempt.
-
-    `progress` is how far it had come, where that is not recorded yet.
-    """
-
-    worker: int
-    run_id: UUID
-    event: AttemptFailed
-    progress: bytes | None = None
 
 
 # -- from outside ----------------------------------------------------------------------------------------------
