@@ -48,7 +48,7 @@ _WHAT = {
     Kind.RECORD: "the recorded value",
     Kind.COMPENSATE: "the compensation",
     Kind.MAP: "the calls of step",
-    Kind.PUBLISH: "the published",
+    Kind.PUBLISH: "the publishing of",
     Kind.PATCH: "the patch",
 }
 

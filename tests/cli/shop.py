@@ -84,7 +84,7 @@ def signing(name: str) -> Workflow[str]:
     return f"signed by {signed_by}"
 
 
-@workflow
+@workflow(version="2")
 def counting(rows: int) -> Workflow[int]:
     for number in range(rows):
         yield from charge(str(number), number)

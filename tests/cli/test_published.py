@@ -58,3 +58,13 @@ def test_on_a_terminal_the_latest_values_stand_below_the_lines(counting: Desk) -
     durable.close()
 
     assert "rows: 2" in screen.getvalue()
+
+
+def test_the_version_of_the_code_is_shown_and_asked_for(counting: Desk) -> None:
+    counting.type("start", "tests.cli.shop:approval", '["a"]', "--id", "a-1")
+
+    lines = counting.type("ls").stdout.splitlines()
+
+    assert lines[0].split()[:4] == ["id", "workflow", "version", "status"]
+    assert [run["id"] for run in counting.ask("ls", "--version", "2")] == ["c-1"]
+    assert "counting 2 running c-1" in counting.type("show", "c-1").stdout

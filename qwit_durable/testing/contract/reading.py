@@ -115,6 +115,23 @@ class Reading:
         assert _listed(stage) == {hold.id, *(child.id for child in children)}
         assert {view.run.id for view in stage.store.children(hold.id)} == {child.id for child in children}
 
+    def test_runs_are_listed_by_the_version_of_the_code_that_started_them(self, stage: Stage) -> None:
+        old, new = stage.start(row=stage.row(version="1")).run, stage.start(row=stage.row(version="2")).run
+        stage.start(row=stage.row(version=None))
+
+        found = {label: _listed(stage, version=label) for label in ("1", "2", "3")}
+
+        assert found == {"1": {old.id}, "2": {new.id}, "3": set[UUID]()}
+
+    def test_the_ids_that_users_see_are_read_at_once(self, stage: Stage) -> None:
+        named, other = stage.start("order-17").run, stage.start().run
+
+        assert stage.store.keys([named.id, other.id, UUID(int=0)]) == {
+            named.id: "order-17",
+            other.id: str(other.id),
+        }
+        assert stage.store.keys([]) == {}
+
     def test_counts_are_by_status_and_namespace(self, stage: Stage) -> None:
         stage.begin().end()
         stage.begin().end()
