@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import Any
 
@@ -12,6 +14,7 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Resolved, Retry, Scheduled, Status
 from qwit_durable.errors import EncodingError, GiveUp, StepFailed, Veto, WorkflowFailed
+from qwit_durable.language.context import current
 from qwit_durable.language.groups import gather, map_steps
 from qwit_durable.language.guards import Guard, StepInfo
 from qwit_durable.language.step import step
@@ -337,6 +340,44 @@ def test_a_vetoed_call_fails_its_map() -> None:
     with pytest.raises(WorkflowFailed, match="not this one"):
         handle.result(0)
     assert world.standing == []
+
+
+def test_a_refused_transactional_step_is_rolled_back_and_owes_nothing(tmp_path: Any) -> None:
+    @step(transactional=True)
+    def put(number: int) -> int:
+        connection = current().connection
+        connection.execute("CREATE TABLE IF NOT EXISTS numbers (n INTEGER)")
+        connection.execute("INSERT INTO numbers VALUES (?)", (number,))
+        return number
+
+    @put.undo
+    def take_out(number: int) -> None:
+        world.order.append("never")
+
+    @workflow
+    def putting(number: int) -> Workflow[int]:
+        return (yield from put(number))
+
+    def after(_: StepInfo, value: Any) -> Any:
+        if value == 2:
+            message = "no twos"
+            raise Veto(message)
+        return value * 10
+
+    clock = ManualClock()
+    store = open_store(f"sqlite:///{tmp_path}/numbers.db", clock=clock)
+    store.open()
+    environment = Environment(store, clock=clock, guards=[Asked(after=after)])
+
+    one, two = environment.start(putting, 1), environment.start(putting, 2)
+    environment.settle()
+
+    assert one.result(0) == 10
+    assert two.status() is Status.FAILED
+    with closing(sqlite3.connect(tmp_path / "numbers.db")) as connection:
+        assert connection.execute("SELECT n FROM numbers").fetchall() == [(1,)]
+    assert world.order == []
+    store.close()
 
 
 def test_observers_hear_of_a_vetoed_step_as_finished_without_an_attempt() -> None:
