@@ -49,7 +49,7 @@ from qwit_durable.core.frames import (
     run_before,
 )
 from qwit_durable.core.mailbox import Mailbox
-from qwit_durable.core.scope import Closing, Frame, Group, Open, Target, is_awaited
+from qwit_durable.core.scope import Closing, Frame, Group, Open, Target, is_awaited, is_past, lies_in
 from qwit_durable.errors import Failure, RaceLost
 
 __all__ = ["Body", "Restarting"]
@@ -135,10 +135,22 @@ class Body:
         self._run()
 
     def pass_patches(self, position: str) -> bool:
-        """Take the old path at a patch that the history has gone past at this position; tell whether there was one."""
-        for entry in list(self.open.values()):
-            frame = entry.target
-            if isinstance(entry.command, Patched) and isinstance(frame, Frame) and frame.is_past(position):
+        """Take the old path at a patch that the history contradicts at this position; tell whether there was one.
+
+        That is one whose place the history has gone past, or left with the scope around it; else the first that is
+        asked: until its answer is recorded, a run whose code asks does nothing that does not fit the question.
+        """
+        asked = [e for e in self.open.values() if isinstance(e.command, Patched) and not e.settling]
+        left = [e for e in asked if is_past(e.target, position) or lies_in(e.position, position)]
+        for entry in (left or asked)[:1]:
+            self.resolve(entry, Answer(value=False))
+            return True
+        return False
+
+    def drop_patch(self, position: str) -> bool:
+        """Take it that a branch which nobody goes on with had gone past its patch; tell whether there was one."""
+        for entry in self.open.values():
+            if isinstance(entry.command, Patched) and entry.settling and is_past(entry.target, position):
                 self.resolve(entry, Answer(value=False))
                 return True
         return False
@@ -156,7 +168,7 @@ class Body:
         self.close()
         for entry in self.open.values():
             entry.settling = True
-        self._forget_settling()
+        self.mailbox.forget_all()
         self.closings.stop(undoes=undoes)
 
     def close(self, prefix: str = "") -> None:
@@ -318,9 +330,6 @@ class Body:
     def _close(self, closing: Closing) -> None:
         self.close(f"{closing.scope}.")
         self.closings.begin(closing, self.open.values())
-        self._forget_settling()
-
-    def _forget_settling(self) -> None:
         self.mailbox.forget_all(lambda position: self.open[position].settling)
 
     def _forget(self, entry: Open) -> None:

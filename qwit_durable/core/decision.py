@@ -122,10 +122,16 @@ class Misuse:
 
 @attrs.frozen(kw_only=True)
 class Parked:
-    """The body has failed and waits for a person to decide. `position`: of the command that failed, if one did."""
+    """The body has failed and waits for a person to decide.
+
+    Attributes:
+        position: Of the command that failed, if one did.
+        is_final: A retry or a skip was tried in vain: the failure has had consequences that can't be taken back.
+    """
 
     cause: Cause
     position: str | None = None
+    is_final: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -23,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import attrs
+
 from qwit_durable.core.commands import CallStep
 from qwit_durable.core.decision import Advance, Decision, Halt, Parked, Pending, StartOver, Unwind
 from qwit_durable.core.ending import Ending, cancelled, conclusion, late, of_body, rolled_back
@@ -138,8 +140,8 @@ class Interpreter:
             case OperatorActed(verb=Verb.ROLLBACK):
                 self._replay.undo(event)  # what gave up in a scope is tried again
                 self._end(rolled_back(event, self._parked.cause if self._parked is not None else None))
-            case OperatorActed(verb=Verb.RETRY | Verb.SKIP) if self._parked is not None:
-                self._try_again(self._parked, event)
+            case OperatorActed(verb=Verb.RETRY | Verb.SKIP) if self._is_parked:
+                self._try_again(event)
             case OperatorActed():
                 self._replay.undo(event)
             case _:
@@ -174,16 +176,31 @@ class Interpreter:
     def _is_asked_to_end(self) -> bool:
         return self._ending is not None and self._ending.is_asked
 
-    def _try_again(self, parked: Parked, decision: OperatorActed) -> None:
-        """Replay a parked run as if the step that failed had no outcome yet, or another one."""
+    @property
+    def _is_parked(self) -> bool:
+        return self._parked is not None and not self._is_asked_to_end
+
+    def _try_again(self, decision: OperatorActed) -> None:
+        """Replay a parked run as if the step that failed had no outcome yet, or another one.
+
+        Where what came of the failure does not fit that any more, the run stays parked.
+        """
         assert self._parking is not None
-        taken = self._parking.take_back(parked.position, decision)
+        assert self._parked is not None
+        before, parked, parking = self._replay, self._parked, self._parking.copy()
+        taken = parking.take_back(parked.position, decision)
         if taken is None:
+            self._parked = attrs.evolve(parked, is_final=parked.position is not None)
             return
-        self.close()
-        self._replay, self._parked = Replay(self._program, self._parking), None
+        self._replay, self._parked = Replay(self._program, parking), None
         for event in taken.facts:
             self._take(event)
+        if self._replay.wrong is not None:
+            self.close()
+            self._replay, self._parked = before, attrs.evolve(parked, is_final=True)
+            return
+        before.body.close()
+        self._parking = parking
         for outcome in taken.outcomes:
             entry = self._replay.body.open.get(outcome.position)
             if entry is not None and isinstance(entry.command, CallStep):
@@ -209,9 +226,8 @@ class Interpreter:
         for closing in self._replay.body.closings:
             if closing.unwinding is None and closing.plan:
                 return Unwind(cause=closing.cause, plan=closing.plan, scope=closing.scope)
-            if closing.unwinding is not None and isinstance(halt := closing.unwinding.decide(), Halt):
-                return halt
-        return None
+        standstill = self._replay.standstill
+        return None if standstill is None or standstill.unwinding is None else standstill.unwinding.decide()
 
     def _advance(self) -> Advance:
         begin: list[Pending] = []

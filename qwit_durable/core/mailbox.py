@@ -40,8 +40,8 @@ class Mailbox:
         """A wait has ended otherwise than by its signal."""
         self._waits[name].remove(position)
 
-    def forget_all(self, is_over: Callable[[str], bool]) -> None:
-        """Some waits are over."""
+    def forget_all(self, is_over: Callable[[str], bool] = lambda _: True) -> None:
+        """Some waits are over, or all."""
         for name, waits in self._waits.items():
             self._waits[name] = deque(position for position in waits if not is_over(position))
 

@@ -29,7 +29,7 @@ def member_resolved(body: Body, entry: Open, event: Resolved) -> StepFailed | No
             body.resolve(entry, Answer())
         return None
     match event.outcome:
-        case Value(data=data):
+        case Value(data=data) if not entry.settling:
             index = int(event.position.rpartition(".")[2])
             if entry.values[index] is None:
                 entry.values[index] = data

@@ -4,7 +4,8 @@ A parked run has raised, and nothing is undone. `retry` takes back the outcome o
 out, `skip` puts a value in its place: the body is then run again from its beginning over the facts as they would have
 been. What was dropped because of the failure (other members of its gather) is taken back too. So the facts are kept, by
 those workflows alone that ask for it (`park_on_failure`). A sub-workflow that has failed has undone what it did, and
-the calls of a map that were dropped are gone: those are not taken back.
+the calls of a map that were dropped are gone: those are not taken back. Nor is a failure that has had consequences: a
+saga or the losers of a race were undone, or a handler has run other commands before it let the error out.
 """
 
 from __future__ import annotations
@@ -34,6 +35,12 @@ class Parking:
     def __init__(self) -> None:
         self._facts: list[Event] = []
         self._raised: list[tuple[BaseException, Resolved]] = []
+
+    def copy(self) -> Parking:
+        """The same, to try something on."""
+        copy = Parking()
+        copy._facts, copy._raised = self._facts.copy(), self._raised.copy()
+        return copy
 
     def take(self, event: Event) -> None:
         """One more fact."""

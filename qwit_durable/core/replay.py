@@ -16,6 +16,7 @@ from qwit_durable.core.decision import Finish, Mismatch, Misuse
 from qwit_durable.core.events import (
     AttemptFailed,
     Event,
+    OperatorActed,
     Resolved,
     Restarted,
     Scheduled,
@@ -30,7 +31,8 @@ from qwit_durable.core.outcome import Dropped
 from qwit_durable.core.parking import Parking
 from qwit_durable.core.program import Program
 from qwit_durable.core.salvage import Salvage
-from qwit_durable.core.scope import Open
+from qwit_durable.core.scope import Closing, Open
+from qwit_durable.core.status import Verb
 from qwit_durable.core.unwind import Unwinding
 from qwit_durable.errors import SignalTimeout
 
@@ -42,6 +44,7 @@ class Replay:
 
     Attributes:
         wrong: Why the body can't be asked any more.
+        standstill: The scope whose undos were the first to give up, among those that have.
     """
 
     def __init__(self, program: Program, parking: Parking | None) -> None:
@@ -53,6 +56,7 @@ class Replay:
         self.debts = Debts()
         self.body = Body(self.debts, Sink(limit_bytes=program.limit_bytes, encode_args=program.encode_args))
         self.wrong: Mismatch | Misuse | None = None
+        self.standstill: Closing | None = None
 
     def begin_again(self, event: Restarted) -> None:
         """What came along from before a restart; always the first fact."""
@@ -88,12 +92,16 @@ class Replay:
             self._look()
 
     def undo(self, event: Event) -> None:
-        """A fact about the undos of scopes."""
+        """A fact about the undos of scopes. What is skipped is what the run stands still over: one scope's."""
+        skips = isinstance(event, OperatorActed) and event.verb is Verb.SKIP
         for closing in self.body.closings:
-            if closing.unwinding is not None:
-                closing.unwinding.apply(event)
-                if isinstance(closing.unwinding.decide(), Finish):
-                    self.body.finish(closing)
+            if closing.unwinding is None or (skips and closing is not self.standstill):
+                continue
+            closing.unwinding.apply(event)
+            if isinstance(closing.unwinding.decide(), Finish):
+                self.body.finish(closing)
+        if self.standstill is None or not self.standstill.has_given_up:
+            self.standstill = next((one for one in self.body.closings if one.has_given_up), None)
         self._look()
 
     def _is_awaited_by_an_undo(self, signal: str) -> bool:
@@ -114,11 +122,8 @@ class Replay:
 
     def _apply(self, event: Event) -> None:
         match event:
-            case UnwindStarted(cause=cause, plan=plan, scope=str(scope)):
-                closing = self.body.closings.planned(scope)
-                if closing is not None:
-                    self.debts.hand_over(plan)
-                    closing.unwinding = Unwinding(cause, plan, self._program.on_undo_failure)
+            case UnwindStarted(scope=str(scope)):
+                self._on_unwinding(event, scope)
             case Scheduled():
                 self._on_scheduled(event)
             case Resolved(kind=Kind.MAP):
@@ -138,6 +143,16 @@ class Replay:
             case _:
                 pass
 
+    def _on_unwinding(self, event: UnwindStarted, scope: str) -> None:
+        closing = self.body.closings.planned(scope)
+        while closing is None and self.body.pass_patches(scope):
+            closing = self.body.closings.planned(scope)
+        if closing is None:
+            self._mismatch(event, None, self._expected)
+            return
+        self.debts.hand_over(event.plan)
+        closing.unwinding = Unwinding(event.cause, event.plan, self._program.on_undo_failure)
+
     def _on_scheduled(self, event: Scheduled) -> None:
         entry = self._matching(event)
         if entry is None:
@@ -151,8 +166,7 @@ class Replay:
         entry = self._matching(event)
         if entry is None:
             return
-        if isinstance(event.outcome, Dropped) and not entry.settling:
-            self._mismatch(event, None, f"{described(entry.command)}, which the body still waits for")
+        if isinstance(event.outcome, Dropped) and not self._is_settling(entry, event):
             return
         answer = answer_to(entry.command, event)
         if isinstance(answer, Answer) and answer.error is not None:
@@ -164,7 +178,8 @@ class Replay:
         """The outcome of one call of a map, or that the map was settled."""
         entry = self.body.open.get(event.position)
         if entry is not None and isinstance(entry.command, MapSteps):
-            settled_map(self.body, entry, event)
+            if self._is_settling(entry, event):
+                settled_map(self.body, entry, event)
             return
         entry = self.body.open.get(event.position.rpartition(".")[0])
         if entry is None or not isinstance(entry.command, MapSteps) or entry.command.name != event.name:
@@ -174,6 +189,13 @@ class Replay:
         error = member_resolved(self.body, entry, event)
         if error is not None:
             self._raised(error, event)
+
+    def _is_settling(self, entry: Open, event: Resolved) -> bool:
+        while not entry.settling and self.body.pass_patches(event.position):
+            pass
+        if not entry.settling and self.body.wrong is None:
+            self._mismatch(event, None, f"{described(entry.command)}, which the body still waits for")
+        return entry.settling
 
     def _on_timer(self, position: str) -> None:
         entry = self.body.open.get(position)
@@ -197,6 +219,9 @@ class Replay:
         while (entry := self.body.open.get(event.position)) is None:
             if event.kind is Kind.PATCH:
                 return None  # today's body does not ask any more
+            if isinstance(event, Resolved) and isinstance(event.outcome, Dropped):
+                if self.body.drop_patch(event.position):
+                    return None
             if not self.body.pass_patches(event.position):
                 break
             if self.body.wrong is not None:
@@ -214,8 +239,12 @@ class Replay:
             return "nothing: the body has ended by then"
         return f"nothing: the body waits for {described(other.command)} at {other.position}"
 
-    def _mismatch(self, event: Scheduled | Resolved, found: Leaf | None, text: str) -> None:
+    def _mismatch(self, event: Scheduled | Resolved | UnwindStarted, found: Leaf | None, text: str) -> None:
         shown = "" if found is not None else text
-        self._halt(Mismatch(position=event.position, recorded=event, found=found, found_text=shown))
+        recorded = event
+        if isinstance(event, UnwindStarted):
+            recorded = Scheduled(position=event.scope or "", kind=Kind.UNDO, name="scope")
+        assert isinstance(recorded, Scheduled | Resolved)
+        self._halt(Mismatch(position=recorded.position, recorded=recorded, found=found, found_text=shown))
         assert self._salvage is not None
         self._salvage.apply(event)

@@ -20,7 +20,7 @@ from qwit_durable.core.commands import (
     WaitSignal,
 )
 from qwit_durable.core.debts import Debts
-from qwit_durable.core.events import AttemptFailed, Event, Resolved, Scheduled, TimerFired, UnwindStarted
+from qwit_durable.core.events import AttemptFailed, Cause, Debt, Event, Resolved, Scheduled, TimerFired, UnwindStarted
 from qwit_durable.core.frames import Answer
 from qwit_durable.core.outcome import Dropped
 from qwit_durable.core.program import Program
@@ -62,11 +62,7 @@ class Salvage:
                 if isinstance(entries[position].command, Sleep | WaitSignal):
                     del entries[position]
             case UnwindStarted(cause=cause, plan=plan, scope=str(scope)):
-                self._debts.hand_over(plan)
-                unwinding = Unwinding(cause, plan, self._program.on_undo_failure)
-                self._body.closings.add(
-                    Closing(scope, undoes=True, cause=cause, plan=plan, unwinding=unwinding)
-                )
+                self._on_unwinding(scope, cause, plan)
             case _:
                 pass
 
@@ -79,17 +75,40 @@ class Salvage:
         if isinstance(command, CallStep) and command.undo_when == "attempted":
             self._debts.owe_step(event.position, event.name, event.given or event.args)
 
+    def _on_unwinding(self, scope: str, cause: Cause, plan: tuple[Debt, ...]) -> None:
+        self._debts.hand_over(plan)
+        closing = self._body.closings.planned(scope)
+        if closing is None:
+            closing = Closing(scope, undoes=True, cause=cause, plan=plan)
+            self._body.closings.add(closing)
+        closing.unwinding = Unwinding(cause, plan, self._program.on_undo_failure)
+
     def _on_resolved(self, event: Resolved) -> None:
         entry = self._body.open.get(event.position)
-        self._debts.settle(self._command_of(event), event, None if entry is None else entry.given)
+        if entry is None or not isinstance(entry.command, MapSteps):
+            self._debts.settle(self._command_of(event), event, None if entry is None else entry.given)
         if entry is None:
+            self._on_call(event)
             return
         if isinstance(event.outcome, Dropped) and event.outcome.left:
             entry.left = event.outcome.left
-        elif entry.settling:
+        else:
+            self._settled(entry)
+
+    def _on_call(self, event: Resolved) -> None:
+        """A call of a map has its outcome; a map that was settled waits for those that were under way."""
+        entry = self._body.open.get(event.position.rpartition(".")[0])
+        if entry is None or not entry.left or event.kind is not Kind.MAP:
+            return
+        entry.left -= 1
+        if not entry.left:
+            self._settled(entry)
+
+    def _settled(self, entry: Open) -> None:
+        if entry.settling:
             self._body.resolve(entry, Answer())
         else:
-            del self._body.open[event.position]
+            del self._body.open[entry.position]
 
     def _command_of(self, event: Scheduled | Resolved) -> Leaf:
         name, args, undo_when = event.name, event.args, self._program.undo_when

@@ -13,11 +13,11 @@ from typing import Any
 import attrs
 
 from qwit_durable.core.commands import Branch, CallStep, Gather, Leaf, MapSteps, Race, Saga, Undo
-from qwit_durable.core.decision import Pending
+from qwit_durable.core.decision import Halt, Pending
 from qwit_durable.core.events import Cause, Debt
 from qwit_durable.core.unwind import Unwinding
 
-__all__ = ["Closing", "Frame", "Group", "Open", "Target", "is_awaited", "lies_in", "successes_needed"]
+__all__ = ["Closing", "Frame", "Group", "Open", "Target", "is_awaited", "is_past", "lies_in", "successes_needed"]
 
 
 def lies_in(position: str, scope: str) -> bool:
@@ -120,6 +120,19 @@ def is_awaited(target: Target) -> bool:
     return not target.closed
 
 
+def is_past(target: Target, position: str) -> bool:
+    """Whether a position can only be reached once what waits at `target`, or a generator around it, has gone on."""
+    up: Target | None = target
+    while up is not None:
+        if isinstance(up, tuple):
+            up = up[0].target
+        elif up.is_past(position):
+            return True
+        else:
+            up = up.target
+    return False
+
+
 @attrs.define(eq=False)
 class Closing:
     """A part of the tree that nobody goes on with.
@@ -143,6 +156,11 @@ class Closing:
     outer: Closing | None = None
     plan: tuple[Debt, ...] = ()
     unwinding: Unwinding | None = None
+
+    @property
+    def has_given_up(self) -> bool:
+        """Whether an undo of it waits for a person."""
+        return self.unwinding is not None and isinstance(self.unwinding.decide(), Halt)
 
 
 @attrs.define(eq=False)

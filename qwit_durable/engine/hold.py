@@ -203,6 +203,7 @@ class Hold:
         self.interpreter.close()
         self.interpreter = interpreter
         self.live = attrs.evolve(self.live, generation=interpreter.generation)
+        self.settled.clear()
         self._unfed.clear()
         self._decision = interpreter.feed([restarted])
 

@@ -57,6 +57,8 @@ def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
         if parked.position is not None
         else "deploy a body that does not fail here, and the run goes on by itself"
     )
+    if parked.is_final:
+        again = "none that goes on: what came of it (a scope was undone, a handler ran) can't be taken back"
     text = (
         f"run {run.key} of workflow {run.workflow!r} has failed{where}: {parked.cause.failure}.\n"
         f"Nothing is undone: the workflow parks on failure. Ways out: {again};\n"

@@ -1,25 +1,22 @@
-"""Random programs, and a simulated world that answers their decisions with events in any order it likes.
+"""A simulated world that answers the decisions about a random program with events in any order it likes.
 
-A program is a tree; `body_of` runs it as a workflow's body, `value_of` says what it must come to, whatever the order in
-which the world answers. The world keeps no more than the tables of a store: tasks, timers, sub-workflows. It appends
-what a holder of the run would (what the decision asks for) and what others would at any moment (an attempt that ends, a
-timer that fires, a signal, a cancel), also when nobody waits for it any more.
+The world keeps no more than the tables of a store: tasks, timers, sub-workflows. It appends what a holder of the run
+would (what the decision asks for) and what others would at any moment (an attempt that ends, a timer that fires, a
+signal, a cancel), also when nobody waits for it any more, and between a decision and what the holder makes of it.
+
+It keeps a ledger of what was done and undone, which is what histories are checked against. Programs: `trees`.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Generator, Iterator
-from contextlib import suppress
-from datetime import timedelta
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
-from hypothesis import strategies as st
 
 from qwit_durable.core import (
     Advance,
-    AttemptFailed,
     CallStep,
     CallWorkflow,
     CancelRequested,
@@ -30,216 +27,41 @@ from qwit_durable.core import (
     Event,
     Finish,
     Halt,
+    Info,
     Interpreter,
+    Kind,
+    MapSteps,
+    Mismatch,
     OperatorActed,
+    Parked,
+    Patched,
     Pending,
     Program,
+    Publish,
     Record,
     Resolved,
+    Restarted,
+    Scheduled,
     Sleep,
+    StartOver,
     Undo,
     UndoGaveUp,
     UndoRun,
     Unwind,
     UnwindStarted,
+    Value,
     Verb,
     WaitSignal,
+    origin_of,
 )
-from qwit_durable.errors import SignalTimeout
+from qwit_durable.core.scope import lies_in
 from tests.core import asking
+from tests.core.trees import Notes
 
-# -- programs ------------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen
-class Do:
-    """A step that works, fails, or works at its third attempt."""
-
-    fate: str
-    undo: str | None
-
-
-@attrs.frozen
-class Sub:
-    """A sub-workflow that fails, or leaves something to undo, or nothing."""
-
-    fate: str
-
-
-@attrs.frozen
-class Nap:
-    """A timer."""
-
-
-@attrs.frozen
-class Hear:
-    """A wait for a signal; it may time out, which changes nothing."""
-
-    name: str
-    times_out: bool
-
-
-@attrs.frozen
-class Owe:
-    """An undo handed to `compensate`."""
-
-
-@attrs.frozen
-class Note:
-    """A recorded value."""
-
-
-@attrs.frozen
-class Boom:
-    """The body's own error."""
-
-
-@attrs.frozen
-class Block:
-    """One after the other."""
-
-    nodes: tuple[Any, ...]
-
-
-@attrs.frozen
-class All:
-    """A gather."""
-
-    members: tuple[Any, ...]
-    limit: int | None
-
-
-@attrs.frozen
-class Guarded:
-    """`try` and `except`."""
-
-    block: Block
-    handler: Block
-
-
-_LEAVES = st.one_of(
-    st.builds(
-        Do,
-        fate=st.sampled_from(["works", "works", "works", "retries", "fails"]),
-        undo=st.sampled_from([None, "completed", "attempted"]),
-    ),
-    st.builds(Sub, fate=st.sampled_from(["plain", "owes", "fails"])),
-    st.just(Nap()),
-    st.builds(Hear, name=st.sampled_from("ab"), times_out=st.booleans()),
-    st.just(Owe()),
-    st.just(Note()),
-    st.just(Boom()),
-)
-
-
-def _blocks(nodes: st.SearchStrategy[Any]) -> st.SearchStrategy[Block]:
-    return st.builds(Block, nodes=st.lists(nodes, max_size=3).map(tuple))
-
-
-_NODES = st.recursive(
-    _LEAVES,
-    lambda nodes: st.one_of(
-        st.builds(
-            All, members=st.lists(nodes, max_size=4).map(tuple), limit=st.sampled_from([None, None, 1, 2])
-        ),
-        st.builds(Guarded, block=_blocks(nodes), handler=_blocks(nodes)),
-        _blocks(nodes),
-    ),
-    max_leaves=12,
-)
-
-#: Trees of steps, gathers with branches, try and except, signals, sleeps, sub-workflows, compensations and failures.
-trees = st.lists(_NODES, min_size=1, max_size=4).map(lambda nodes: Block(tuple(nodes)))
-seeds = st.integers(min_value=0, max_value=2**32)
-
-
-class _Failing(Exception):
-    """What `value_of` raises where the body would."""
-
-
-def value_of(node: Any) -> Any:
-    """What a body comes to, in whatever order it is answered."""
-    match node:
-        case Do(fate="fails") | Sub(fate="fails") | Boom():
-            raise _Failing
-        case Do(fate=fate) | Sub(fate=fate):
-            return fate
-        case Nap() | Owe():
-            return None
-        case Note():
-            return 1
-        case Hear():
-            return "heard"
-        case Block(nodes=nodes):
-            return [value_of(inner) for inner in nodes]
-        case All(members=members):
-            return [value_of(member) for member in members]
-        case Guarded(block=block, handler=handler):
-            try:
-                return value_of(block)
-            except _Failing:
-                return ["caught", value_of(handler)]
-
-
-def fails(tree: Block) -> bool:
-    try:
-        value_of(tree)
-    except _Failing:
-        return True
-    return False
-
-
-def _command(node: Any) -> Any:
-    match node:
-        case Do(fate=fate, undo=undo):
-            return asking.step(fate, undo, undo=undo)
-        case Sub(fate=fate):
-            return asking.child(fate)
-        case Nap():
-            return asking.SLEEP
-        case Owe():
-            return asking.compensate("owe")
-        case Note():
-            return asking.record()
-        case All(members=members, limit=limit):
-            return asking.gather(*(_command(m) or body_of(m) for m in members), limit=limit)
-        case _:
-            return None
-
-
-def body_of(node: Any) -> Generator[Any, Any, Any]:
-    """A body that does what the tree says."""
-    match node:
-        case Boom():
-            message = "boom"
-            raise RuntimeError(message)
-        case Hear(name=name, times_out=times_out):
-            with suppress(SignalTimeout):
-                yield attrs.evolve(asking.signal(name), timeout=timedelta(1) if times_out else None)
-            return "heard"
-        case Block(nodes=nodes):
-            values = []
-            for inner in nodes:
-                values.append((yield from body_of(inner)))
-            return values
-        case Guarded(block=block, handler=handler):
-            try:
-                return (yield from body_of(block))
-            except Exception:  # noqa: BLE001 - a careless saga
-                return ["caught", (yield from body_of(handler))]
-        case All():
-            return list((yield _command(node)))
-        case _:
-            return (yield _command(node))
-
-
-def program(tree: Block, *, is_child: bool = False) -> Program:
-    return Program(name="tree", body=lambda _: body_of(tree), encode=asking.encode, is_child=is_child)
-
-
-# -- the world -----------------------------------------------------------------------------------------------------
+__all__ = ["Run", "World", "owed_at", "plans", "play"]
 
 Action = Callable[[], list[Event]]
+Key = tuple[int, str]
 
 
 @attrs.define
@@ -247,39 +69,158 @@ class _Task:
     command: Any
     attempt: int = 0
     is_cancelled: bool = False
+    needs: str | None = None
+
+
+@attrs.define
+class Ledger:
+    """What was done to the outside and undone again, by generation and position.
+
+    Attributes:
+        places: Where in its tree each effect has its command.
+        given: Steps that a person took as done; some of them were not to be taken so.
+        skipped: Undos that a person took as done.
+    """
+
+    places: dict[Key, str] = attrs.field(factory=dict)
+    done: list[Key] = attrs.field(factory=list)
+    undone: list[Key] = attrs.field(factory=list)
+    skipped: list[Key] = attrs.field(factory=list)
+    given: set[Key] = attrs.field(factory=set)
+
+    def do(self, key: Key, place: str) -> None:
+        self.places[key] = place
+        if key not in self.done:
+            self.done.append(key)
+
+    def undo(self, key: Key) -> None:
+        assert key in self.done or key in self.given, f"{key} was never done"
+        assert key not in self.undone, f"{key} is undone twice"
+        self.undone.append(key)
+
+    @property
+    def gone(self) -> set[Key]:
+        """What does not stand any more, or was taken as undone."""
+        return {*self.undone, *self.skipped} - self.given
 
 
 @attrs.define
 class World:
-    """What stands around one run, and how it answers."""
+    """What stands around one run, and how it answers.
+
+    Attributes:
+        asks: How many more cancels, deadlines and rollbacks may come.
+    """
 
     chance: random.Random
-    may_cancel: bool = True
+    asks: int = 1
+    generation: int = 0
+    ledger: Ledger = attrs.field(factory=Ledger)
     tasks: dict[str, _Task] = attrs.field(factory=dict)
     timers: set[str] = attrs.field(factory=set)
     children: dict[str, _Task] = attrs.field(factory=dict)
-    attempts: dict[str, int] = attrs.field(factory=dict)
+    begun: set[str] = attrs.field(factory=set)
+    resolved: set[str] = attrs.field(factory=set)
+    settled: set[str] = attrs.field(factory=set)
+    forgiven: set[str] = attrs.field(factory=set)
+    is_asked: bool = False
+    is_unwound: bool = False
 
     def answer(self, decision: Decision) -> list[Event]:
         """What is recorded next; nothing once the run has ended."""
+        events = self._answer(decision)
+        for event in events:
+            if isinstance(event, Resolved):
+                assert event.position not in self.resolved, f"{event.position} has two outcomes"
+                self.resolved.add(event.position)
+            if isinstance(event, UnwindStarted) and event.scope is None:
+                self.is_unwound = True
+        return events
+
+    def _answer(self, decision: Decision) -> list[Event]:
+        if isinstance(decision, Finish):
+            return []
+        if (asked := self._ask(decision)) is not None:
+            return [asked]
+        if not isinstance(decision, Advance) and self.chance.random() < 0.2:
+            others = list(self._others(stands_still=isinstance(decision, Halt)))
+            if others:
+                return self.chance.choice(others)()
         match decision:
-            case Finish():
-                return []
-            case Unwind(cause=cause, plan=plan):
-                return [UnwindStarted(cause=cause, plan=plan)]
-            case Halt(reason=UndoGaveUp()):
-                return [OperatorActed(verb=self.chance.choice([Verb.RETRY, Verb.SKIP]))]
+            case Unwind(cause=cause, plan=plan, scope=scope):
+                return [UnwindStarted(cause=cause, plan=plan, scope=scope)]
+            case StartOver(args=args, owed=owed, signals=signals):
+                return self._start_over(Restarted(args=args, owed=owed, signals=signals))
+            case Halt(reason=UndoGaveUp() as reason):
+                return self._decide_undo(reason)
+            case Halt(reason=Parked(position=position)):
+                return self._decide_parked(position)
+            case Halt(reason=Mismatch()):
+                self.is_asked = True
+                return [self.chance.choice([OperatorActed(verb=Verb.ROLLBACK), CancelRequested()])]
             case Halt():
                 message = f"the run is stuck: {decision}"
                 raise AssertionError(message)
             case Advance():
                 return self._advance(decision)
 
+    def _ask(self, decision: Decision) -> Event | None:
+        """Somebody wants the run to end."""
+        may = self.asks and not self.is_asked and not self.is_unwound
+        if not may or self.chance.random() > 0.02:
+            return None
+        self.asks -= 1
+        self.is_asked = True
+        asked = [
+            CancelRequested(compensate=self.chance.random() < 0.8),
+            DeadlinePassed(),
+            OperatorActed(verb=Verb.ROLLBACK),
+        ]
+        return self.chance.choice(asked)
+
+    def _start_over(self, restarted: Restarted) -> list[Event]:
+        assert not self.tasks, "a task outlives its generation"
+        assert not self.timers, "a timer outlives its generation"
+        assert not self.children, "a child outlives its generation"
+        self.generation += 1
+        self.begun.clear()
+        self.resolved.clear()
+        self.settled.clear()
+        return [restarted]
+
+    def _decide_undo(self, reason: UndoGaveUp) -> list[Event]:
+        verb = self.chance.choice([Verb.RETRY, Verb.RETRY, Verb.SKIP])
+        for debt, _ in reason.failed:
+            if verb is Verb.SKIP:
+                self.ledger.skipped.append(origin_of(debt.position, self.generation))
+            self.resolved.discard(f"~{debt.position}")
+            self.begun.discard(f"~{debt.position}")
+        if verb is Verb.RETRY:
+            # What others have given up is tried again as well.
+            self.resolved = {p for p in self.resolved if not p.startswith("~") or self._is_undone(p)}
+            self.begun = {p for p in self.begun if p in self.resolved or not p.startswith("~")}
+        return [OperatorActed(verb=verb)]
+
+    def _is_undone(self, position: str) -> bool:
+        return origin_of(position.removeprefix("~"), self.generation) in self.ledger.gone
+
+    def _decide_parked(self, position: str | None) -> list[Event]:
+        verb = self.chance.choice([Verb.RETRY, Verb.RETRY, Verb.SKIP, Verb.ROLLBACK])
+        if position is None or verb is Verb.ROLLBACK:
+            self.is_asked = True
+            return [OperatorActed(verb=Verb.ROLLBACK)]
+        if self.chance.random() < 0.5:
+            self.forgiven.add(position)
+        if verb is Verb.SKIP:
+            self.ledger.given.add((self.generation, position))
+        # What is taken back has no outcome any more. Which that is, the interpreter knows: it is not held to it here.
+        self.resolved.clear()
+        self.begun.clear()
+        self.settled.clear()
+        self.asks = max(self.asks, 1)
+        return [OperatorActed(verb=verb, value=b'"skipped"' if verb is Verb.SKIP else None)]
+
     def _advance(self, decision: Advance) -> list[Event]:
-        if self.may_cancel and self.chance.random() < 0.02:
-            self.may_cancel = False
-            compensate = self.chance.random() < 0.8
-            return [self.chance.choice([CancelRequested(compensate=compensate), DeadlinePassed()])]
         if self.chance.random() < 0.05:
             return [asking.sent(self.chance.choice("ab"))]
         actions = [*self._holders(decision), *self._others()]
@@ -295,36 +236,54 @@ class World:
         for pending in decision.begin:
             yield lambda p=pending: self._begin(p)
         for pending in decision.settle:
-            if not self._is_settling(pending.position):
+            if pending.position not in self.settled:
                 yield lambda p=pending: self._settle(p)
 
     def _begin(self, pending: Pending) -> list[Event]:
         position, command = pending.position, pending.command
+        assert position not in self.resolved, f"{position} is begun after its outcome"
+        if not isinstance(command, CallStep | Undo | MapSteps):
+            assert position not in self.begun, f"{position} is begun twice"
+        self.begun.add(position)
         match command:
             case CallStep() | Undo() if not pending.scheduled and self.chance.random() < 0.5:
+                assert position not in self.tasks, f"{position} is handed over twice"
                 self.tasks[position] = _Task(command, attempt=pending.attempts)
                 return [asking.scheduled(position, command, queued=True)]
             case CallStep(undo_when="attempted") if not pending.scheduled:
                 return [asking.scheduled(position, command)]
             case CallStep() | Undo():
                 return [self._attempt(position, _Task(command, attempt=pending.attempts))]
+            case MapSteps():
+                return [self._hand_over_calls(pending, command)]
             case CallWorkflow() | UndoRun():
                 self.children[position] = _Task(command)
             case Sleep() | WaitSignal():
                 if isinstance(command, Sleep) or command.timeout is not None:
                     self.timers.add(position)
-            case Compensate() | Record():
+            case Compensate():
+                self.ledger.do((self.generation, position), asking.decode(command.call.args)[-1])
+                return [asking.done(position, command, 1)]
+            case Record() | Publish() | Patched() | Info():
                 return [asking.done(position, command, 1)]
         return [asking.scheduled(position, command)]
 
-    def _is_settling(self, position: str) -> bool:
-        known = self.tasks.get(position) or self.children.get(position)
-        return known is not None and known.is_cancelled
+    def _hand_over_calls(self, pending: Pending, command: MapSteps) -> Event:
+        upto = min(pending.handed + self.chance.randint(1, 2), len(command.items))
+        limit = command.limit or len(command.items)
+        for index in range(pending.handed, upto):
+            call = CallStep(name=command.name, args=command.items[index], undo_when=command.undo_when)
+            needs = f"{pending.position}.{index - limit}" if index >= limit else None
+            self.tasks[f"{pending.position}.{index}"] = _Task(call, needs=needs)
+        return attrs.evolve(asking.scheduled(pending.position, command, queued=True), upto=upto)
 
     def _settle(self, pending: Pending) -> list[Event]:
         position = pending.position
+        self.settled.add(position)
         self.timers.discard(position)
-        begun = pending.attempts > 0 or (pending.scheduled and not pending.queued)
+        begun = pending.begun or pending.attempts > 0 or (pending.scheduled and not pending.queued)
+        if isinstance(pending.command, MapSteps):
+            return self._settle_map(pending)
         if position in self.children:
             self.children[position].is_cancelled = True
             return []
@@ -335,15 +294,36 @@ class World:
                 return []
             del self.tasks[position]
             begun = task.attempt > 0
-        return [
-            asking.dropped(position, pending.command, begun=begun and isinstance(pending.command, CallStep))
-        ]
+        is_step = isinstance(pending.command, CallStep)
+        if begun and is_step and pending.command.undo_when == "attempted":
+            self.ledger.do((self.generation, position), asking.decode(pending.command.args)[-1])
+        return [asking.dropped(position, pending.command, begun=begun and is_step)]
+
+    def _settle_map(self, pending: Pending) -> list[Event]:
+        events: list[Event] = []
+        left = 0
+        for position, task in list(self.tasks.items()):
+            if position.rpartition(".")[0] != pending.position:
+                continue
+            if self.chance.random() < 0.3:
+                task.is_cancelled = True
+                left += 1
+                continue
+            del self.tasks[position]
+            if task.attempt:
+                outcome = Dropped(begun=True)
+                events.append(self._call_resolved(position, task, outcome))
+        settled = asking.resolved(pending.position, pending.command, Dropped(begun=True, left=left))
+        return [*events, settled]
 
     # What others do, whatever the run waits for.
 
-    def _others(self) -> Iterator[Action]:
-        for position in sorted(self.tasks):
-            yield lambda p=position: [self._attempt(p, self.tasks[p])]
+    def _others(self, *, stands_still: bool = False) -> Iterator[Action]:
+        for position, task in sorted(self.tasks.items()):
+            if task.needs is None or task.needs not in self.tasks:
+                # While a run stands still, attempts under way come to their end.
+                if not stands_still or task.attempt:
+                    yield lambda p=position: [self._attempt(p, self.tasks[p])]
         for position in sorted(self.timers):
             yield lambda p=position: self._fire(p)
         for position in sorted(self.children):
@@ -355,31 +335,65 @@ class World:
 
     def _attempt(self, position: str, task: _Task) -> Event:
         task.attempt += 1
-        name = task.command.name
-        fails = name == "fails" or (isinstance(task.command, Undo) and self.chance.random() < 0.1)
-        if name == "retries" and task.attempt < 3 and not task.is_cancelled:
-            return asking.attempt_failed(position, name, task.attempt)
+        command = task.command
+        is_undo, is_call = position.startswith("~"), command.name.startswith("each")
+        arguments = asking.decode(command.args)
+        name, place = command.name.partition(":")[0], arguments[-1]
+        fate = arguments[0] if name == "each" else name
+        key = (self.generation, position)
+        if not is_undo and command.undo_when == "attempted":
+            self.ledger.do(key, place)
+        if is_undo:
+            fails = self.chance.random() < 0.1
+        else:
+            fails = fate == "fails" and position not in self.forgiven
+        if fate == "retries" and not is_undo and task.attempt < 3 and not task.is_cancelled:
+            return asking.attempt_failed(position, command.name, task.attempt)
         self.tasks.pop(position, None)
-        if fails or (name == "retries" and task.attempt < 3):
-            return asking.failed(position, task.command, attempt=task.attempt)
-        return asking.done(position, task.command, name)
+        fails = fails or (fate == "retries" and not is_undo and task.attempt < 3)
+        if not fails and is_undo:
+            self.ledger.undo(origin_of(position.removeprefix("~"), self.generation))
+        elif not fails and command.undo_when is not None:
+            self.ledger.do(key, place)
+        outcome = asking.failure(place) if fails else Value(asking.encode(fate))
+        if is_call and not is_undo:
+            return self._call_resolved(position, task, outcome)
+        return asking.resolved(position, command, outcome, attempt=task.attempt)
+
+    @staticmethod
+    def _call_resolved(position: str, task: _Task, outcome: Any) -> Resolved:
+        command = task.command
+        return Resolved(
+            position=position,
+            kind=Kind.MAP,
+            name=command.name,
+            args=command.args,
+            outcome=outcome,
+            attempt=max(task.attempt, 1),
+        )
 
     def _end_child(self, position: str) -> Event:
         call = self.children.pop(position)
         name = call.command.name
         if isinstance(call.command, UndoRun):
+            self.ledger.undo(origin_of(position.removeprefix("~"), self.generation))
             return asking.undone(position.removeprefix("~"), name)
+        place = asking.decode(call.command.args)[-1]
         if name == "fails" or (call.is_cancelled and self.chance.random() < 0.5):
-            return asking.failed(position, call.command)
+            return asking.failed(position, call.command, place)
+        if name == "owes":
+            self.ledger.do((self.generation, position), place)
         return asking.done(position, call.command, name, owes=name == "owes")
 
 
 @attrs.define
 class Run:
-    """One run that was played to its end."""
+    """One run that was played to its end; `past` are the histories of earlier generations."""
 
+    world: World
     history: list[Event] = attrs.field(factory=list)
     decisions: list[Decision] = attrs.field(factory=list)
+    past: list[list[Event]] = attrs.field(factory=list)
 
     @property
     def finish(self) -> Finish:
@@ -388,29 +402,53 @@ class Run:
         return found
 
     @property
-    def was_stopped(self) -> bool:
-        return any(isinstance(event, CancelRequested | DeadlinePassed) for event in self.history)
+    def was_asked_to_end(self) -> bool:
+        return self.world.is_asked
 
     @property
-    def plan(self) -> list[str]:
-        started = [event for event in self.history if isinstance(event, UnwindStarted)]
-        assert len(started) <= 1
-        return [debt.position for event in started for debt in event.plan]
+    def refuses_compensation(self) -> bool:
+        return any(isinstance(event, CancelRequested) and not event.compensate for event in self.history)
 
 
-def play(program: Program, seed: int, *, evicts: bool = False, may_cancel: bool = True) -> Run:
-    """Let the world answer a program until it ends; `evicts` makes a new interpreter for each decision."""
-    world, run = World(random.Random(seed), may_cancel=may_cancel), Run()
+def play(
+    program: Program,
+    seed: int,
+    *,
+    notes: Notes | None = None,
+    evicts: bool = False,
+    asks: int = 1,
+    then: tuple[int, Program] | None = None,
+) -> Run:
+    """Let the world answer a program until it ends.
+
+    `evicts` makes a new interpreter for each decision; `then` deploys another program after so many events.
+    """
+    if notes is not None:
+        notes.clear()
+    run = Run(World(random.Random(seed), asks=asks))
+    generation = 0
     interpreter = Interpreter(program)
     decision = interpreter.feed(())
     run.decisions.append(decision)
     while not isinstance(decision, Finish):
         assert len(run.history) < 1_000, "the run does not come to an end"
-        events = world.answer(decision)
+        events = run.world.answer(decision)
+        begins_anew = run.world.generation > generation
+        if begins_anew:
+            generation = run.world.generation
+            run.past.append(run.history[:])
+            run.history.clear()
+            if notes is not None:
+                notes.clear()
+        if notes is not None and isinstance(decision, Halt) and isinstance(decision.reason, Parked):
+            notes.clear()  # the body is run again from its beginning
         run.history.extend(events)
-        if evicts:
+        deploys = then is not None and len(run.history) >= then[0]
+        if deploys and then is not None:
+            program, then = then[1], None
+        if evicts or begins_anew or deploys:
             interpreter.close()
-            interpreter = Interpreter(program)
+            interpreter = Interpreter(program, generation=generation)
             decision = interpreter.feed(run.history)
         else:
             decision = interpreter.feed(events)
@@ -419,43 +457,42 @@ def play(program: Program, seed: int, *, evicts: bool = False, may_cancel: bool 
     return run
 
 
-def owed_at_the_end(history: list[Event]) -> list[str]:
-    """Read off a history alone: where undos are owed, in the reverse order of what completed."""
-    at: dict[str, int] = {}
-    for number, event in enumerate(history):
+def owed_at(history: list[Event]) -> list[str]:
+    """Read off a history alone: where undos are owed at its end, in the reverse order of what completed."""
+    at: dict[str, None] = {}
+    for event in history:
         match event:
-            case UnwindStarted():
-                break
-            case asking.Scheduled(position=position, kind=asking.Kind.STEP, args=b'["attempted"]'):
-                at[position] = number
-            case Resolved(position=position, kind=asking.Kind.STEP, args=args, outcome=outcome):
+            case Restarted(owed=owed):
+                at.update(dict.fromkeys(debt.position for debt in owed))
+            case UnwindStarted(plan=plan):
+                for debt in plan:
+                    at.pop(debt.position, None)
+            case Scheduled(position=position, kind=Kind.STEP, args=args):
+                if b'"attempted"' in args:
+                    _owe(at, position)
+            case Resolved(position=position, kind=Kind.STEP | Kind.MAP, args=args, outcome=outcome):
                 is_dropped = isinstance(outcome, Dropped) and not outcome.begun
-                if args == b'["attempted"]' and is_dropped:
+                if b'"attempted"' in args and is_dropped:
                     at.pop(position, None)
-                elif args == b'["attempted"]' or (
-                    args == b'["completed"]' and isinstance(outcome, asking.Value)
-                ):
-                    at[position] = number
-            case (
-                Resolved(position=position, owes=True)
-                | Resolved(position=position, kind=asking.Kind.COMPENSATE)
-            ):
-                if isinstance(event.outcome, asking.Value):
-                    at[position] = number
+                elif b'"attempted"' in args or (b'"completed"' in args and isinstance(outcome, Value)):
+                    _owe(at, position)
+            case Resolved(position=position, owes=True) | Resolved(position=position, kind=Kind.COMPENSATE):
+                if isinstance(event.outcome, Value):
+                    _owe(at, position)
             case _:
                 pass
-    return sorted(at, key=lambda position: at[position], reverse=True)
+    return list(reversed(at))
 
 
-__all__ = [
-    "AttemptFailed",
-    "Run",
-    "World",
-    "fails",
-    "owed_at_the_end",
-    "play",
-    "program",
-    "seeds",
-    "trees",
-    "value_of",
-]
+def _owe(at: dict[str, None], position: str) -> None:
+    at.pop(position, None)
+    at[position] = None
+
+
+def plans(history: list[Event]) -> Iterator[tuple[UnwindStarted, list[str]]]:
+    """Each plan of a history, and what is owed in its scope by then, read off the history alone."""
+    for number, event in enumerate(history):
+        if isinstance(event, UnwindStarted):
+            owed = owed_at(history[:number])
+            scope = event.scope
+            yield event, [p for p in owed if scope is None or lies_in(p, scope)]
