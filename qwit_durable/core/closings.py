@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from qwit_durable.core.debts import Debts
 from qwit_durable.core.frames import Answer
 from qwit_durable.core.scope import Closing, Open, Target, lies_in
+from qwit_durable.core.unwind import Unwinding
 
 __all__ = ["Closings"]
 
@@ -50,6 +51,12 @@ class Closings:
         """Take in one that is being undone already."""
         self._closings.append(closing)
 
+    def forget_unplanned(self) -> None:
+        """Let go of those whose plan is not recorded."""
+        self._closings = [closing for closing in self._closings if closing.unwinding is not None]
+        for closing in self._closings:
+            closing.outer = closing.target = None
+
     def one_settled(self, closing: Closing | None) -> None:
         """Something that a closing waited for is over."""
         if closing is not None:
@@ -62,6 +69,11 @@ class Closings:
             if closing.scope == scope and closing.plan and closing.unwinding is None:
                 return closing
         return None
+
+    def awaiting(self, signal: str) -> Unwinding | None:
+        """The undos of the first scope whose current one waits for a signal of that name: then it is not the body's."""
+        undos = (closing.unwinding for closing in self._closings)
+        return next((undo for undo in undos if undo is not None and undo.awaits == signal), None)
 
     def finish(self, closing: Closing) -> None:
         """All that a closing owed is undone, or is not to be."""

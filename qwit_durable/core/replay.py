@@ -104,11 +104,6 @@ class Replay:
             self.standstill = next((one for one in self.body.closings if one.has_given_up), None)
         self._look()
 
-    def _is_awaited_by_an_undo(self, signal: str) -> bool:
-        """Whether the undo of a scope waits for a signal of that name: then it is not the body's."""
-        undos = (closing.unwinding for closing in self.body.closings)
-        return any(undo is not None and undo.awaits == signal for undo in undos)
-
     def _look(self) -> None:
         if self.body.wrong is not None and self.wrong is None:
             self._halt(Misuse(message=self.body.wrong))
@@ -136,10 +131,12 @@ class Replay:
                     entry.began_at = entry.began_at or began_at
             case TimerFired(position=position):
                 self._on_timer(position)
-            case SignalReceived(name=name) if self._is_awaited_by_an_undo(name):
-                self.undo(event)
-            case SignalReceived():
-                self.body.hear(event)
+            case SignalReceived(name=name):
+                undoing = self.body.closings.awaiting(name)
+                if undoing is not None:
+                    undoing.apply(event)
+                else:
+                    self.body.hear(event)
             case _:
                 pass
 
@@ -219,9 +216,9 @@ class Replay:
         while (entry := self.body.open.get(event.position)) is None:
             if event.kind is Kind.PATCH:
                 return None  # today's body does not ask any more
-            if isinstance(event, Resolved) and isinstance(event.outcome, Dropped):
-                if self.body.drop_patch(event.position):
-                    return None
+            is_dropped = isinstance(event, Resolved) and isinstance(event.outcome, Dropped)
+            if is_dropped and self.body.drop_patch(event.position):
+                return None
             if not self.body.pass_patches(event.position):
                 break
             if self.body.wrong is not None:

@@ -20,7 +20,17 @@ from qwit_durable.core.commands import (
     WaitSignal,
 )
 from qwit_durable.core.debts import Debts
-from qwit_durable.core.events import AttemptFailed, Cause, Debt, Event, Resolved, Scheduled, TimerFired, UnwindStarted
+from qwit_durable.core.events import (
+    AttemptFailed,
+    Cause,
+    Debt,
+    Event,
+    Resolved,
+    Scheduled,
+    SignalReceived,
+    TimerFired,
+    UnwindStarted,
+)
 from qwit_durable.core.frames import Answer
 from qwit_durable.core.outcome import Dropped
 from qwit_durable.core.program import Program
@@ -43,9 +53,12 @@ class Salvage:
         self._program = program
         # Nobody is told what becomes of what: the body is closed.
         self._nobody = Frame((_ for _ in ()), prefix="", target=None, closed=True)
-        # What was asked for and is recorded nowhere has had no effect.
+        # What was asked for and is recorded nowhere has had no effect; a scope whose undoing is recorded nowhere is
+        # one of today's code alone: what it owes is the run's.
+        body.closings.forget_unplanned()
         for position, entry in list(body.open.items()):
-            if not (entry.scheduled or entry.attempts or entry.handed or entry.settling):
+            entry.closing = None
+            if not (entry.scheduled or entry.attempts or entry.handed):
                 del body.open[position]
 
     def apply(self, event: Event) -> None:
@@ -63,6 +76,10 @@ class Salvage:
                     del entries[position]
             case UnwindStarted(cause=cause, plan=plan, scope=str(scope)):
                 self._on_unwinding(scope, cause, plan)
+            case SignalReceived(name=name):
+                undoing = self._body.closings.awaiting(name)
+                if undoing is not None:
+                    undoing.apply(event)
             case _:
                 pass
 
@@ -77,11 +94,8 @@ class Salvage:
 
     def _on_unwinding(self, scope: str, cause: Cause, plan: tuple[Debt, ...]) -> None:
         self._debts.hand_over(plan)
-        closing = self._body.closings.planned(scope)
-        if closing is None:
-            closing = Closing(scope, undoes=True, cause=cause, plan=plan)
-            self._body.closings.add(closing)
-        closing.unwinding = Unwinding(cause, plan, self._program.on_undo_failure)
+        unwinding = Unwinding(cause, plan, self._program.on_undo_failure)
+        self._body.closings.add(Closing(scope, undoes=True, cause=cause, plan=plan, unwinding=unwinding))
 
     def _on_resolved(self, event: Resolved) -> None:
         entry = self._body.open.get(event.position)

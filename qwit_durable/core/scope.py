@@ -17,7 +17,17 @@ from qwit_durable.core.decision import Halt, Pending
 from qwit_durable.core.events import Cause, Debt
 from qwit_durable.core.unwind import Unwinding
 
-__all__ = ["Closing", "Frame", "Group", "Open", "Target", "is_awaited", "is_past", "lies_in", "successes_needed"]
+__all__ = [
+    "Closing",
+    "Frame",
+    "Group",
+    "Open",
+    "Target",
+    "is_awaited",
+    "is_past",
+    "lies_in",
+    "successes_needed",
+]
 
 
 def lies_in(position: str, scope: str) -> bool:

@@ -8,7 +8,8 @@ either way a person decides: `retry` tries the failed ones again, `skip` takes t
 cancel or error changes the cause or the order.
 
 An undo may ask for a signal before it goes on: one that was recorded after the unwinding began, so that nothing meant
-for the way forward is taken for it. It goes on as a command of its own, with attempts of its own.
+for the way forward is taken for it. It goes on as a command of its own, with attempts of its own. In a scope of the
+body it is one that comes while the undo waits: the body has a way forward still.
 """
 
 from __future__ import annotations

@@ -180,7 +180,7 @@ class World:
 
     def _start_over(self, restarted: Restarted) -> list[Event]:
         assert not self.tasks, "a task outlives its generation"
-        assert not self.timers, "a timer outlives its generation"
+        self.timers.clear()  # of waits that a signal answered
         assert not self.children, "a child outlives its generation"
         self.generation += 1
         self.begun.clear()
@@ -320,10 +320,10 @@ class World:
 
     def _others(self, *, stands_still: bool = False) -> Iterator[Action]:
         for position, task in sorted(self.tasks.items()):
-            if task.needs is None or task.needs not in self.tasks:
-                # While a run stands still, attempts under way come to their end.
-                if not stands_still or task.attempt:
-                    yield lambda p=position: [self._attempt(p, self.tasks[p])]
+            # While a run stands still, only attempts under way come to their end.
+            is_held_back = task.needs is not None and task.needs in self.tasks
+            if not is_held_back and (not stands_still or task.attempt):
+                yield lambda p=position: [self._attempt(p, self.tasks[p])]
         for position in sorted(self.timers):
             yield lambda p=position: self._fire(p)
         for position in sorted(self.children):
@@ -343,10 +343,7 @@ class World:
         key = (self.generation, position)
         if not is_undo and command.undo_when == "attempted":
             self.ledger.do(key, place)
-        if is_undo:
-            fails = self.chance.random() < 0.1
-        else:
-            fails = fate == "fails" and position not in self.forgiven
+        fails = self.chance.random() < 0.1 if is_undo else fate == "fails" and position not in self.forgiven
         if fate == "retries" and not is_undo and task.attempt < 3 and not task.is_cancelled:
             return asking.attempt_failed(position, command.name, task.attempt)
         self.tasks.pop(position, None)
@@ -381,9 +378,10 @@ class World:
         place = asking.decode(call.command.args)[-1]
         if name == "fails" or (call.is_cancelled and self.chance.random() < 0.5):
             return asking.failed(position, call.command, place)
-        if name == "owes":
+        owes = name in {"owes", "restarts"}
+        if owes:
             self.ledger.do((self.generation, position), place)
-        return asking.done(position, call.command, name, owes=name == "owes")
+        return asking.done(position, call.command, name, owes=owes)
 
 
 @attrs.define

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections import defaultdict
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,9 +21,13 @@ from qwit_durable.core import (
 from tests.core import asking, simulated, trees
 from tests.core.trees import Notes
 
-few = settings(max_examples=600, deadline=None)
+few = settings(max_examples=60, deadline=None)
 options = st.fixed_dictionaries(
-    {"on_undo_failure": st.sampled_from(["stop", "continue"]), "parks": st.booleans(), "is_child": st.booleans()}
+    {
+        "on_undo_failure": st.sampled_from(["stop", "continue"]),
+        "parks": st.booleans(),
+        "is_child": st.booleans(),
+    }
 )
 
 

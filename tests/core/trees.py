@@ -1,7 +1,7 @@
 """Random programs as trees, the body that does what a tree says, and the sequential model of what it comes to.
 
-Where a tree races, nobody can say beforehand who is first: the body notes it in `Notes`, with the scopes that raised and
-those that lost, and the model reads it there. Everything else the model knows from the tree alone.
+Where a tree races, nobody can say beforehand who is first: the body notes it in `Notes`, with the scopes that raised
+and those that lost, and the model reads it there. Everything else the model knows from the tree alone.
 """
 
 from __future__ import annotations
@@ -43,7 +43,6 @@ __all__ = [
     "seeds",
     "trees",
     "value_of",
-    "without_changes",
 ]
 
 
@@ -165,7 +164,7 @@ _LEAVES = st.one_of(
         undo=_UNDOS,
         limit=_LIMITS,
     ),
-    st.builds(Sub, fate=st.sampled_from(["plain", "owes", "fails"])),
+    st.builds(Sub, fate=st.sampled_from(["plain", "owes", "restarts", "fails"])),
     st.just(Nap()),
     st.builds(Hear, name=st.sampled_from("ab"), times_out=st.booleans()),
     st.sampled_from([Owe(), Note(), Tell(), Facts(), Boom(), Change("x"), Change("y")]),
@@ -197,25 +196,6 @@ trees = st.lists(_NODES, min_size=1, max_size=4).map(lambda nodes: Block(tuple(n
 seeds = st.integers(min_value=0, max_value=2**32)
 
 
-def without_changes(node: Any) -> Any:
-    """The same tree as its code was before it asked `patched`."""
-    match node:
-        case Block(nodes=nodes):
-            return Block(tuple(without_changes(inner) for inner in nodes))
-        case All(members=members, limit=limit):
-            return All(tuple(without_changes(member) for member in members), limit)
-        case First(members=members):
-            return First(tuple(without_changes(member) for member in members))
-        case Scope(block=block):
-            return Scope(without_changes(block))
-        case Guarded(block=block, handler=handler):
-            return Guarded(without_changes(block), without_changes(handler))
-        case Change():
-            return Block(())
-        case _:
-            return node
-
-
 # -- what bodies note ----------------------------------------------------------------------------------------------
 
 
@@ -226,14 +206,17 @@ class Notes:
     Attributes:
         winners: Which member of a race was answered.
         undone: The scopes that are to have been undone: sagas that raised, members that lost.
+        is_vague: Somebody was first and nobody knows who.
     """
 
     winners: dict[str, int] = attrs.field(factory=dict)
     undone: set[str] = attrs.field(factory=set)
+    is_vague: bool = False
 
     def clear(self) -> None:
         self.winners.clear()
         self.undone.clear()
+        self.is_vague = False
 
     def won(self, at: str, index: int, members: int) -> None:
         self.winners[at] = index
@@ -297,45 +280,92 @@ def fails(tree: Any, notes: Notes) -> bool:
 # -- the body ------------------------------------------------------------------------------------------------------
 
 
+class CoreWords:
+    """Commands of the core itself. A step's name tells when its undo is owed, as a registry would."""
+
+    def step(self, fate: str, undo: str | None, at: str) -> Any:
+        return asking.step(_named(fate, undo), undo, at, undo=undo)
+
+    def each(self, fates: tuple[str, ...], undo: str | None, limit: int | None, at: str) -> Any:
+        items = [[fate, undo, f"{at}.{n}"] for n, fate in enumerate(fates)]
+        return asking.mapped(_named("each", undo), *items, undo=undo, limit=limit)
+
+    def sub(self, fate: str, at: str) -> Any:
+        return asking.child(fate, at)
+
+    def nap(self) -> Any:
+        return asking.SLEEP
+
+    def hear(self, name: str, *, times_out: bool) -> Any:
+        return attrs.evolve(asking.signal(name), timeout=timedelta(1) if times_out else None)
+
+    def owe(self, at: str) -> Any:
+        return asking.compensate("owe", at)
+
+    def note(self) -> Any:
+        return asking.record()
+
+    def tell(self, at: str) -> Any:
+        return Publish(name="key", value=asking.encode(at))
+
+    def facts(self) -> Any:
+        return Info(decode=asking.decode)
+
+    def patched(self, name: str) -> Any:
+        return Patched(name=name)
+
+    def gather(self, *members: Any, limit: int | None) -> Any:
+        return asking.gather(*members, limit=limit)
+
+    def race(self, *members: Any) -> Any:
+        return asking.race(*members)
+
+    def saga(self, member: Any) -> Any:
+        return asking.saga(member)
+
+
+_CORE = CoreWords()
+
+
 def _named(name: str, undo: str | None) -> str:
-    """A step's name tells when its undo is owed, as a registry would."""
     return name if undo is None else f"{name}:{undo}"
 
 
 @attrs.frozen
 class _Body:
+    words: Any
     notes: Notes
-    asks_patches: bool = True
+    asks_patches: bool
 
     def call(self, node: Any, at: str) -> Any:
+        """What a node is as a call; None for what is a branch."""
+        words = self.words
         match node:
             case Do(fate=fate, undo=undo):
-                return asking.step(_named(fate, undo), undo, at, undo=undo)
+                return words.step(fate, undo, at)
             case Each(fates=fates, undo=undo, limit=limit):
-                items = [[fate, undo, f"{at}.{n}"] for n, fate in enumerate(fates)]
-                return asking.mapped(_named("each", undo), *items, undo=undo, limit=limit)
+                return words.each(fates, undo, limit, at)
             case Sub(fate=fate):
-                return asking.child(fate, at)
+                return words.sub(fate, at)
             case Nap():
-                return asking.SLEEP
+                return words.nap()
             case Owe():
-                return asking.compensate("owe", at)
+                return words.owe(at)
             case Note():
-                return asking.record()
+                return words.note()
             case Tell():
-                return Publish(name="key", value=asking.encode(at))
-            case Facts():
-                return Info(decode=asking.decode)
+                return words.tell(at)
             case All(members=members, limit=limit):
                 inner = [self.member(m, f"{at}.{n}") for n, m in enumerate(members)]
-                return asking.gather(*inner, limit=limit)
+                return words.gather(*inner, limit=limit)
             case Scope(block=block):
-                return asking.saga(self.scope(self.run(block, f"{at}.0"), f"{at}.0"))
+                return words.saga(self.scope(self.run(block, f"{at}.0"), f"{at}.0"))
             case _:
                 return None
 
     def member(self, node: Any, at: str) -> Any:
-        return self.call(node, at) or self.run(node, at)
+        call = self.call(node, at)
+        return self.run(node, at) if call is None else call
 
     def scope(self, branch: Generator[Any, Any, Any], at: str) -> Generator[Any, Any, Any]:
         try:
@@ -351,11 +381,14 @@ class _Body:
                 raise RuntimeError(message)
             case Change(name=name):
                 if self.asks_patches:
-                    yield Patched(name=name)
+                    yield self.words.patched(name)
                 return None
+            case Facts():
+                yield self.words.facts()
+                return 1
             case Hear(name=name, times_out=times_out):
                 with suppress(SignalTimeout):
-                    yield attrs.evolve(asking.signal(name), timeout=timedelta(1) if times_out else None)
+                    yield self.words.hear(name, times_out=times_out)
                 return "heard"
             case Block(nodes=nodes):
                 values = []
@@ -391,32 +424,40 @@ class _Body:
             """Calls stand as they are, so that both sorts of members race; a saga has its branch watched."""
             member = members[index]
             if isinstance(member, Scope):
-                return asking.saga(self.scope(watched(index), f"{at}.{index}.0"))
+                return self.words.saga(self.scope(watched(index), f"{at}.{index}.0"))
             if isinstance(member, All):
                 return watched(index)
-            return self.call(member, f"{at}.{index}") or watched(index)
+            call = self.call(member, f"{at}.{index}")
+            return watched(index) if call is None else call
 
         try:
-            index, value = yield asking.race(*map(racer, range(len(members))))
+            index, value = yield self.words.race(*map(racer, range(len(members))))
         except Exception as error:
             found = [n for one, n in raised if one is error]
-            self.notes.won(at, found[0] if found else _member_of(error, at), len(members))
+            first = found[0] if found else _member_of(error, at)
+            if first is None:
+                self.notes.is_vague = True
+            else:
+                self.notes.won(at, first, len(members))
             raise
         self.notes.won(at, index, len(members))
         return [index, list(value) if isinstance(value, tuple) else value]
 
 
-def _member_of(error: Exception, at: str) -> int:
-    """Which member of a race a step or sub-workflow is that failed: its place is told in the failure."""
+def _member_of(error: Exception, at: str) -> int | None:
+    """Which member of a race a step or sub-workflow is that failed: its place is in the failure, unless it died."""
     assert isinstance(error, StepFailed | ChildFailed), error
     place = error.error.message
-    assert place.startswith(f"{at}."), (place, at)
+    if not place.startswith(f"{at}."):
+        return None
     return int(place.removeprefix(f"{at}.").partition(".")[0])
 
 
-def body_of(tree: Any, notes: Notes, *, asks_patches: bool = True) -> Generator[Any, Any, Any]:
-    """A body that does what the tree says."""
-    return _Body(notes, asks_patches).run(tree)
+def body_of(
+    tree: Any, notes: Notes, words: Any = _CORE, *, asks_patches: bool = True
+) -> Generator[Any, Any, Any]:
+    """A body that does what the tree says, in these words."""
+    return _Body(words, notes, asks_patches).run(tree)
 
 
 def _undo_when(name: str) -> Any:

@@ -1,293 +1,292 @@
-"""Random programs on the whole engine, with processes that die and cancels that come at any moment."""
+"""Random programs on the whole engine, with processes that die, bells that fail, operators that act at any moment.
+
+Each is compared with a sequential model (`trees.value_of`) and a ledger of what was done and undone outside.
+"""
 
 from __future__ import annotations
 
+import json
+import random
 from collections import Counter
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Completed, Reopened, Resolved, Retry, Status, UnwindStarted
+from qwit_durable.core import Completed, Reopened, Resolved, Restarted, Status, UnwindStarted
+from qwit_durable.engine import handover
 from qwit_durable.engine.ports import Settings
-from qwit_durable.errors import SignalTimeout
-from qwit_durable.language.context import current
-from qwit_durable.language.groups import gather
-from qwit_durable.language.step import step
-from qwit_durable.language.verbs import compensate, new_uuid, sleep, wait_signal
-from qwit_durable.language.workflow import Workflow, workflow
+from qwit_durable.engine.programs import Programs
+from qwit_durable.errors import DurableError
+from qwit_durable.registry import default_registry
+from qwit_durable.stores import open_store
 from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import RunView
 from qwit_durable.testing.environment import Environment
-from tests.core import simulated
-from tests.core.simulated import All, Block, Boom, Do, Guarded, Hear, Nap, Note, Owe, Sub
-from tests.engine.mortal import MortalStore, ProcessDied
-
-QUICK = Retry(max_attempts=4, first=timedelta(seconds=1))
-
-
-class Ledger:
-    """What was done to the outside and undone again, by a label of each step, kept beside the histories."""
-
-    def __init__(self) -> None:
-        self.clear()
-
-    def clear(self) -> None:
-        self.done: set[str] = set()
-        self.undone: list[str] = []
-        self.attempts: Counter[str] = Counter()
-        self.undos: Counter[str] = Counter()
-
-    def standing(self, kind: str) -> set[str]:
-        """Effects of one kind of step that nobody undid."""
-        return {label for label in self.done - set(self.undone) if label.startswith(kind)}
-
-
-ledger = Ledger()
-
-
-def do(label: str, fate: str) -> str:
-    key = current().idempotency_key
-    ledger.attempts[key] += 1
-    if fate == "fails" or (fate == "retries" and ledger.attempts[key] < 3):
-        raise ValueError(fate)
-    ledger.done.add(label)
-    return label
-
-
-def undo(label: str) -> None:
-    key = current().idempotency_key
-    ledger.undos[key] += 1
-    if ledger.undos[key] == 1:
-        ledger.undone.append(label)
-
-
-@step(retry=QUICK)
-def plain(label: str, fate: str) -> str:
-    return do(label, fate)
-
-
-@step(retry=QUICK)
-def owing(label: str, fate: str) -> str:
-    return do(label, fate)
-
-
-@owing.undo
-def undo_owing(label: str, result: str) -> None:
-    assert result == label
-    undo(label)
-
-
-@step(retry=QUICK)
-def half(label: str, fate: str) -> str:
-    return do(label, fate)
-
-
-@half.undo(when="attempted")
-def undo_half(label: str, result: str | None) -> None:
-    assert result in {label, None}
-    undo(label)
-
-
-@step
-def retract(label: str) -> None:
-    undo(label)
-
-
-@workflow
-def kid(label: str, fate: str) -> Workflow[str]:
-    if fate != "plain":
-        yield from gather(owing(f"owing {label}a", "works"), half(f"half {label}b", "works"))
-    yield from sleep(timedelta(seconds=3))
-    if fate == "fails":
-        raise ValueError(fate)
-    return fate
-
-
-STEPS = {None: ("plain", plain), "completed": ("owing", owing), "attempted": ("half", half)}
-
-
-@attrs.frozen
-class Place:
-    """A place in a program, which labels what is done there."""
-
-    path: str
-    dispatch: Any
-
-    def below(self, index: int) -> Place:
-        return Place(f"{self.path}.{index}", self.dispatch)
-
-
-def call(node: Any, at: Place) -> Any:
-    """The call that a leaf stands for; None for what is a branch."""
-    match node:
-        case Do(fate=fate, undo=undo):
-            kind, made = STEPS[undo]
-            return made.options(dispatch=at.dispatch)(f"{kind} {at.path}", fate)
-        case Sub(fate=fate):
-            return kid(f"kid {at.path}", fate)
-        case Nap():
-            return sleep(timedelta(seconds=2))
-        case Owe():
-            return compensate(retract(f"retract {at.path}"))
-        case Note():
-            return new_uuid()
-        case All(members=members, limit=limit):
-            return gather(*(member(m, at.below(n)) for n, m in enumerate(members)), limit=limit)
-        case _:
-            return None
-
-
-def member(node: Any, at: Place) -> Any:
-    """A call where the node is a leaf, else a generator."""
-    found = call(node, at)
-    return branch(node, at) if found is None else found
-
-
-def branch(node: Any, at: Place) -> Any:
-    """What the tree says, in the language."""
-    match node:
-        case Boom():
-            raise RuntimeError
-        case Hear(name=name, times_out=times_out):
-            with suppress(SignalTimeout):
-                yield from wait_signal(name, timeout=timedelta(seconds=1) if times_out else None)
-        case Block(nodes=nodes):
-            for index, inner in enumerate(nodes):
-                yield from branch(inner, at.below(index))
-        case Guarded(block=block, handler=handler):
-            try:
-                yield from branch(block, at.below(0))
-            except Exception:  # noqa: BLE001 - a careless saga
-                yield from branch(handler, at.below(1))
-        case _:
-            yield from call(node, at)
-
-
-programs: dict[int, Block] = {}
-
-
-@workflow
-def tree(number: int, dispatch: str | None) -> Workflow[str]:
-    yield from branch(programs[number], Place("", dispatch))
-    return "done"
+from tests.core import trees
+from tests.engine import programs
+from tests.engine.mortal import LossyBells, MortalStore, ProcessDied
+from tests.engine.programs import ledger, notes
 
 
 @attrs.frozen
 class Weather:
-    """What befalls a run."""
+    """What befalls a run.
 
+    Attributes:
+        asks: What somebody asks of the run, after `ask_at` bells.
+        stubborn: How often each undo fails at first.
+        processes: How many of them are at the run at the same time.
+    """
+
+    body: str
     dispatch: Any
+    restarts: int
     cached_runs: int
+    processes: int
     dies_at: int | None
     after: bool
-    cancel_at: int | None
+    bell: tuple[str, int] | None
+    asks: str | None
+    ask_at: int
+    stubborn: int
+    seed: int
 
     @property
     def is_calm(self) -> bool:
-        return self.dies_at is None and self.cancel_at is None
+        """Whether nothing but the program itself decides how it ends."""
+        return self.dies_at is None and self.asks in {None, "pause"} and self.body != "parked_tree"
 
 
 weathers = st.builds(
     Weather,
+    body=st.sampled_from(["tree", "tree", "stubborn_tree", "parked_tree"]),
     dispatch=st.sampled_from([None, None, "inline", "queue"]),
+    restarts=st.sampled_from([0, 0, 0, 2]),
     cached_runs=st.sampled_from([0, 1_000]),
-    dies_at=st.one_of(st.none(), st.integers(3, 40)),
+    processes=st.sampled_from([1, 1, 3]),
+    dies_at=st.one_of(st.none(), st.integers(3, 60)),
     after=st.booleans(),
-    cancel_at=st.one_of(st.none(), st.integers(0, 25)),
+    bell=st.one_of(st.none(), st.tuples(st.sampled_from(["loses", "doubles"]), st.integers(1, 20))),
+    asks=st.sampled_from([None, None, "cancel", "abandon", "rollback", "pause"]),
+    ask_at=st.integers(0, 25),
+    stubborn=st.sampled_from([0, 0, 0, 1]),
+    seed=st.integers(0, 1_000),
 )
 
 
-def play(program: Block, weather: Weather) -> tuple[Environment, Any]:
-    """Run the program to its end, in one process or, once that has died, in a second one."""
-    ledger.clear()
-    programs[0] = program
-    clock = ManualClock()
-    truth = MemoryStore(clock)
-    mortal = MortalStore(truth, dies_at=weather.dies_at, after=weather.after)
-    options = Settings(cached_runs=weather.cached_runs)
-    first = Environment(mortal, clock=clock, settings=options)  # type: ignore[arg-type]
-    second = Environment(truth, clock=clock, settings=options)
-    definition = tree.options(id="it")
-    try:
-        handle = first.start(definition, 0, weather.dispatch)
-        first.engine.heart.beat()
-        if weather.cancel_at is not None:
-            first.answer_bells(weather.cancel_at)
-            with suppress(Exception):
-                handle.cancel()
-        signal(first, 20)
-        first.settle()
-    except ProcessDied:
-        pass
-    handle = second.start(definition, 0, weather.dispatch)
-    for _ in range(40):
-        second.settle()
-        if handle.status().is_ended:
-            break
-        signal(second, 1)
-    return second, handle
+class Play:
+    """One run on a store, from its start to its end."""
 
+    def __init__(self, tree: trees.Block, weather: Weather, truth: Store, clock: ManualClock) -> None:
+        ledger.clear()
+        ledger.stubborn = weather.stubborn
+        notes.clear()
+        programs.programs[0] = tree
+        self.tree = tree
+        self.weather = weather
+        self.truth = truth
+        self.clock = clock
+        self.chance = random.Random(weather.seed)
+        self.was_handled = False
+        self.definition = getattr(programs, weather.body).options(id="it")
 
-def signal(environment: Environment, times: int) -> None:
-    handle = environment.get("it")
-    for name in "ab":
-        for _ in range(times):
-            if not handle.status().is_ended:
-                handle.signal(name)
+    def process(self, store: Any = None) -> Environment:
+        options = Settings(cached_runs=self.weather.cached_runs)
+        made = Environment(store or self.truth, clock=self.clock, settings=options)
+        if self.weather.bell is not None:
+            what, number = self.weather.bell
+            made.bells = made.engine.services.bells = LossyBells(**{what: number})  # type: ignore[arg-type]
+        return made
 
+    def play(self) -> Any:
+        """Run the program to its end, in processes of which the first may die."""
+        mortal = MortalStore(self.truth, dies_at=self.weather.dies_at, after=self.weather.after)
+        first = self.process(mortal)
+        try:
+            handle = first.start(self.definition, self.weather.dispatch, self.weather.restarts)
+            first.engine.heart.beat()
+            if self.weather.asks is not None:
+                first.answer_bells(self.weather.ask_at)
+                self.ask(handle)
+            self.signal(first, 3)
+            if self.weather.processes > 1:
+                self.storm([first, *(self.process() for _ in range(self.weather.processes - 1))])
+            first.settle()
+        except ProcessDied:
+            pass
+        last = self.process()
+        handle = last.start(self.definition, self.weather.dispatch, self.weather.restarts)
+        for _ in range(60):
+            last.settle()
+            if handle.status().is_ended:
+                break
+            self.help_on(handle)
+        self.environment = last
+        return handle
 
-def check(environment: Environment, handle: Any, program: Block, weather: Weather) -> None:
-    """The run has ended, its histories are in order, and nothing that is owed was forgotten or undone twice."""
-    status, run_id = handle.status(), handle.run().run_id
-    assert status.is_ended, handle.explain()
-    if weather.is_calm:
-        failed = {Status.FAILED, Status.COMPENSATED}
-        assert status in (failed if simulated.fails(program) else {Status.COMPLETED})
-        assert max(ledger.attempts.values(), default=1) <= 4
-        assert max(ledger.undos.values(), default=1) == 1
-    for view in (environment.store.view(run_id), *environment.store.children(run_id)):
+    def ask(self, handle: Any) -> None:
+        with suppress(DurableError):
+            match self.weather.asks:
+                case "cancel":
+                    handle.cancel()
+                case "abandon":
+                    handle.cancel(compensate=False)
+                case "rollback":
+                    handle.rollback()
+                case _:
+                    handle.pause()
+
+    def storm(self, processes: list[Environment]) -> None:
+        """Several processes take turns in any order, each with the bells that it has rung itself."""
+        for _ in range(30):
+            for each in processes:
+                each.engine.heart.beat()
+            each = self.chance.choice(processes)
+            each.answer_bells(self.chance.randint(1, 4))
+            each.engine.sweeper.sweep()
+            self.clock.advance(timedelta(seconds=self.chance.choice([0, 0, 0.5, 1])))
+
+    def help_on(self, handle: Any) -> None:
+        """Do what a person would about a run that waits."""
+        match handle.status():
+            case Status.PAUSED:
+                handle.resume()
+            case Status.STUCK:
+                self.was_handled = True
+                self.chance.choice([handle.retry, handle.retry, handle.skip, self.rollback(handle)])()
+            case _:
+                self.signal(self.process(), 1)
+
+    def rollback(self, handle: Any) -> Any:
+        return handle.rollback
+
+    def signal(self, environment: Environment, times: int) -> None:
+        handle = environment.get("it")
+        for name in "ab":
+            for _ in range(times):
+                if not handle.status().is_ended:
+                    handle.signal(name)
+
+    # -- what holds --------------------------------------------------------------------------------------------
+
+    def check(self, handle: Any) -> None:
+        """The run has ended as the model says, and nothing that is owed was forgotten or undone twice."""
+        status, run_id = handle.status(), handle.run().run_id
+        assert status.is_ended, handle.explain()
+        self.note_again(run_id)
+        if self.weather.is_calm:
+            self.check_outcome(handle, status)
+        for view in (self.truth.view(run_id), *self.truth.children(run_id)):
+            assert view is not None
+            self.check_run(view)
+        assert len(ledger.undone) == len(set(ledger.undone)) or self.weather.dies_at is not None
+        if self.was_handled:
+            return  # a person may have taken undos as done
+        if status is Status.COMPLETED:
+            self.check_scopes()
+        elif self.weather.asks != "abandon":
+            assert not {label for label in ledger.standing if not label.startswith("plain")}
+
+    def check_outcome(self, handle: Any, status: Status) -> None:
+        if trees.fails(self.tree, notes):
+            assert status in {Status.FAILED, Status.COMPENSATED}
+        else:
+            assert status is Status.COMPLETED
+            value = json.loads(json.dumps(trees.value_of(self.tree, notes)))
+            assert json.loads(handle.result(0)) == value
+        if self.weather.processes == 1:
+            assert max(ledger.attempts.values(), default=1) <= 4
+
+    def check_scopes(self) -> None:
+        """In a run that completed, what lies in a scope that failed or lost is undone, and nothing else is."""
+        if notes.is_vague:
+            return
+        for label in ledger.done:
+            sort, generation, place = label.split()
+            if generation != str(self.weather.restarts) or sort == "plain":
+                continue
+            if notes.is_to_be_undone(place.rstrip("ab0123456789") if sort == "kid" else place):
+                assert label in ledger.undone, label
+            elif sort != "kid":
+                assert label not in ledger.undone, label
+
+    def note_again(self, run_id: Any) -> None:
+        """Note what came of scopes and races as it is recorded, not as a process that died saw it."""
+        view = self.truth.view(run_id)
         assert view is not None
-        check_run(environment, view)
-    assert len(ledger.undone) == len(set(ledger.undone))
-    if status is Status.COMPLETED:
-        assert not [label for label in ledger.undone if "kid" not in label]
-    else:
-        assert ledger.standing("half") == set()
-        assert ledger.standing("owing") == set() or weather.dies_at is not None
+        assert view.outcome is not None
+        notes.clear()
+        reader = Programs(default_registry, None)
+        interpreter = reader.interpreter(view.run, view.outcome.generation)
+        interpreter.feed([recorded.event for recorded in self.truth.history(run_id)])
+        interpreter.close()
+
+    def check_run(self, view: RunView) -> None:
+        """One run has ended with one outcome a command, its plans followed in order, and nothing left to do."""
+        assert view.outcome is not None, view
+        assert not self.truth.tasks(view.run.id)
+        assert not self.truth.timers(view.run.id)
+        events = [entry.event for entry in self.truth.history(view.run.id)]
+        resolved = [event.position for event in events if isinstance(event, Resolved)]
+        if not self.was_handled:
+            assert max(Counter(resolved).values(), default=1) == 1
+        assert not any(isinstance(event, Restarted) for event in events[1:])
+        plans = [event.plan for event in events if isinstance(event, UnwindStarted)]
+        if any(isinstance(event, Reopened) for event in events):
+            plans.extend(event.owed for event in events if isinstance(event, Completed))
+        undone = [position for position in resolved if position.startswith("~")]
+        if not self.was_handled:
+            assert sorted(undone) == sorted(f"~{debt.position}" for plan in plans for debt in plan)
+        for plan in plans:
+            owed = [f"~{debt.position}" for debt in plan]
+            if not self.was_handled:
+                assert [position for position in undone if position in owed] == owed
 
 
-def check_run(environment: Environment, view: RunView) -> None:
-    """One run of the tree has ended with one outcome a command, its plan followed in order, and nothing left to do."""
-    assert view.outcome is not None, view
-    assert not environment.store.tasks(view.run.id)
-    assert not environment.store.timers(view.run.id)
-    events = [entry.event for entry in environment.store.history(view.run.id)]
-    resolved = [event.position for event in events if isinstance(event, Resolved)]
-    assert max(Counter(resolved).values(), default=1) == 1
-    plans = [event.plan for event in events if isinstance(event, UnwindStarted)]
-    if any(isinstance(event, Reopened) for event in events):
-        plans.extend(event.owed for event in events if isinstance(event, Completed))
-    assert len(plans) <= 1
-    owed = [f"~{debt.position}" for plan in plans for debt in plan]
-    assert [position for position in resolved if position.startswith("~")] == owed
+def run(tree: trees.Block, weather: Weather, truth: Store, clock: ManualClock) -> None:
+    play = Play(tree, weather, truth, clock)
+    handle = play.play()
+    play.check(handle)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def small_chunks() -> Any:
+    """Calls of maps are handed over two at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(handover, "CALLS_AT_ONCE", 2)
+        yield
+    programs.programs.clear()
 
 
 @settings(max_examples=60, deadline=None)
-@given(program=simulated.trees, weather=weathers)
-def test_whatever_befalls_a_program_what_it_owes_is_undone_once(program, weather):
-    """Deaths, evictions and cancels change neither the outcome of a run nor that each debt is paid exactly once."""
-    environment, handle = play(program, weather)
+@given(tree=trees.trees, weather=weathers)
+def test_whatever_befalls_a_program_what_it_owes_is_undone_once(tree, weather):
+    """Deaths, evictions, operators and several processes change neither the outcome nor that each debt is paid once."""
+    clock = ManualClock()
 
-    check(environment, handle, program, weather)
+    run(tree, weather, MemoryStore(clock), clock)
 
 
-@pytest.fixture(autouse=True)
-def no_program() -> None:
-    """No program is left behind."""
-    programs.clear()
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(tree=trees.trees, weather=weathers)
+def test_whatever_befalls_a_program_on_sqlite(tree, weather, tmp_path: Path):
+    """The same on a file."""
+    clock = ManualClock()
+    (tmp_path / "runs.db").unlink(missing_ok=True)
+    truth = open_store(f"sqlite:///{tmp_path}/runs.db", clock=clock)
+    truth.open()
+
+    try:
+        run(tree, weather, truth, clock)
+    finally:
+        truth.close()
+        for left in tmp_path.iterdir():
+            left.unlink()
