@@ -155,7 +155,12 @@ class Play:
             self.clock.advance(timedelta(seconds=self.chance.choice([0, 0, 0.5, 1])))
 
     def help_on(self, handle: Any) -> None:
-        """Do what a person would about a run that waits."""
+        """Do what a person would about a run that waits, or one below it."""
+        for view in self.truth.children(handle.run().run_id):
+            child = self.process().get(view.run.key)
+            if child.status() is Status.STUCK:
+                self.was_handled = True
+                self.chance.choice([child.retry, child.skip])()
         match handle.status():
             case Status.PAUSED:
                 handle.resume()
