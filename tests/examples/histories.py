@@ -26,6 +26,8 @@ FOLDER = Path(__file__).parents[1] / "histories"
 #: The module that has an example's workflows.
 MODULES = {
     "approval": "examples.approval.workflow",
+    "callback": "examples.callback.workflow",
+    "flows": "examples.flows.work",
     "nested": "examples.nested.workflow",
     "orders": "examples.orders.workflow",
     "workers": "examples.workers.app",
@@ -51,6 +53,29 @@ def approval(made: Environment, example: Any) -> Iterator[tuple[str, Handle[Any]
     made.start(example.expense.options(id="waiting"), lunch)
     rest(made)
     yield from ((key, made.get(key)) for key in ("paid", "withdrawn", "waiting"))
+
+
+def callback(made: Environment, example: Any) -> Iterator[tuple[str, Handle[Any]]]:
+    made.start(example.purchase.options(id="approved"), "chair", 12_000)
+    rest(made)
+    made.complete(example.outbox[0].token, example.Approval("ann", "of course"))
+    made.start(example.purchase.options(id="refused"), "yacht", 90_000_000)
+    rest(made)
+    made.fail(example.outbox[1].token, example.refusal("ann"))
+    made.start(example.purchase.options(id="waiting"), "table", 40_000)
+    rest(made)
+    yield from ((key, made.get(key)) for key in ("approved", "refused", "waiting"))
+
+
+def flows(made: Environment, example: Any) -> Iterator[tuple[str, Handle[Any]]]:
+    state = {"order": "tea", "cents": 900, "currency": "CHF", "address": "Elm Street 3"}
+    made.start(example.order.options(id="sent"), state).signal("Pay", "card 4242")
+    lost = made.start(example.order.options(id="lost"), {**state, "order": "pot", "address": "nowhere"})
+    lost.signal("Pay", "card 4242")
+    rest(made)
+    lost.signal("Pay.rollback", "booked")
+    rest(made)
+    yield from ((key, made.get(key)) for key in ("sent", "lost"))
 
 
 def nested(made: Environment, example: Any) -> Iterator[tuple[str, Handle[Any]]]:
