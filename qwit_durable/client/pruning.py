@@ -53,7 +53,12 @@ class Pruning:
         statuses = tuple(Status(one) for one in given)
         for one in statuses:
             if one in OPEN:
-                msg = f"prune(): a run that is {one} has not ended, and is never removed"
+                ended = ", ".join(status for status in Status if status not in OPEN)
+                msg = (
+                    f"prune(): a run that is {one} has not ended, and is never removed\n"
+                    f"  can be removed: {ended}\n"
+                    f"  way out: cancel or terminate it, and it has ended"
+                )
                 raise ValueError(msg)
         old = OldRuns(
             namespace=self.namespace,

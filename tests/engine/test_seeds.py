@@ -100,21 +100,6 @@ def waiting() -> Workflow[str]:
     return f"{first} {second}"
 
 
-def test_namespaces_on_one_store_see_nothing_of_each_other():
-    shop = Environment(namespace="shop")
-    depot = another(shop, namespace="depot")
-
-    shop.start(waiting.options(id="order-1"))
-    depot.start(packing.options(id="order-1"), "tea")
-    shop.settle()
-    depot.settle()
-
-    assert [run.workflow for run in shop.runs()] == ["waiting"]
-    assert [run.workflow for run in depot.runs()] == ["packing"]
-    assert shop.get("order-1").run().workflow == "waiting"
-    assert shop.counts()[Status.RUNNING] == 1
-
-
 def test_ten_bells_make_one_advance_and_a_lost_one_is_swept_up():
     environment = Environment()
     handle = environment.start(packing, "tea")
