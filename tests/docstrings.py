@@ -36,8 +36,11 @@ def examples_of(documented: object) -> list[doctest.Example]:
     return doctest.DocTestParser().get_examples(inspect.getdoc(documented) or "")
 
 
-def run_examples(name: str, examples: list[doctest.Example]) -> None:
-    """Run the examples of one docstring. Raises AssertionError where one does not do what it says."""
+def run_examples(name: str, examples: list[doctest.Example], home: ModuleType | None = None) -> None:
+    """Run the examples of one docstring. Raises AssertionError where one does not do what it says.
+
+    Names of its own module, `home`, are there without an import.
+    """
     source = "".join(example.source for example in examples)
     with TemporaryDirectory() as folder, chdir(folder), default_registry.restored():
         if _is_body(source):
@@ -45,6 +48,8 @@ def run_examples(name: str, examples: list[doctest.Example]) -> None:
             return
         with Shop() as shop:
             module = _module(source, shop)
+            for own, value in vars(home or module).items():
+                module.__dict__.setdefault(own, value)
             test = doctest.DocTest(examples, module.__dict__, name, None, None, source)
             failures: list[str] = []
             doctest.DocTestRunner(optionflags=_FLAGS).run(test, out=failures.append)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
+import pkgutil
 from collections.abc import Iterator
+from types import ModuleType
 
 import pytest
 
@@ -32,6 +35,11 @@ _PLUMBING = {
     },
     "Handle": {"announce_once_committed"},
 }
+#: Examples that set up exporters for the whole process.
+_NEED_A_COLLECTOR = {
+    "qwit_durable.observers.opentelemetry.OpenTelemetry",
+    "qwit_durable.observers.otlp.configure",
+}
 #: A name for type checkers: it has no docstring of its own.
 _ALIASES = {"Workflow"}
 
@@ -50,7 +58,29 @@ def documented() -> Iterator[tuple[str, object]]:
     yield "qwit_durable.testing.environment", environment
 
 
+def shown() -> Iterator[tuple[str, tuple[object, ModuleType]]]:
+    """Whatever else in the package has an example, with its module."""
+    known = {id(found) for found in _DOCUMENTED.values()}
+    for found in pkgutil.walk_packages(qwit_durable.__path__, "qwit_durable."):
+        if found.name.endswith("__main__"):
+            continue
+        module = importlib.import_module(found.name)
+        members = [value for value in vars(module).values() if getattr(value, "__module__", "") == found.name]
+        methods = [
+            getattr(value, "fget", None) or value
+            for member in members
+            if inspect.isclass(member)
+            for value in vars(member).values()
+        ]
+        for one in (module, *members, *(method for method in methods if inspect.isfunction(method))):
+            name = f"{found.name}.{getattr(one, '__qualname__', '')}".rstrip(".")
+            if id(one) not in known and name not in _NEED_A_COLLECTOR and ">>>" in (one.__doc__ or ""):
+                known.add(id(one))
+                yield name, (one, module)
+
+
 _DOCUMENTED = dict(documented())
+_SHOWN = dict(shown())
 
 
 @pytest.mark.parametrize("name", _DOCUMENTED)
@@ -59,3 +89,10 @@ def test_public_name_has_an_example_that_does_what_it_says(name):
 
     assert examples, f"{name} has no example (>>>) in its docstring"
     run_examples(name, examples)
+
+
+@pytest.mark.parametrize("name", _SHOWN)
+def test_an_example_that_is_shown_anywhere_does_what_it_says(name):
+    one, home = _SHOWN[name]
+
+    run_examples(name, examples_of(one), home)

@@ -64,7 +64,13 @@ class ScheduleHandle:
         Raises:
             ScheduleNotFound: It is not there any more.
 
+        >>> made = durable.schedule("nightly", checkout, order, cron="0 3 * * *")
         >>> print(durable.get_schedule("nightly").describe())
+        schedule nightly: active
+          starts   checkout ...
+          due      0 3 * * * UTC
+          overlap  skip; catches up: latest
+          ...
         """
         return Schedule.of(self._row(), _workers(self._access))
 

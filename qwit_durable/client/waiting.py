@@ -89,8 +89,8 @@ class Waiting(Generic[R]):
 
         It raises what `result()` without a timeout does; `asyncio.timeout(...)` around it bounds the wait.
 
-        >>> await checkout.start(order)
-        'shipped'
+        >>> async def order_page(order: Order) -> str:
+        ...     return await checkout.start(order)
         """
         return self._wait().__await__()
 

@@ -105,9 +105,11 @@ class StepContext:
         Raises:
             EncodingError: It can't be stored.
 
-        >>> for page in range(current().last_heartbeat or 0, pages):
-        ...     export(page)
-        ...     current().heartbeat(page + 1)
+        >>> @step(heartbeat=timedelta(minutes=1))
+        ... def export(pages: int) -> None:
+        ...     for page in range(current().last_heartbeat or 0, pages):
+        ...         write_out(page)
+        ...         current().heartbeat(page + 1)
         """
         self._report(detail)
 

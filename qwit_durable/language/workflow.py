@@ -117,6 +117,7 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
             EncodingError: An argument can't be stored.
 
         >>> checkout.start(order).result(timeout=timedelta(seconds=10))
+        'shipped'
         """
         return cast("Handle[R]", self.start_with(args, kwargs, StartOptions()))
 
@@ -133,11 +134,12 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
                 or at once with `handle.ring()`; an `id` that is given stays locked until then, so keep it short; a
                 place in a `lane` is taken then. A sub-workflow call takes `attributes` and `deadline` alone.
 
-        >>> checkout.options(id=f"order-{order.id}", delay=timedelta(hours=1)).start(order)
+        >>> later = checkout.options(id=f"order-{order.id}", delay=timedelta(hours=1)).start(order)
 
-        >>> with psycopg.connect(url) as connection:
-        ...     connection.execute("INSERT INTO orders VALUES (%s)", [order.id])
-        ...     handle = checkout.options(connection=connection).start(order)
+        >>> durable = Durable("sqlite:///orders.db")
+        >>> with sqlite3.connect("orders.db") as connection:
+        ...     _ = connection.execute("CREATE TABLE orders (id TEXT)")
+        ...     handle = durable.start(checkout.options(connection=connection), order)
         >>> handle.ring()
         """
         where = f"workflow {self.name!r}, options() at {call_site()}"

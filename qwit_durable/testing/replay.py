@@ -4,8 +4,8 @@ Save the history of a run of each kind that matters, keep it with the tests, and
 that would leave open runs stuck is then found before it is deployed. Replaying runs the body alone, over recorded
 values: no step runs, and there is no store.
 
->>> text = save_history(durable.get("order-17"))
->>> replay(checkout, text)
+>>> text = save_history(approval.start(order))
+>>> found = replay(approval, text)
 """
 
 from __future__ import annotations
