@@ -63,7 +63,7 @@ if TYPE_CHECKING:
     from qwit_durable.language.context import current
     from qwit_durable.language.flow import CONTINUE, flow
     from qwit_durable.language.groups import gather, map_steps, race, saga
-    from qwit_durable.language.guards import Guard
+    from qwit_durable.language.guards import Guard, StepInfo
     from qwit_durable.language.pending import pending
     from qwit_durable.language.step import step
     from qwit_durable.language.verbs import (
@@ -130,6 +130,7 @@ __all__ = [
     "Observer",
     # decide
     "Guard",
+    "StepInfo",
     "Veto",
     # errors at import, and of use in the wrong place
     "DurableError",
@@ -206,6 +207,7 @@ _NAMES = {
         "current",
         "pending",
         "Guard",
+        "StepInfo",
         "flow",
         "CONTINUE",
     ),

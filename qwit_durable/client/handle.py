@@ -279,7 +279,8 @@ class Handle(Waiting[R]):
                 msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r}): it has been pruned"
                 raise RunNotFound(msg)
             case Refused(status=status):
-                msg = f"run {self.id} is {status}: it can't be asked to {verb}\n  possible now: {verbs_text(status)}"
+                asked = "takes no signals" if verb is Verb.SIGNAL else f"can't be asked to {verb}"
+                msg = f"run {self.id} is {status}: it {asked}\n  possible now: {verbs_text(status)}"
                 raise OperationRefused(msg)
             case _:
                 msg = f"the store answered {answer!r} to {verb}"

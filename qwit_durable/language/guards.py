@@ -30,6 +30,11 @@ class StepInfo:
             guard before this one has changed it. Of a step that this process does not know they are plain JSON.
         queue: The broker queue of the step.
         attempt: 1 before the step; afterwards the number of the attempt that succeeded.
+
+    >>> class NoNights(Guard):
+    ...     def before_step(self, info: StepInfo) -> None:
+    ...         if info.queue == "warehouse" and info.attributes.get("shift") == "night":
+    ...             raise Veto(f"{info.step} waits for the morning")
     """
 
     run_id: str

@@ -121,7 +121,7 @@ def test_a_store_that_is_none_is_told_at_once(store: Any) -> None:
 
 
 def test_a_signal_to_a_run_that_has_ended_says_so(durable: Durable) -> None:
-    with pytest.raises(OperationRefused, match="run tea is completed: it can't be asked to signal"):
+    with pytest.raises(OperationRefused, match="run tea is completed: it takes no signals"):
         durable.get("tea").signal("go")
 
 
