@@ -126,12 +126,12 @@ class Parked:
 
     Attributes:
         position: Of the command that failed, if one did.
-        is_final: A retry or a skip was tried in vain: the failure has had consequences that can't be taken back.
+        refusal: Why the last retry or skip has had no effect.
     """
 
     cause: Cause
     position: str | None = None
-    is_final: bool = False
+    refusal: str = ""
 
 
 @attrs.frozen(kw_only=True)

@@ -26,7 +26,7 @@ from collections.abc import Iterable
 import attrs
 
 from qwit_durable.core.commands import CallStep
-from qwit_durable.core.decision import Advance, Decision, Halt, Parked, Pending, StartOver, Unwind
+from qwit_durable.core.decision import Advance, Decision, Halt, Misuse, Parked, Pending, StartOver, Unwind
 from qwit_durable.core.ending import Ending, cancelled, conclusion, late, of_body, rolled_back
 from qwit_durable.core.events import (
     CancelRequested,
@@ -49,6 +49,10 @@ from qwit_durable.core.status import Verb
 from qwit_durable.core.unwind import Unwinding
 
 __all__ = ["Interpreter", "decide"]
+
+_REFUSAL = (
+    "what came of the failure (a scope was undone, a handler or a sub-workflow ran) can't be taken back"
+)
 
 
 class Interpreter:
@@ -190,14 +194,15 @@ class Interpreter:
         before, parked, parking = self._replay, self._parked, self._parking.copy()
         taken = parking.take_back(parked.position, decision)
         if taken is None:
-            self._parked = attrs.evolve(parked, is_final=parked.position is not None)
+            self._parked = attrs.evolve(parked, refusal=_REFUSAL if parked.position is not None else "")
             return
         self._replay, self._parked = Replay(self._program, parking), None
         for event in taken.facts:
             self._take(event)
-        if self._replay.wrong is not None:
+        if (wrong := self._replay.wrong) is not None:
             self.close()
-            self._replay, self._parked = before, attrs.evolve(parked, is_final=True)
+            refusal = wrong.message if isinstance(wrong, Misuse) else _REFUSAL
+            self._replay, self._parked = before, attrs.evolve(parked, refusal=refusal)
             return
         before.body.close()
         self._parking = parking

@@ -57,13 +57,13 @@ def _parked(run: RunRow, parked: Parked, status: Status) -> Reason:
         if parked.position is not None
         else "deploy a body that does not fail here, and the run goes on by itself"
     )
-    if parked.is_final:
-        again = "none that goes on: what came of it (a scope was undone, a handler ran) can't be taken back"
     text = (
         f"run {run.key} of workflow {run.workflow!r} has failed{where}: {parked.cause.failure}.\n"
         f"Nothing is undone: the workflow parks on failure. Ways out: {again};\n"
         f"`qwit rollback {run.key}` undoes what the run did."
     )
+    if parked.refusal:
+        text += f"\nThe last attempt to go on had no effect: {parked.refusal}."
     kind: ReasonKind = "failed" if parked.position is not None else "code"
     details = {"position": parked.position, "error": str(parked.cause.failure)}
     return Reason(kind=kind, text=text, was=status, details=details)

@@ -65,7 +65,7 @@ def test_failure_that_has_had_a_saga_undone_is_not_taken_back(verb):
     play.feed(undone("1.0.0", "owing"))
 
     play.feed(verb)
-    assert parked(play).is_final
+    assert parked(play).refusal
 
     play.feed(ROLLBACK)
     assert play.begin == {"~0": "other"}
@@ -84,7 +84,7 @@ def test_failure_after_which_a_handler_ran_is_not_taken_back():
 
     play.feed(RETRY)
 
-    assert parked(play).is_final
+    assert parked(play).refusal
 
 
 def test_failure_in_a_saga_that_owed_nothing_is_tried_again():
@@ -113,6 +113,22 @@ def test_retry_of_an_undo_in_a_parked_run_that_was_cancelled_does_not_bring_the_
 
     play.feed(RETRY)
     assert play.begin == {"~0.0": "owing"}
+
+
+def test_skip_with_a_value_that_does_not_fit_leaves_the_run_parked():
+    """The next one may fit."""
+
+    def number(data):
+        return int(data)
+
+    play = Play(asks(step("a", decode=number)), parks=True)
+    play.feed(failed("0", A))
+
+    play.feed(OperatorActed(verb=Verb.SKIP, value=b"null"))
+    assert "no longer fits" in parked(play).refusal
+
+    play.feed(SKIP)
+    assert play.value == [1]
 
 
 # -- undos that give up --------------------------------------------------------------------------------------------

@@ -8,8 +8,9 @@ from __future__ import annotations
 import json
 import random
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from datetime import timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,8 @@ from tests.core import trees
 from tests.engine import programs
 from tests.engine.mortal import LossyBells, MortalStore, ProcessDied
 from tests.engine.programs import ledger, notes
+
+_numbers = count()
 
 
 @attrs.frozen
@@ -96,7 +99,8 @@ class Play:
         self.clock = clock
         self.chance = random.Random(weather.seed)
         self.was_handled = False
-        self.definition = getattr(programs, weather.body).options(id="it")
+        self.id = f"run {next(_numbers)}"
+        self.definition = getattr(programs, weather.body).options(id=self.id)
 
     def process(self, store: Any = None) -> Environment:
         options = Settings(cached_runs=self.weather.cached_runs)
@@ -174,7 +178,7 @@ class Play:
         return handle.rollback
 
     def signal(self, environment: Environment, times: int) -> None:
-        handle = environment.get("it")
+        handle = environment.get(self.id)
         for name in "ab":
             for _ in range(times):
                 if not handle.status().is_ended:
@@ -280,18 +284,29 @@ def test_whatever_befalls_a_program_what_it_owes_is_undone_once(tree, weather):
     run(tree, weather, MemoryStore(clock), clock)
 
 
-@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+on_disk = settings(max_examples=3, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@on_disk
 @given(tree=trees.trees, weather=weathers)
 def test_whatever_befalls_a_program_on_sqlite(tree, weather, tmp_path: Path):
     """The same on a file."""
     clock = ManualClock()
-    (tmp_path / "runs.db").unlink(missing_ok=True)
     truth = open_store(f"sqlite:///{tmp_path}/runs.db", clock=clock)
     truth.open()
 
-    try:
+    with closing(truth):
         run(tree, weather, truth, clock)
-    finally:
-        truth.close()
-        for left in tmp_path.iterdir():
-            left.unlink()
+
+
+@on_disk
+@given(tree=trees.trees, weather=weathers)
+def test_whatever_befalls_a_program_on_postgres(tree, weather, postgres_url: str):
+    """The same on a server."""
+    clock = ManualClock()
+    truth = open_store(postgres_url, clock=clock)
+    truth.migrate()
+    truth.open()
+
+    with closing(truth):
+        run(tree, weather, truth, clock)
