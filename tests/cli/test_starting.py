@@ -111,7 +111,7 @@ def test_run_leaves_after_its_timeout_and_says_what_it_waits_for(desk: Desk) -> 
         (
             ("tests.cli.shop:nothing",),
             1,
-            "workflows of tests.cli.shop: approval, checkout, ship, signing, sum_up",
+            "workflows of tests.cli.shop: approval, checkout, counting, ship, signing, sum_up",
         ),
         (("tests.cli.shop:charge",), 1, "is a step, not a workflow"),
         ((CHECKOUT, "{bad"), 2, "no JSON"),

@@ -207,7 +207,7 @@ class Workers(Table[int, WorkerRow]):
 
 
 class Secrets(Table[str, tuple[str, bytes]]):
-    """What the store's processes share and nobody else may know."""
+    """What the store's processes share and nobody else may know: as text, because any byte may stand in a secret."""
 
     name = "secret"
     columns = ("name", "value")
@@ -219,10 +219,10 @@ class Secrets(Table[str, tuple[str, bytes]]):
         return (key,)
 
     def row_in(self, row: tuple[str, bytes]) -> Columns:
-        return row[0], self._encoding.seal(row[1])
+        return row[0], self._encoding.seal(row[1].hex().encode())
 
     def row_out(self, columns: Columns) -> tuple[str, bytes]:
-        return columns[0], self._encoding.open(columns[1])
+        return columns[0], bytes.fromhex(self._encoding.open(columns[1]).decode())
 
 
 class Tables:

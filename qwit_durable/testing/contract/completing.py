@@ -289,10 +289,10 @@ class Completing:
     def test_the_first_secret_of_a_name_stands(self, stage: Stage) -> None:
         answers = [stage.do(KeepSecret(name=name, value=value)) for name, value in _SECRETS]
 
-        assert answers == [Kept(value=b"1"), Kept(value=b"1"), Kept(value=b"3")]
+        assert answers == [Kept(value=b"\x01"), Kept(value=b"\x01"), Kept(value=b"\xff\x00")]
 
 
-_SECRETS = (("a", b"1"), ("a", b"2"), ("b", b"3"))
+_SECRETS = (("a", b"\x01"), ("a", b"2"), ("b", b"\xff\x00"))
 
 
 def _claimed(stage: Stage) -> UUID:
