@@ -173,12 +173,17 @@ class Replay:
 
     def _on_map(self, event: Resolved) -> None:
         """The outcome of one call of a map, or that the map was settled."""
-        entry = self.body.open.get(event.position)
+        opened = self.body.open
+        whole = event.position.rpartition(".")[0]
+        while event.position not in opened and whole not in opened and self.body.wrong is None:
+            if not self.body.pass_patches(event.position):
+                break
+        entry = opened.get(event.position)
         if entry is not None and isinstance(entry.command, MapSteps):
             if self._is_settling(entry, event):
                 settled_map(self.body, entry, event)
             return
-        entry = self.body.open.get(event.position.rpartition(".")[0])
+        entry = opened.get(whole)
         if entry is None or not isinstance(entry.command, MapSteps) or entry.command.name != event.name:
             self._mismatch(event, None if entry is None else entry.command, self._expected)
             return

@@ -155,13 +155,14 @@ class Hold:
     ) -> None:
         """Make the transition durable, tell observers, and take in what settling recorded.
 
-        `whatever_came`: it holds whatever else is recorded meanwhile; where something was, it is superseded afterwards.
+        `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
 
         Raises:
             LostHold: The run is somebody else's now.
             Superseded: Somebody else's event came first.
         """
-        _ = self.decision  # feeds what is not fed yet: it may make timers needless
+        if not whatever_came:
+            _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
         timers = (*self._timers, *self._fact_timers)
         answer = self._services.committer.write(
@@ -170,6 +171,7 @@ class Hold:
                 worker=self._services.worker,
                 epoch=self.live.epoch,
                 head=None if whatever_came else self.head,
+                known=self.head if whatever_came else None,
                 events=tuple(self._events),
                 settle=settle,
                 tasks=tuple(self._tasks),
@@ -189,10 +191,9 @@ class Hold:
         )
         match answer:
             case Committed():
-                came = answer.head - self.head - len(self._events) - len(answer.settled)
+                before = len(self._unfed) - len(self._events)
+                self._unfed[before:before] = answer.came
                 self._committed(answer, timers)
-                if came and restart is None:
-                    self.retreat()
             case Conflict():
                 self.retreat()
             case _:

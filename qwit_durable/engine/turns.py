@@ -255,6 +255,8 @@ class Turns:
             hold.commit(settle=tuple(settling(pending, lost=hold.lost > 0) for pending in fresh))
             return True
         maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
+        if maps and not hold.is_clean:
+            hold.commit()
         for pending in maps:
             given = before_calls(self._services, hold, pending)
             if given is None:

@@ -108,6 +108,9 @@ def flow(
         )
         raise DefinitionError(msg)
     check_options(given, where)
+    if not parts:
+        msg = f"{where}: a flow needs at least one part\n  right:  flow({name!r}, [Reserve, Charge])"
+        raise DefinitionError(msg)
     made = FlowDefinition(name, [_listed(part, where) for part in parts], options, site)
     default_registry.add_workflow(made)
     return made

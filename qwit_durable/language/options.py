@@ -179,6 +179,9 @@ def _check_id(_: object, attribute: Any, value: Any) -> None:
     if not 0 < len(value) <= _MAX_ID_CHARS:
         msg = f"options() at {call_site()}: {name} has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
         raise ValueError(msg)
+    if "\0" in value:
+        msg = f"options() at {call_site()}: {name} holds a NUL character, which not every store can keep: {value!r}"
+        raise ValueError(msg)
 
 
 def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:

@@ -50,13 +50,18 @@ class Acquired:
 
 @attrs.frozen(kw_only=True)
 class Committed:
-    """The transition is durable. `settled` are the events that settling recorded, after those of the caller."""
+    """The transition is durable.
+
+    `came` are the events of others before those of the caller, if it asked for them; `settled` are those that settling
+    recorded, after them.
+    """
 
     head: int
     now: datetime
     settled: tuple[Event, ...] = ()
     rings: tuple[Ring, ...] = ()
     cancel_asked: bool = False
+    came: tuple[Event, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

@@ -207,7 +207,8 @@ class SqliteStore(SqlReader):
         return SqliteTransaction(self._shared, self._begin_for_step)
 
     def start_within(self, connection: object, write: Start) -> Answer:
-        self.open()
+        if self._here.writer is None:  # else a thread that waits for the caller's transaction may have it
+            self.open()
         return self._shared.start(connection, write)
 
     def _begin_for_step(self) -> StepConnection:

@@ -171,17 +171,20 @@ class Commit:
     """One transition of a held run: all of it or nothing.
 
     Refused as `Fenced` when the caller no longer holds the run under `epoch`; as `Conflict` when `head` is
-    given and the history has grown by somebody else's event. `settle` ends commands nobody waits for, each
+    given and the history has grown by somebody else's event (except that a run which is only let go of does not mind
+    successes: they count as those that it waits for). `settle` ends commands nobody waits for, each
     given as the event that is recorded if it can be dropped: timers, waits, backoffs and tasks not begun are;
     attempts under way are asked to stop and sub-workflows are cancelled, and their outcome is waited for.
     `published` are values to be seen from outside, by key. `restart` ends this generation: its history is removed and
-    the next one begins with that event. `generation` is the holder's.
+    the next one begins with that event. `generation` is the holder's. Where `known` is given instead of `head`, the
+    transition holds whatever has come after that event, and the answer says what has.
     """
 
     run_id: UUID
     worker: int
     epoch: int
     head: int | None
+    known: int | None = None
     events: tuple[Event, ...] = ()
     settle: tuple[Resolved, ...] = ()
     tasks: tuple[NewTask, ...] = ()

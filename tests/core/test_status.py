@@ -413,9 +413,9 @@ def test_verbs_are_accepted_as_the_table_says(verb, status):
         assert refusal is None
     else:
         possible = ", ".join(v.value for v, statuses in VERBS.items() if status in statuses)
+        asked = "takes no signals" if verb is Verb.SIGNAL else f"can't be asked to {verb}"
         assert refusal == (
-            f"run {handle.id} is {status}: it can't be asked to {verb}\n"
-            f"  possible now: {possible or 'nothing, it has ended'}"
+            f"run {handle.id} is {status}: it {asked}\n  possible now: {possible or 'nothing, it has ended'}"
         )
 
 

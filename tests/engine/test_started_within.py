@@ -267,9 +267,9 @@ def test_what_cannot_be_started_leaves_the_transaction_as_it_was(connection: Any
     shop.write(connection, "tea")
     with pytest.raises(EncodingError):
         shop.start(connection, object())  # type: ignore[arg-type]
-    bad = "\0" if shop.is_postgres else "\ud800"
+    bad: dict[str, Any] = {"attributes": {"note": "\0"}} if shop.is_postgres else {"id": "x\ud800"}
     with pytest.raises(StoreError):
-        shop.start(connection, "milk", id=f"x{bad}")
+        shop.start(connection, "milk", **bad)
     shop.write(connection, "cake")
 
     connection.commit()

@@ -61,7 +61,7 @@ def open_run(
     status = Status.RUNNING if begins else Status.SCHEDULED
     session.put_live(LiveRow(run_id=row.id, status=status, updated_at=session.now, awaiting=0))
     if begins:
-        return ask_for_turn(session, row, grace=ring_after)
+        return ask_for_turn(session, row, grace=ring_after, is_owed_none=True)
     if not is_due:
         due_at = row.start_at or session.now
         session.put_timer(TimerRow(run_id=row.id, position=START_TIMER, fire_at=due_at, kind="wake"))

@@ -8,7 +8,7 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.clock import NEVER
-from qwit_durable.core import Reopened, Resolved, Restarted, Status
+from qwit_durable.core import Reopened, Resolved, Restarted, Status, Value
 from qwit_durable.errors import Failure
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
 from qwit_durable.stores.kernel.lanes import is_head, leave_lane
@@ -68,11 +68,14 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     live = session.live(write.run_id)
     if live is None or live.owner != write.worker or live.epoch != write.epoch:
         return Fenced()
-    if write.head is not None and live.head != write.head:
+    done = 0 if write.head in (None, live.head) else _successes_since(session, write)
+    if done is None:
         return Conflict(head=live.head)
     run = session.run(write.run_id)
     assert run is not None
     rings: list[Ring] = []
+    has_grown = write.known is not None and live.head > write.known
+    came = tuple(session.events(run.id, write.known or 0)) if has_grown else ()
     settled = [event for one in write.settle for event in settle(session, run, live.generation, one, rings)]
     events = (*write.events, *settled)
     for key, value in write.published:
@@ -107,7 +110,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         rings.extend(leave_lane(session, run))
     else:
         if write.release is not None:
-            live = _let_go(session, run, live, write.release, rings)
+            live = _let_go(session, run, live, write.release, done, rings)
         session.put_live(live)
     return Committed(
         head=live.head,
@@ -115,6 +118,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         settled=tuple(settled),
         rings=tuple(rings),
         cancel_asked=live.cancel_asked,
+        came=came,
     )
 
 
@@ -165,17 +169,38 @@ def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) 
         rings.extend(_reopen(session, reopen))
 
 
-def _let_go(session: Session, run: RunRow, live: LiveRow, release: Release, rings: list[Ring]) -> LiveRow:
+def _successes_since(session: Session, write: Commit) -> int | None:
+    """How many successes have come meanwhile, where a run is only let go of and nothing else has; None otherwise.
+
+    They are what it waits for, so it need not look at each of them: that would hold up a large map.
+    """
+    only_waits = attrs.evolve(write, drop_timers=(), generation=0, release=None) == Commit(
+        run_id=write.run_id, worker=write.worker, epoch=write.epoch, head=write.head
+    )
+    if write.release is None or write.release.wake_at is not None or not only_waits:
+        return None
+    came = session.events(write.run_id, write.head or 0)
+    are_successes = all(isinstance(event, Resolved) and isinstance(event.outcome, Value) for event in came)
+    return len(came) if are_successes else None
+
+
+def _let_go(
+    session: Session, run: RunRow, live: LiveRow, release: Release, done: int, rings: list[Ring]
+) -> LiveRow:
+    awaiting = max(release.awaiting - done, 0)
     live = attrs.evolve(
         live,
         owner=None,
         begun=False,
         lost=live.lost if release.keep_lost else 0,
-        awaiting=release.awaiting,
+        awaiting=awaiting,
         note=release.note,
     )
     if release.wake_at is not None:
-        rings.append(ask_for_turn(session, run, after=max(release.wake_at - session.now, timedelta(0))))
+        after = max(release.wake_at - session.now, timedelta(0))
+        rings.append(ask_for_turn(session, run, after=after, is_owed_none=True))
+    elif done and not awaiting:
+        rings.append(ask_for_turn(session, run, is_owed_none=True))
     return live
 
 

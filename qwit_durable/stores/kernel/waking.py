@@ -46,10 +46,20 @@ def ring_for(task: TaskRow) -> Ring:
 
 
 def ask_for_turn(
-    session: Session, run: RunRow, *, after: timedelta = timedelta(0), grace: timedelta = RING_GRACE
+    session: Session,
+    run: RunRow,
+    *,
+    after: timedelta = timedelta(0),
+    grace: timedelta = RING_GRACE,
+    is_owed_none: bool = False,
 ) -> Ring:
-    """Owe the run a turn, due `after` from now, and answer the bell for it."""
+    """Owe the run a turn, due `after` from now, and answer the bell for it.
+
+    A turn that is owed already stays due when it was: or what comes often would put off the sweeper for ever.
+    `is_owed_none` spares the look, for a run that is new or held.
+    """
     due = session.now + after
+    owed = None if is_owed_none else session.task(run.id, TURN)
     task = TaskRow(
         run_id=run.id,
         position=TURN,
@@ -58,6 +68,9 @@ def ask_for_turn(
         ready_at=due,
         ring_at=due + grace if not after else due,
     )
+    if owed is not None:
+        ready_at, ring_at = min(owed.ready_at, task.ready_at), min(owed.ring_at, task.ring_at)
+        task = attrs.evolve(task, ready_at=ready_at, ring_at=ring_at)
     session.put_task(task)
     return ring_for(task)
 

@@ -87,6 +87,8 @@ class _Needs:
         self.runs = {run_id for run_id in self.runs if cache.get(run_id) is None}
 
     def _add(self, write: Write) -> None:
+        if isinstance(write, ResolveTask | CompleteTask | Deliver):
+            self.tasks.add((write.run_id, TURN))  # it may be owed one already
         match write:
             case Start(run=run):
                 self.keys.add((run.namespace, run.key))
@@ -133,6 +135,8 @@ class _Needs:
         self.runs.update(child.id for child in write.starts)
         self.tasks.update((write.run_id, new.after) for new in write.tasks if new.after is not None)
         self.outcomes.update(reopen.run_id for reopen in write.reopens)
+        if write.report is not None:
+            self.tasks.add((write.report.run_id, TURN))
         if write.outcome is not None:
             self._add_left_lane(write.run_id)
         run = self._cache.get(write.run_id)

@@ -63,6 +63,7 @@ def _is_hot(write: Write) -> bool:
     return (
         isinstance(write, Commit)
         and bool(write.events)
+        and write.known is None
         and write.release is None
         and write.outcome is None
         and write.report is None

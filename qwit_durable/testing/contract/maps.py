@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import attrs
 
-from qwit_durable.core import Dropped, Kind, Resolved
-from qwit_durable.stores.answers import Accepted, Refused
-from qwit_durable.stores.writes import NewTask, Reap, ResolveTask
+from qwit_durable.core import Dropped, Kind, Resolved, SignalReceived
+from qwit_durable.stores.answers import Accepted, Conflict, Refused
+from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.writes import NewTask, Reap, Release, ResolveTask
 from qwit_durable.testing.contract.stage import Hold, Stage, failed, resolved, task
 
 __all__ = ["Maps"]
@@ -75,6 +76,48 @@ class Maps:
         again.release(settle=(resolved("0", Dropped(), kind=Kind.MAP),))
 
         assert sorted(stage.tasks(hold.id)) == ["0", "00.1", "1"]
+
+    def test_letting_go_does_not_mind_successes_and_counts_them(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.committed(tasks=tuple(_call(index, 4) for index in range(3)))
+        for position in ("0.0", "0.1"):
+            stage.claimed(hold.id, position, worker=5)
+        _resolve(stage, hold, "0.0")
+
+        hold.release(awaiting=2)
+
+        assert stage.live(hold.id).owner is None
+        assert stage.live(hold.id).awaiting == 1
+        assert TURN not in stage.tasks(hold.id)
+        assert [ring.position for ring in _resolve(stage, hold, "0.1").rings] == [TURN]
+
+    def test_letting_go_after_the_last_success_asks_for_a_turn(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.committed(tasks=(_call(0, 4),))
+        stage.claimed(hold.id, "0.0", worker=5)
+        _resolve(stage, hold, "0.0")
+
+        answer = hold.release(awaiting=1)
+
+        assert [ring.position for ring in answer.rings] == [TURN]
+
+    def test_letting_go_minds_anything_else(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.committed(tasks=(_call(0, 4),))
+        stage.tell(hold.id, SignalReceived(name="go"))
+
+        assert hold.commit(release=Release(awaiting=1)) == Conflict(head=1)
+
+    def test_a_part_holds_whatever_came_and_is_told_what(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.committed(tasks=(_call(0, 4),))
+        stage.claimed(hold.id, "0.0", worker=5)
+        _resolve(stage, hold, "0.0")
+
+        answer = hold.committed(resolved("1"), head=None, known=hold.head)
+
+        assert answer.came == (resolved("0.0", kind=Kind.MAP),)
+        assert stage.events(hold.id) == [resolved("0.0", kind=Kind.MAP), resolved("1")]
 
 
 def _call(index: int, limit: int) -> NewTask:

@@ -3,11 +3,29 @@
 
 from __future__ import annotations
 
-from qwit_durable.core import AttemptFailed, CancelRequested, DeadlinePassed, Status, TimerFired, Verb
+from qwit_durable.core import (
+    AttemptFailed,
+    CancelRequested,
+    DeadlinePassed,
+    SignalReceived,
+    Status,
+    TimerFired,
+    Verb,
+)
 from qwit_durable.stores.answers import Accepted, Acquired, Fenced, Refused, Rings
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, TimerRow
-from qwit_durable.stores.writes import Disown, FireTimers, Lead, Reap, Release, Retire, RingDue, WakeStuck
+from qwit_durable.stores.writes import (
+    Deliver,
+    Disown,
+    FireTimers,
+    Lead,
+    Reap,
+    Release,
+    Retire,
+    RingDue,
+    WakeStuck,
+)
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, resolved, seconds, task
 
 __all__ = ["Sweeping"]
@@ -15,6 +33,17 @@ __all__ = ["Sweeping"]
 
 class Sweeping:
     """What is due happens once; what was lost is found again."""
+
+    def test_signals_that_keep_coming_do_not_put_off_a_lost_bell(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release()
+        for _ in range(4):
+            stage.do(Deliver(run_id=hold.id, event=SignalReceived(name="go"), ring_after=seconds(2)))
+            stage.wait(1)
+
+        rings = stage.do(RingDue()).rings
+
+        assert [ring.run_id for ring in rings] == [hold.id]
 
     def test_a_due_timer_fires_once_and_wakes_its_run(self, stage: Stage) -> None:
         hold = _sleeping(stage, 5)
