@@ -278,6 +278,12 @@ class Handle(Waiting[R]):
             case Refused(reason="missing"):
                 msg = f"run {self.id} is not in the store (namespace {self._access.namespace!r}): it has been pruned"
                 raise RunNotFound(msg)
+            case Refused(reason="code"):
+                msg = (
+                    f"run {self.id} is stuck over its code: there is nothing to skip\n"
+                    f"  way out: deploy code that matches, and it goes on by itself; or rollback, cancel, terminate"
+                )
+                raise OperationRefused(msg)
             case Refused(status=status):
                 asked = "takes no signals" if verb is Verb.SIGNAL else f"can't be asked to {verb}"
                 msg = f"run {self.id} is {status}: it {asked}\n  possible now: {verbs_text(status)}"

@@ -99,6 +99,8 @@ class Salvage:
 
     def _on_resolved(self, event: Resolved) -> None:
         entry = self._body.open.get(event.position)
+        if entry is None and event.kind is Kind.MAP and not self._is_call(event.position):
+            return  # a map that was dropped before any of its calls was handed over
         if entry is None or not isinstance(entry.command, MapSteps):
             self._debts.settle(self._command_of(event), event, None if entry is None else entry.given)
         if entry is None:
@@ -108,6 +110,10 @@ class Salvage:
             entry.left = event.outcome.left
         else:
             self._settled(entry)
+
+    def _is_call(self, position: str) -> bool:
+        whole = self._body.open.get(position.rpartition(".")[0])
+        return whole is not None and isinstance(whole.command, MapSteps)
 
     def _on_call(self, event: Resolved) -> None:
         """A call of a map has its outcome; a map that was settled waits for those that were under way."""

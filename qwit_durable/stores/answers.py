@@ -124,6 +124,7 @@ class Refused:
         "completed",
         "failed",
         "settled",
+        "code",
     ]
     status: Status | None = None
     failure: Failure | None = None

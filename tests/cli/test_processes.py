@@ -65,7 +65,14 @@ def started(folder: Path, *args: str) -> Iterator[subprocess.Popen[str]]:
     """A command under way; killed in the end, whatever happens."""
     command = [sys.executable, "-m", "qwit_durable", *args]
     process = subprocess.Popen(
-        command, cwd=folder, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=folder,
+        env=ENVIRONMENT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Whoever runs the tests in the background has interrupts ignored, and a child inherits that.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # noqa: PLW1509 - that takes no lock
     )
     with process:
         try:

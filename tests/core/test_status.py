@@ -353,7 +353,7 @@ IN_STATUS = {
     S.RUNNING: lambda: run(working),
     S.COMPENSATING: lambda: _broken(unwinding),
     S.PAUSED: lambda: _paused(run(working)),
-    S.STUCK: lambda: run(misusing),
+    S.STUCK: lambda: _stuck(),  # noqa: PLW0108 - it is defined below
     S.COMPLETED: lambda: run(holding),
     S.COMPENSATED: lambda: run(unwinding),
     S.FAILED: lambda: run(failing),
@@ -365,6 +365,12 @@ IN_STATUS = {
 def _broken(definition):
     world.broken_undo = True
     return run(definition)
+
+
+def _stuck():
+    handle = _broken(unwinding)
+    settle(hours=2)
+    return handle
 
 
 def _paused(handle):

@@ -24,7 +24,7 @@ from qwit_durable.stores.kernel.lanes import START_TIMER, give_up_place, has_pla
 from qwit_durable.stores.kernel.settling import cancel_run
 from qwit_durable.stores.kernel.turns import report_to
 from qwit_durable.stores.kernel.waking import append, may_move
-from qwit_durable.stores.reasons import Reason, status_before
+from qwit_durable.stores.reasons import Reason, is_over_code, status_before
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Deliver
@@ -87,10 +87,12 @@ def _has_acted(session: Session, run_id: UUID, verb: Verb) -> bool:
     return getattr(next(acts, None), "verb", None) is verb
 
 
-def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timedelta) -> Accepted:
+def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timedelta) -> Accepted | Refused:
     run = session.run(live.run_id)
     assert run is not None
     match event.verb:
+        case Verb.SKIP if is_over_code(live.reason):
+            return Refused(reason="code", status=live.status)
         case Verb.RETRY | Verb.SKIP:
             resumed = status_before(live.reason)
             live = attrs.evolve(live, status=resumed, reason=None, lost=0, owner=None, begun=False)

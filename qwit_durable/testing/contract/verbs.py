@@ -184,6 +184,15 @@ class Verbs:
         assert (live.status, live.cancel_asked) == (Status.COMPENSATING, False)
         assert stage.events(hold.id) == [OperatorActed(verb=Verb.ROLLBACK)]
 
+    @pytest.mark.parametrize("verb", [Verb.RETRY, Verb.SKIP])
+    def test_there_is_nothing_to_skip_where_the_code_does_not_match(self, stage: Stage, verb: Verb) -> None:
+        hold = _stuck(stage, Status.RUNNING, "code")
+
+        answer = stage.operate(hold.id, verb)
+
+        assert isinstance(answer, Refused) is (verb is Verb.SKIP)
+        assert (stage.live(hold.id).status is Status.STUCK) is (verb is Verb.SKIP)
+
 
 def _run_that_is(stage: Stage, status: Status) -> UUID:
     """A run in this status, free."""
@@ -191,7 +200,7 @@ def _run_that_is(stage: Stage, status: Status) -> UUID:
         case Status.SCHEDULED:
             return stage.start(delay=seconds(60)).run.id
         case Status.STUCK:
-            return _stuck(stage, Status.RUNNING, "code").id
+            return _stuck(stage, Status.RUNNING, "failed").id
         case _:
             hold = stage.begin()
     if status in ENDED:
