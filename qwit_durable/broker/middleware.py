@@ -12,6 +12,7 @@ program that starts its own `Worker` gets `BootFailed` instead.
 from __future__ import annotations
 
 import logging
+from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dramatiq.middleware import Middleware, MiddlewareError
@@ -30,30 +31,30 @@ class BootFailed(MiddlewareError, DurableError):
     """A worker can't start. The message is one line that says what to do."""
 
 
-class DurableMiddleware(Middleware):
+class DurableMiddleware(Middleware, ABC):
     """Translates Dramatiq's hooks; `app.Durable` says what they mean."""
 
     _is_command: ClassVar[bool] = False
 
+    @abstractmethod
     def on_installed(self) -> None:
         """It was added to a broker."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_broker(self, broker: Broker) -> None:
         """It has learnt of a broker that it sits on."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_worker_starting(self, broker: Broker, worker: Worker) -> None:
         """A worker is about to start; raise `DurableError` to stop it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_worker_draining(self) -> None:
         """A worker is about to stop: return at once."""
-        raise NotImplementedError
 
+    @abstractmethod
     def on_worker_stopped(self, broker: Broker, worker: Worker) -> None:
         """A worker has stopped; its broker is still open."""
-        raise NotImplementedError
 
     @property
     def actor_options(self) -> set[str]:

@@ -52,8 +52,9 @@ class _NoTransaction:
         )
         raise MisuseError(msg)
 
-    def commit(self, write: Commit | ResolveTask) -> Answer:
-        raise NotImplementedError
+    def commit(self, write: Commit | ResolveTask) -> NoReturn:
+        msg = f"nothing was begun, so {type(write).__name__} is committed elsewhere"
+        raise AssertionError(msg)
 
     def abandon(self) -> None:
         """Nothing to roll back."""

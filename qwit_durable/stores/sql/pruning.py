@@ -10,11 +10,11 @@ from qwit_durable.core import Status
 from qwit_durable.stores.pruning import Aged
 from qwit_durable.stores.sql.dialect import Dialect, Statements, marks
 from qwit_durable.stores.sql.mapped import Mapped
+from qwit_durable.stores.sql.reading import SqlReading
 from qwit_durable.stores.sql.table import Columns
 
 if TYPE_CHECKING:
     from qwit_durable.stores.sql.cache import RunCache
-    from qwit_durable.stores.sql.tables import Tables
 
 __all__ = ["SqlPruning", "SqlPruningReader"]
 
@@ -60,13 +60,8 @@ class SqlPruning:
         return self._statements.rows(d.sql(sql % marks(len(run_ids))), [*map(d.id_in, run_ids)])
 
 
-class SqlPruningReader:
+class SqlPruningReader(SqlReading):
     """`stores.pruning.PruningReader`: a reader inherits from this."""
-
-    _tables: Tables
-
-    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
-        raise NotImplementedError
 
     def aged(self, after: UUID | None, until: UUID, limit: int) -> Sequence[Aged]:
         d = self._tables.dialect

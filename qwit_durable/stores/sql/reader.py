@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
@@ -15,7 +16,7 @@ from qwit_durable.stores.sql.dialect import marks
 from qwit_durable.stores.sql.pruning import SqlPruningReader
 from qwit_durable.stores.sql.schedules import SqlScheduleReader
 from qwit_durable.stores.sql.table import Columns
-from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS
 
 __all__ = ["SqlReader"]
 
@@ -31,14 +32,8 @@ def _status_column(statuses: Sequence[Status]) -> str:
 class SqlReader(SqlScheduleReader, SqlPruningReader):
     """Reads. A store inherits from this and says how a statement is carried out."""
 
-    _tables: Tables
-
-    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
-        """Carry out one statement outside any transaction."""
-        raise NotImplementedError
-
-    def now(self) -> datetime:
-        raise NotImplementedError
+    @abstractmethod
+    def now(self) -> datetime: ...
 
     def find(self, namespace: str, key: str) -> RunView | None:
         d = self._tables.dialect

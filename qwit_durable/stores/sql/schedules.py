@@ -12,6 +12,7 @@ from qwit_durable.stores.plain import from_time, to_time
 from qwit_durable.stores.schedules import Firing, ScheduleRow
 from qwit_durable.stores.sql.dialect import Dialect, Statements
 from qwit_durable.stores.sql.mapped import Mapped
+from qwit_durable.stores.sql.reading import SqlReading
 from qwit_durable.stores.sql.table import Columns, Table
 
 if TYPE_CHECKING:
@@ -150,13 +151,8 @@ class SqlSchedules:
         return bool(self._statements.rows(sql, [self._dialect.id_in(run_id)]))
 
 
-class SqlScheduleReader:
+class SqlScheduleReader(SqlReading):
     """`stores.schedules.ScheduleReader`: a reader inherits from this."""
-
-    _tables: Tables
-
-    def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
-        raise NotImplementedError
 
     def schedule(self, namespace: str, schedule_id: str) -> ScheduleRow | None:
         table = self._tables.schedule

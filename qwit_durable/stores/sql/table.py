@@ -5,6 +5,7 @@ Neighbours: `stores.sql.run_tables` and `stores.sql.tables` describe each table;
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
@@ -19,7 +20,7 @@ _R = TypeVar("_R")
 Columns = Sequence[Any]
 
 
-class Table(Generic[_K, _R]):
+class Table(ABC, Generic[_K, _R]):
     """One table and its statements. The first `width` columns are its key; values follow in the order of `columns`."""
 
     name: ClassVar[str]
@@ -48,21 +49,21 @@ class Table(Generic[_K, _R]):
         """The columns as they stand in a select."""
         return ", ".join(f"{alias}.{column}" if alias else column for column in cls.columns)
 
+    @abstractmethod
     def key_of(self, row: _R) -> _K:
         """The key of a row."""
-        raise NotImplementedError
 
+    @abstractmethod
     def key_in(self, key: _K) -> Columns:
         """A key as columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row_in(self, row: _R) -> Columns:
         """A row as columns."""
-        raise NotImplementedError
 
+    @abstractmethod
     def row_out(self, columns: Columns) -> _R:
         """The row in these columns."""
-        raise NotImplementedError
 
 
 class OfRun(Table[UUID, _R]):
