@@ -21,14 +21,13 @@ from qwit_durable.clock import Clock, SystemClock, monotonic
 from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
-from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.migrations import migrations, pending
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import SQLITE
 from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite_batch import Batch
 from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
@@ -190,17 +189,13 @@ class SqliteStore(SqlReader):
             if connection.in_transaction:  # what an interrupted thread left behind
                 connection.rollback()
             try:
-                connection.execute("BEGIN IMMEDIATE")
-                session = SqliteSession(
-                    self._tables, SqliteStatements(connection), self._cache, self._clock.now()
-                )
-                answers = [perform(session, write) for write in writes]
-                session.flush()
+                batch = Batch(connection, self._tables, self._cache, self._clock)
+                answers = batch.carry_out(writes)
                 connection.execute("COMMIT")
             except BaseException:
                 connection.rollback()
                 raise
-            session.committed()
+            batch.committed()
             return answers
 
     def transaction(self) -> Transaction:

@@ -8,20 +8,24 @@ import sqlite3
 import subprocess
 import sys
 import threading
+from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
+from uuid import UUID
 
 import attrs
 import pytest
 
 from qwit_durable.clock import ManualClock
+from qwit_durable.core import CancelRequested, Completed, SignalReceived
 from qwit_durable.errors import SchemaMismatch, StoreError, StoreUnavailable
-from qwit_durable.stores import sqlite as sqlite_module
+from qwit_durable.stores import sqlite_batch
 from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.processes import process_started, this_host
 from qwit_durable.stores.sqlite import SqliteStore
-from qwit_durable.stores.writes import Beat, Start
-from qwit_durable.testing.contract.stage import LEASE, Stage, resolved
+from qwit_durable.stores.sqlite_batch import only_appends
+from qwit_durable.stores.writes import Beat, Commit, Deliver, Release, Start, Write
+from qwit_durable.testing.contract.stage import LEASE, Stage, failed, resolved
 from tests.stores.places import UnsyncedStore, opened, sqlite_url
 
 
@@ -209,6 +213,74 @@ def test_threads_read_while_another_one_writes(stage: Stage, store: SqliteStore)
     assert len(store.history(hold.id)) == 50
 
 
+# -- the hottest writes ----------------------------------------------------------------------------------------
+
+
+def test_transitions_that_only_append_answer_and_write_what_the_kernel_says(
+    stage: Stage, store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+):
+    def play(changes: list[dict[str, object]]):
+        holds = [stage.begin() for _ in changes]
+        stage.tell(holds[4].id, CancelRequested(reason="no"))
+        writes: list[Write] = []
+        for hold, change in zip(holds, changes, strict=True):
+            plain = Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
+            writes.append(attrs.evolve(plain, **change))
+        # In the middle of others, of the same runs too: in order.
+        writes[2:2] = [Deliver(run_id=holds[2].id, event=SignalReceived(name="go", value=b"1"))]
+        again = attrs.evolve(writes[0], head=2, events=(failed("2"),), release=Release())
+        answers = store.apply([*writes, again])
+        rows = [
+            (attrs.evolve(stage.live(hold.id), run_id=UUID(int=0)), list(store.history(hold.id)))
+            for hold in holds
+        ]
+        return answers, rows
+
+    won = [{"events": (resolved("0"), Completed(value=b"1"))}, {}, {"head": 1}, {"head": None}]
+    for last in (
+        {"head": None},
+        {},
+        {"worker": 2},
+        {"epoch": 2},
+        {"head": 3},
+        {"head": 1, "events": (failed("0"),)},
+    ):
+        cases = [*won, last]
+        answers, rows = play(cases)
+        with monkeypatch.context() as patch:
+            patch.setattr(sqlite_batch, "only_appends", lambda _: False)
+            wanted = play(cases)
+
+        assert (answers, rows) == wanted
+
+
+def test_transitions_that_only_append_are_moved_and_inserted_without_a_look(stage: Stage, store: SqliteStore):
+    holds = [stage.begin() for _ in range(5)]
+    writes = [
+        Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
+        for hold in holds
+    ]
+    seen: list[str] = []
+    with store._writing() as connection:
+        connection.set_trace_callback(seen.append)
+
+    store.apply(writes)
+
+    verbs = Counter(statement.split()[0] for statement in seen)
+    assert verbs == {"BEGIN": 1, "UPDATE": 5, "INSERT": 10, "COMMIT": 1}
+
+
+def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage):
+    plain = Commit(run_id=UUID(int=1), worker=1, epoch=1, head=0, events=(resolved("0"),))
+
+    assert only_appends(plain)
+    assert not only_appends(attrs.evolve(plain, events=()))
+    assert not only_appends(attrs.evolve(plain, head=None))
+    for field in attrs.fields(Commit):
+        if field.default is not attrs.NOTHING and field.name not in {"events", "generation"}:
+            assert not only_appends(attrs.evolve(plain, **{field.name: (1,)})), field.name
+
+
 # -- what goes wrong -------------------------------------------------------------------------------------------
 
 
@@ -221,8 +293,8 @@ def test_an_interrupted_thread_leaves_nothing_behind(stage: Stage, monkeypatch: 
         perform(session, write)
         raise Interrupt
 
-    perform = sqlite_module.perform
-    monkeypatch.setattr(sqlite_module, "perform", interrupted)
+    perform = sqlite_batch.perform
+    monkeypatch.setattr(sqlite_batch, "perform", interrupted)
     with pytest.raises(Interrupt):
         stage.start("order-1")
     monkeypatch.undo()

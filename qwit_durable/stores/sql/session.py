@@ -9,7 +9,7 @@ Rules, on which the locks of a server rest:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
 from uuid import UUID
@@ -313,8 +313,15 @@ class SqlSession(SqlSchedules, SqlPruning):
         ]
         self._appended.clear()
         self._read.clear()
-        sql = f"INSERT INTO {{event}} (run_id, number, at, {EVENT_COLUMNS}) VALUES ({marks(10)})"
-        return self._dialect.sql(sql), rows
+        return self._tables.insert_event, rows
+
+    def look_again(self, run_ids: Iterable[UUID]) -> None:
+        """Ask the database again about these runs, to which something is appended beside this session.
+
+        Nothing of them may be waiting to be written.
+        """
+        self._lives.unlearn(run_ids)
+        self._read.clear()
 
     def committed(self) -> None:
         """Learn that the transaction is durable."""

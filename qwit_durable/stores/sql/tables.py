@@ -11,7 +11,7 @@ from uuid import UUID
 
 from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.rows import PublishedRow, TaskRow, TimerRow, WorkerRow
-from qwit_durable.stores.sql.dialect import Dialect
+from qwit_durable.stores.sql.dialect import Dialect, marks
 from qwit_durable.stores.sql.lanes import LaneTable, PlaceTable
 from qwit_durable.stores.sql.run_tables import Lives, Outcomes, Runs
 from qwit_durable.stores.sql.schedules import Schedules
@@ -231,6 +231,9 @@ class Tables:
     def __init__(self, dialect: Dialect, encoding: Encoding) -> None:
         self.dialect = dialect
         self.encoding = encoding
+        self.insert_event = dialect.sql(
+            f"INSERT INTO {{event}} (run_id, number, at, {EVENT_COLUMNS}) VALUES ({marks(10)})"
+        )
         self.run = Runs(dialect, encoding)
         self.live = Lives(dialect, encoding)
         self.outcome = Outcomes(dialect, encoding)

@@ -58,6 +58,7 @@ __all__ = ["NAMESPACE", "Drawing"]
 NAMESPACE = "model"
 _WORKERS = st.sampled_from([1, 2, 3])
 _POSITIONS = st.sampled_from(["0", "1", "1.0"])
+_NOW_AND_THEN = st.sampled_from([0] * 15 + [1])
 _ENOUGH_RUNS = 5
 _FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
 _LEASE = timedelta(seconds=10)
@@ -88,6 +89,21 @@ class Drawing:
             makers += [self._work] * 5
         make: Callable[[Any], Write] = draw(st.sampled_from(makers))
         return make(draw)
+
+    def appends(self, draw: Any) -> list[Write]:
+        """Draw what a busy process writes at once: for each run that is held, events alone; now and then in vain."""
+        views = [self.oracle.view(run_id) for run_id in self.run_ids]
+        held = [view.live for view in views if view and view.live and view.live.owner]
+        return [
+            Commit(
+                run_id=live.run_id,
+                worker=live.owner or 0,
+                epoch=live.epoch - draw(_NOW_AND_THEN),
+                head=live.head + draw(_NOW_AND_THEN),
+                events=tuple(draw(st.lists(events, min_size=1, max_size=2))),
+            )
+            for live in held
+        ]
 
     def _new_id(self, draw: Any) -> UUID:
         run_id: UUID = draw(st.uuids(version=4).filter(lambda found: found not in self.run_ids))

@@ -94,6 +94,13 @@ class _Machine(RuleBasedStateMachine):
     def a_batch(self, data: st.DataObject, count: int) -> None:
         self.apply([self.drawing.draw(data.draw) for _ in range(count)])
 
+    @rule(data=st.data(), between=st.booleans())
+    def appends(self, data: st.DataObject, between: bool) -> None:  # noqa: FBT001 - drawn
+        writes = self.drawing.appends(data.draw)
+        if between:
+            writes.insert(len(writes) // 2, self.drawing.draw(data.draw))
+        self.apply(writes)
+
     def apply(self, writes: list[Write]) -> None:
         """Carry out a batch on both, and compare the answers and the rows of the runs it names."""
         wanted = self.oracle.apply(writes)
