@@ -20,11 +20,12 @@ class MemoryPruning:
 
     _rows: MemoryRows
 
-    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
-        return sorted(child for run_id in run_ids for child in self._rows.children.get(run_id, ()))
+    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[tuple[UUID, UUID]]:
+        found = sorted(child for run_id in run_ids for child in self._rows.children.get(run_id, ()))
+        return [(child, self._rows.run[child].root_id) for child in found]
 
-    def open_among(self, run_ids: Sequence[UUID]) -> bool:
-        return any(run_id in self._rows.live for run_id in run_ids)
+    def open_among(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
+        return [run_id for run_id in run_ids if run_id in self._rows.live]
 
     def drop_runs(self, run_ids: Sequence[UUID]) -> None:
         rows, gone = self._rows, set(run_ids)

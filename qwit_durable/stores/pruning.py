@@ -60,12 +60,12 @@ class Pruned:
 class PruningSession(Protocol):
     """Part of `stores.session.Session`."""
 
-    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
-        """The runs that these have called, open or not, in the order of their ids."""
+    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[tuple[UUID, UUID]]:
+        """The runs that these have called, open or not, in the order of their ids, each with its tree's root."""
         ...
 
-    def open_among(self, run_ids: Sequence[UUID]) -> bool:
-        """Whether any of these has a live row."""
+    def open_among(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
+        """Those of them that have a live row."""
         ...
 
     def drop_runs(self, run_ids: Sequence[UUID]) -> None:

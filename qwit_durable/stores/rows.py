@@ -72,6 +72,11 @@ class RunRow:
     deadline_at: datetime | None = None
     trace: str | None = None
 
+    @property
+    def names_itself(self) -> bool:
+        """Whether users know it by its own UUID, which is new and random: nobody else can have taken that id."""
+        return self.key == str(self.id)
+
 
 @attrs.frozen(kw_only=True)
 class LiveRow:

@@ -43,7 +43,7 @@ class Session(ScheduleSession, PruningSession, Protocol):
         ...
 
     def run_of_key(self, namespace: str, key: str) -> UUID | None:
-        """The run that stands under a user's id. Locks the key, there or not, against another writer's `put_key`."""
+        """The run that was put under a user's id. Locks the key, there or not, against another writer's `put_key`."""
         ...
 
     def put_key(self, namespace: str, key: str, run_id: UUID) -> None:

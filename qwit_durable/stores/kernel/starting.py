@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from uuid import UUID
 
 import attrs
 
 from qwit_durable.clock import later
 from qwit_durable.core import Status
+from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Started
 from qwit_durable.stores.kernel.lanes import START_TIMER, enter_lane
 from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
@@ -24,7 +26,7 @@ DEADLINE_TIMER = "deadline"
 def start(session: Session, write: Start) -> Started:
     """Start a run, or answer the one that stands under its key."""
     row = write.run
-    existing_id = session.run_of_key(row.namespace, row.key)
+    existing_id = _standing(session, row)
     if existing_id is not None:
         existing = session.run(existing_id)
         outcome = session.outcome(existing_id)
@@ -41,10 +43,30 @@ def start(session: Session, write: Start) -> Started:
         start_at=row.start_at if write.delay is None else later(now, write.delay),
         deadline_at=row.deadline_at if write.deadline is None else later(now, write.deadline),
     )
-    session.put_key(row.namespace, row.key, row.id)
+    if not row.names_itself:
+        session.put_key(row.namespace, row.key, row.id)
     ring = open_run(session, row, ring_after=write.ring_after, within=write.within)
     status = Status.RUNNING if ring is not None else Status.SCHEDULED
     return Started(run=row, created=True, status=status, ring=ring)
+
+
+def _standing(session: Session, row: RunRow) -> UUID | None:
+    """The run that stands under this one's key.
+
+    A run whose id nobody chose stands under it without a row that says so: that spares each such start a row, an index
+    entry and a lock. Only the same start, repeated, or a user who gives that UUID as an id can meet it.
+    """
+    if row.names_itself:
+        return row.id if session.run(row.id) is not None else None
+    found, spelled = session.run_of_key(row.namespace, row.key), parse_run_id(row.key)
+    if found is not None or spelled is None:
+        return found
+    run = session.run(spelled)
+    is_it = (
+        run is not None and run.key == row.key and run.namespace == row.namespace and run.parent_id is None
+    )
+    is_there = is_it and (session.live(spelled) or session.outcome(spelled)) is not None
+    return spelled if is_there else None
 
 
 def open_run(

@@ -15,14 +15,14 @@ from typing import Any
 from uuid import UUID
 
 from qwit_durable.core import Kind, OperatorActed, SignalReceived, Verb
-from qwit_durable.ids import child_id
+from qwit_durable.ids import child_id, parse_run_id
 from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.pg import lanes
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.pg.lanes import LOCK, PATIENCE, PgLanes, lock_of
 from qwit_durable.stores.pruning import Prune
-from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.rows import TURN, RunRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.mapped import Mapped
@@ -91,18 +91,21 @@ class _Needs:
             self.tasks.add((write.run_id, TURN))  # it may be owed one already
         match write:
             case Start(run=run):
-                self.keys.add((run.namespace, run.key))
+                self._add_key(run)
                 if run.lane is not None and not (write.delay or run.start_at or write.within):
                     self.lanes.add((run.namespace, run.lane))
             case Prune(namespace=namespace, roots=roots):
                 self.keys.update((namespace, key) for _, key in roots)
+                self.runs.update(run_id for run_id, _ in roots)
+                self.outcomes.update(run_id for run_id, _ in roots)
             case PutSchedule(row=row):
                 self.schedules.add((row.namespace, row.id))
             case DropSchedule(namespace=namespace, id=schedule_id):
                 self.schedules.add((namespace, schedule_id))
             case FireSchedule(namespace=namespace, id=schedule_id, due=due):
                 self.schedules.add((namespace, schedule_id))
-                self.keys.update((one.run.namespace, one.run.key) for one in due)
+                for one in due:
+                    self._add_key(one.run)
                 self.lanes.update(
                     (one.run.namespace, one.run.lane) for one in due if one.run.lane is not None
                 )
@@ -130,6 +133,13 @@ class _Needs:
                 self.timers.add((run_id, position or ""))
             case _:
                 pass
+
+    def _add_key(self, run: RunRow) -> None:
+        spelled = parse_run_id(run.key)
+        if spelled is not None:
+            self.runs.add(spelled)
+        if not run.names_itself:
+            self.keys.add((run.namespace, run.key))
 
     def _add_commit(self, write: Commit) -> None:
         self.runs.update(child.id for child in write.starts)

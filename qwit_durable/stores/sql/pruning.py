@@ -32,12 +32,14 @@ class SqlPruning:
     _outcomes: Mapped[UUID, Any]
     flush: Callable[[], None]
 
-    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
-        rows = self._among("SELECT id FROM {run} WHERE parent_id IN (%s) ORDER BY id", run_ids)
-        return [self._dialect.id_out(row[0]) for row in rows]
+    def children_of(self, run_ids: Sequence[UUID]) -> Sequence[tuple[UUID, UUID]]:
+        out = self._dialect.id_out
+        rows = self._among("SELECT id, root_id FROM {run} WHERE parent_id IN (%s) ORDER BY id", run_ids)
+        return [(out(run_id), out(root_id)) for run_id, root_id in rows]
 
-    def open_among(self, run_ids: Sequence[UUID]) -> bool:
-        return bool(self._among("SELECT 1 FROM {live} WHERE run_id IN (%s) LIMIT 1", run_ids))
+    def open_among(self, run_ids: Sequence[UUID]) -> Sequence[UUID]:
+        rows = self._among("SELECT run_id FROM {live} WHERE run_id IN (%s)", run_ids)
+        return [self._dialect.id_out(row[0]) for row in rows]
 
     def drop_runs(self, run_ids: Sequence[UUID]) -> None:
         self.flush()

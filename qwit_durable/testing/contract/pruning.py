@@ -66,6 +66,19 @@ class Pruning:
         assert answers == [Pruned(), Pruned()]
         assert stage.store.view(hold.id) is not None
 
+    def test_many_trees_go_at_once_and_those_in_use_stay(self, stage: Stage) -> None:
+        families = [_family(stage) for _ in range(3)]
+        for hold, child, grandchild in families:
+            _end(child, hold) if hold is families[1][0] else _end(grandchild, child, hold)
+        stage.wait(10)
+        roots = tuple((hold.id, hold.run.key) for hold, *_ in families)
+
+        answer = stage.do(Prune(namespace=NAMESPACE, roots=roots, ended_before=stage.clock.now()))
+
+        assert answer == Pruned(roots=2, runs=6)
+        found = [stage.store.view(one.id) is not None for family in families for one in family]
+        assert found == [False] * 3 + [True] * 3 + [False] * 3
+
     def test_a_run_that_ended_too_late_stays(self, stage: Stage) -> None:
         hold = stage.begin(key="young")
         hold.end()

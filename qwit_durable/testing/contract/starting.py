@@ -78,6 +78,32 @@ class Starting:
         assert again.run.id == row.id
         assert stage.store.counts("contract") == {Status.RUNNING: 1}
 
+    def test_a_run_whose_id_nobody_chose_stands_under_its_uuid(self, stage: Stage) -> None:
+        row = stage.row()
+        hold = stage.hold(stage.start(row=attrs.evolve(row, key=str(row.id))).run.id)
+
+        again, elsewhere = (
+            stage.start(str(row.id)),
+            stage.start(row=stage.row(str(row.id), namespace="other")),
+        )
+        hold.end()
+        replaced = stage.start(str(row.id), on_conflict="replace")
+
+        assert (again.created, again.run.id) == (False, row.id)
+        assert elsewhere.created
+        assert replaced.created
+        found = stage.store.find("contract", str(row.id))
+        assert found is not None
+        assert found.run == replaced.run
+        assert stage.start(str(row.id)).run.id == replaced.run.id
+
+    def test_the_uuid_of_a_sub_workflow_is_no_id_of_a_root(self, stage: Stage) -> None:
+        hold = stage.begin()
+        child = stage.child_of(hold, "0")
+        hold.committed(starts=(child,))
+
+        assert stage.start(child.key).created
+
     def test_one_key_in_two_namespaces_is_two_runs(self, stage: Stage) -> None:
         first = stage.start("order-1")
 
