@@ -68,7 +68,7 @@ typecheck: $(STAMP) ## Check types with mypy and pyright, both strict
 	@$(BIN)/pyright
 
 bench: $(STAMP) ## Run the benchmarks; ARGS goes to them
-	@$(BIN)/python benchmarks/steps.py $(ARGS)
+	@$(BIN)/python benchmarks/bench.py $(ARGS)
 
 lock: $(UV) ## Write uv.lock anew from pyproject.toml, newest versions, PyPI only
 	@$(UV) lock --upgrade --no-config --default-index https://pypi.org/simple

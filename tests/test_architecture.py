@@ -26,8 +26,9 @@ RANKS = {
     "broker": 5,
     "client": 6,
     "app": 7,
-    "cli": 8,
     "testing": 8,
+    "bench": 8,
+    "cli": 9,
 }
 UNRANKED = {"__init__", "__main__"}  # the front doors: they may import anything, and nobody imports them
 

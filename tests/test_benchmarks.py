@@ -7,17 +7,121 @@ import subprocess
 import sys
 from pathlib import Path
 
-from benchmarks import steps
+import pytest
+from click.testing import CliRunner, Result
+
+from qwit_durable import Durable
+from qwit_durable.bench.scenarios import SCENARIOS
+from qwit_durable.cli.main import cli
+from qwit_durable.stores import open_store
+from tests.servers.fixtures import PostgresTemplate
 
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def test_the_benchmark_prints_a_figure_for_each_scenario(tmp_path: Path):
-    """Tiny sizes, one round."""
+def migrate(url: str) -> None:
+    store = open_store(url)
+    store.migrate()
+    store.close()
+
+
+@pytest.fixture
+def store_url(postgres_template: PostgresTemplate) -> str:
+    """An empty, migrated store."""
+    return postgres_template("benchmarks", migrate)
+
+
+def bench(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["bench", *arguments])
+
+
+def test_every_scenario_is_listed_with_what_it_is_about() -> None:
+    result = bench("--list", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {name: found.about for name, found in SCENARIOS.items()}
+
+
+def test_without_servers_what_needs_none_is_measured_and_the_rest_is_named() -> None:
+    result = bench("--quick", "--json")
+
+    assert result.exit_code == 0, result.stderr
+    found = json.loads(result.stdout)
+    assert set(found["scenarios"]) | set(found["skipped"]) == set(SCENARIOS)
+    assert "needs a broker" in found["skipped"]["queued"]
+    assert "removed at the end" in result.stderr
+
+
+def test_with_servers_everything_is_measured_and_nothing_is_left(
+    store_url: str, redis_url: str, tmp_path: Path
+) -> None:
+    file = tmp_path / "figures.json"
+    mine = Durable(store_url, namespace="mine")
+
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "qwit_durable", "bench", "--quick"),
+            *("--store", store_url, "--broker", redis_url, "--json", str(file)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stderr
+    found = json.loads(file.read_text())
+    assert set(found["scenarios"]) == set(SCENARIOS)
+    assert found["conditions"]["fsync"] in ("on", "off")
+    for scenario in found["scenarios"].values():
+        assert all(value >= 0 for values in scenario["rounds"].values() for value in values)
+        assert all(name in done.stdout for name in (*scenario["rounds"], *scenario["ratios"]))
+    mine.close()
+
+
+def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
+    result = bench("--only", "speed")
+
+    assert result.exit_code == 1
+    assert result.stderr.startswith("qwit: there is no scenario 'speed'; there are: inline, ")
+
+
+def test_a_scenario_whose_server_is_missing_is_refused() -> None:
+    result = bench("--only", "queued")
+
+    assert result.exit_code == 1
+    assert "the scenario 'queued' needs a broker" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "url", "told"),
+    [
+        ("--store", "postgresql://127.0.0.1:1/none", "can't be used"),
+        ("--broker", "http://localhost", "names no broker"),
+        ("--broker", "redis://127.0.0.1:1", "can't be reached"),
+        ("--broker", "amqp://127.0.0.1:1", "can't be reached"),
+    ],
+)
+def test_a_server_that_is_not_there_is_told_on_one_line(option: str, url: str, told: str) -> None:
+    result = bench("--quick", option, url)
+
+    assert result.exit_code == 1
+    assert told in result.stderr.splitlines()[-1]
+
+
+def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
+    result = bench("--quick", "--store", postgres_url)
+
+    assert result.exit_code == 1
+    assert "qwit migrate" in result.stderr
+
+
+def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
 
     done = subprocess.run(
-        [sys.executable, "benchmarks/steps.py", "--quick", "--json", str(file)],
+        [sys.executable, "benchmarks/bench.py", "--quick", "--only", "lone", "--json", str(file)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -26,24 +130,4 @@ def test_the_benchmark_prints_a_figure_for_each_scenario(tmp_path: Path):
     )
 
     assert done.returncode == 0, done.stderr
-    figures = json.loads(file.read_text())
-    assert all(value > 0 for values in figures["rounds"].values() for value in values)
-    assert set(figures["ratios"]) == set(steps.RATIOS)
-    assert figures["conditions"]["fsync"] in ("on", "off")
-    for name in (*figures["rounds"], *figures["ratios"]):
-        assert name in done.stdout
-
-
-def test_the_benchmark_of_lanes_prints_a_line_for_each_store_and_shape():
-    """Tiny sizes, one round."""
-    done = subprocess.run(
-        [sys.executable, "benchmarks/lanes.py", "--quick"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
-    )
-
-    assert done.returncode == 0, done.stderr
-    assert [line.split()[0] for line in done.stdout.splitlines()[2:]] == ["SQLite"] * 3 + ["Postgres"] * 3
+    assert list(json.loads(file.read_text())["scenarios"]) == ["lone"]

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from qwit_durable.cli.benchmarking import bench
 from qwit_durable.cli.completing import complete, fail
 from qwit_durable.cli.looking import explain, history, ls, show
 from qwit_durable.cli.operating import cancel, pause, resume, retry, rollback, signal, skip, terminate
@@ -92,7 +93,7 @@ def cli(context: click.Context) -> None:
 for _command in (
     *(run, start, ls, show, watch, explain, history, replay),
     *(signal, complete, fail, cancel, pause, resume, retry, skip, rollback, terminate),
-    *(schedule, prune, migrate, doctor, demo),
+    *(schedule, prune, migrate, doctor, bench, demo),
 ):
     cli.add_command(_command)
 

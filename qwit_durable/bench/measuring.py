@@ -1,0 +1,87 @@
+"""Rounds: each takes every line of a scenario once, forwards and backwards in turns."""
+
+from __future__ import annotations
+
+import os
+import platform
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from importlib.metadata import version
+
+import attrs
+
+from qwit_durable.bench.plan import Plan, Ratio, Scenario
+from qwit_durable.bench.stage import Stage
+
+__all__ = ["Measured", "Quotient", "conditions", "measure"]
+
+
+@attrs.frozen
+class Quotient:
+    """A ratio as it came out: the median over the median, and the least and the greatest of a round."""
+
+    ratio: Ratio
+    value: float
+    least: float
+    greatest: float
+
+
+@attrs.frozen
+class Measured:
+    """What a scenario gave, round by round."""
+
+    scenario: Scenario
+    plan: Plan
+    figures: Mapping[str, Sequence[float]]
+
+    def median(self, name: str) -> float:
+        """Of one figure."""
+        return statistics.median(self.figures[name])
+
+    @property
+    def quotients(self) -> list[Quotient]:
+        """The ratios whose figures are there."""
+        found: list[Quotient] = []
+        for ratio in self.plan.ratios:
+            if ratio.of not in self.figures or ratio.by not in self.figures:
+                continue
+            each = [a / b for a, b in zip(self.figures[ratio.of], self.figures[ratio.by], strict=True)]
+            value = self.median(ratio.of) / self.median(ratio.by)
+            found.append(Quotient(ratio, value, min(each), max(each)))
+        return found
+
+
+def measure(scenario: Scenario, stage: Stage, rounds: int, tell: Callable[[str], None]) -> Measured:
+    """Measure a scenario.
+
+    Args:
+        scenario: Which.
+        stage: On what.
+        rounds: How often each line is measured.
+        tell: Told what is being measured.
+    """
+    figures: dict[str, list[float]] = {}
+    with scenario.open(stage) as plan:
+        for number in range(rounds):
+            # What drifts with time falls on all alike.
+            for line in plan.lines if number % 2 == 0 else reversed(plan.lines):
+                tell(f"{scenario.name}: {line.name}, round {number + 1} of {rounds}")
+                stage.settle()
+                for name, value in line.measure().items():
+                    figures.setdefault(name, []).append(value)
+    return Measured(scenario, plan, figures)
+
+
+def conditions(stage: Stage) -> dict[str, str]:
+    """Under what it was measured."""
+    found = {
+        "qwit-durable": version("qwit-durable"),
+        "python": platform.python_version(),
+        "cores": str(os.cpu_count()),
+        "dramatiq": version("dramatiq"),
+        "psycopg": version("psycopg"),
+        "crew": f"{stage.crew.processes} processes of {stage.threads} threads",
+    }
+    if stage.postgres is not None:
+        found |= stage.postgres.settings()
+    return found

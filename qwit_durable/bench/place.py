@@ -1,0 +1,113 @@
+"""Where a benchmark's processes meet: the store, the broker, the namespace, and a folder for notes."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
+from struct import pack, unpack_from
+from typing import TYPE_CHECKING
+
+import attrs
+
+from qwit_durable.app import Durable
+from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY
+from qwit_durable.bench.plan import BROKER, POSTGRES, BenchFailed
+from qwit_durable.broker.opening import forget_queues, open_broker, plain_chain, reach
+from qwit_durable.clock import monotonic
+from qwit_durable.stores import redacted
+
+if TYPE_CHECKING:
+    from dramatiq import Broker
+
+__all__ = ["Place"]
+
+_VARIABLE = "QWIT_BENCH_PLACE"
+_SWEEP = timedelta(seconds=1)
+#: A moment by the monotonic clock, which the processes of one machine share.
+_STAMP = "=d"
+_STAMP_BYTES = 8
+
+
+@attrs.frozen(kw_only=True)
+class Place:
+    """What every process of a benchmark is told.
+
+    Attributes:
+        store: The store's URL.
+        broker: The broker's URL; empty where this process works by itself.
+        namespace: Of runs and, in Redis, of keys.
+        folder: Of this benchmark, removed at its end.
+    """
+
+    store: str
+    broker: str
+    namespace: str
+    folder: str
+
+    @property
+    def has(self) -> frozenset[str]:
+        """What scenarios may need and is here."""
+        postgres = {POSTGRES} if self.store.startswith("postgres") else set[str]()
+        return frozenset(postgres | ({BROKER} if self.broker else set()))
+
+    @property
+    def shown(self) -> str:
+        """The store and the broker, without their passwords."""
+        return " and ".join(redacted(url) for url in (self.store, self.broker) if url)
+
+    def to_environment(self) -> dict[str, str]:
+        """For workers, to be read by `from_environment`."""
+        return {_VARIABLE: json.dumps([attrs.asdict(self), os.getpid()])}
+
+    @classmethod
+    def from_environment(cls) -> tuple[Place, int]:
+        """The place, and the process that started this one."""
+        known, parent = json.loads(os.environ[_VARIABLE])
+        return cls(**known), parent
+
+    def durable(self) -> Durable:
+        """One of this namespace."""
+        return Durable(self.store, namespace=self.namespace, registry=REGISTRY, sweep=_SWEEP)
+
+    def connect(self) -> tuple[Broker, Durable, Callable[[int], object]]:
+        """A broker, a `Durable` on it, and what sends the first of so many plain messages.
+
+        Raises:
+            BenchFailed: The broker can't be reached.
+        """
+        broker = open_broker(self.broker, namespace=self.namespace)
+        try:
+            reach(broker)
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            raise BenchFailed(
+                f"the broker {redacted(self.broker)} can't be reached: {str(error) or type(error).__name__}"
+            ) from None
+        durable = self.durable()
+        broker.add_middleware(durable)
+        return broker, durable, plain_chain(broker, PLAIN_QUEUE, self._write_end)
+
+    def forget(self, broker: Broker) -> None:
+        """Remove what lies at the broker."""
+        forget_queues(broker, QUEUE, PLAIN_QUEUE)
+
+    @property
+    def _ends(self) -> Path:
+        return Path(self.folder) / "ends"
+
+    def _write_end(self) -> None:
+        with self._ends.open("ab") as file:
+            file.write(pack(_STAMP, monotonic()))
+
+    def clear_ends(self) -> None:
+        """Forget the plain chains that ended."""
+        self._ends.unlink(missing_ok=True)
+
+    def ends(self) -> list[float]:
+        """When each plain chain ended."""
+        if not self._ends.exists():
+            return []
+        found = self._ends.read_bytes()
+        return [unpack_from(_STAMP, found, at)[0] for at in range(0, len(found), _STAMP_BYTES)]

@@ -1,0 +1,56 @@
+"""What a Postgres server tells of itself, over a connection of the benchmark's own."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+import psycopg
+
+from qwit_durable.bench.processes import cpu_seconds_of
+from qwit_durable.errors import StoreUnavailable
+from qwit_durable.stores import redacted
+
+__all__ = ["PostgresServer"]
+
+_SETTINGS = ("server_version", "fsync", "synchronous_commit", "full_page_writes", "wal_level")
+
+
+class PostgresServer:
+    """The server below a Postgres store."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        try:
+            self.connection = psycopg.connect(url, autocommit=True)
+        except psycopg.OperationalError as error:
+            raise StoreUnavailable(f"the store {redacted(url)} can't be used: {error}") from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.connection.close()
+
+    def checkpoint(self) -> None:
+        """Have it write what it holds back, if this user may ask for that."""
+        with suppress(psycopg.errors.InsufficientPrivilege):
+            self.connection.execute("checkpoint")
+
+    def cpu_seconds(self) -> float:
+        """CPU time of all sessions with clients that are there now, this one left out; 0 if it runs elsewhere."""
+        rows = self.connection.execute(
+            "select pid from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+        )
+        return cpu_seconds_of(pid for (pid,) in rows)
+
+    def settings(self) -> dict[str, str]:
+        """Those that figures depend on."""
+        found: dict[str, str] = {}
+        for name in _SETTINGS:
+            row = self.connection.execute(f"show {name}".encode()).fetchone()
+            found["postgres" if name == "server_version" else name] = str(row[0]) if row else ""
+        return found
