@@ -10,6 +10,7 @@ from uuid import UUID
 
 from qwit_durable.broker.actors import declare_step, declare_turn
 from qwit_durable.broker.bells import BrokerBells
+from qwit_durable.broker.listening import listen
 from qwit_durable.broker.local import LocalBroker
 from qwit_durable.broker.loop import run_coroutine
 from qwit_durable.clock import Clock
@@ -77,6 +78,7 @@ class Runtime:
         self._brokers: list[Broker] = []
         self.engine: Engine | None = None
         self._unsubscribe: list[Callable[[], None]] = []
+        self._unlisten: dict[int, Callable[[], None]] = {}
 
     # -- workers -----------------------------------------------------------------------------------------------
 
@@ -87,6 +89,7 @@ class Runtime:
             if broker not in self._brokers:
                 self._brokers.append(broker)
             self.bells.attach(broker, worker)
+            self._unlisten[id(worker)] = listen(broker, worker)
             is_first = self.engine is None
             if self.engine is None:
                 rings_locally = isinstance(broker, LocalBroker)
@@ -114,6 +117,7 @@ class Runtime:
         with self._lock:
             self._workers = [known for known in self._workers if known is not worker]
             self.bells.detach(worker)
+            self._unlisten.pop(id(worker), lambda: None)()
             engine = self.engine if not self._workers else None
             if engine is not None:
                 self.engine = None
