@@ -14,8 +14,6 @@ from functools import cached_property
 from inspect import Parameter
 from typing import Any, Optional
 
-import attrs
-
 from qwit_durable.codec.forms import form_of
 from qwit_durable.codec.scalars import Form
 from qwit_durable.codec.text import cause_of, parse, write
@@ -25,6 +23,7 @@ from qwit_durable.errors import DefinitionError, EncodingError
 __all__ = ["ResultCodec", "SignatureCodec"]
 
 _POSITIONAL = (Parameter.POSITIONAL_ONLY, Parameter.POSITIONAL_OR_KEYWORD)
+_NAMED = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
 
 
 def _name_of(fn: Callable[..., Any]) -> str:
@@ -47,15 +46,6 @@ def _hints(fn: Callable[..., Any]) -> dict[str, Any]:
         return {}
 
 
-@attrs.frozen
-class _Bound:
-    """One parameter and how it is written."""
-
-    name: str
-    parameter: Parameter
-    form: Form
-
-
 class SignatureCodec:
     """Writes and reads the arguments of `fn`.
 
@@ -69,11 +59,13 @@ class SignatureCodec:
         self._label = _name_of(fn)
         parameters = inspect.signature(fn).parameters
         self.parameters: dict[str, Parameter] = {n: p for n, p in parameters.items() if n not in skip}
+        self._takes_names = all(p.kind in _NAMED for p in self.parameters.values())
 
     @cached_property
-    def _bound(self) -> list[_Bound]:
+    def _forms(self) -> list[tuple[str, Form]]:
+        """Each parameter, and how it is written."""
         hints = _hints(self._fn)
-        bound: list[_Bound] = []
+        forms: list[tuple[str, Form]] = []
         for name, parameter in self.parameters.items():
             declared = hints.get(name, Any)
             if parameter.default is None and declared is not Any:
@@ -82,12 +74,14 @@ class SignatureCodec:
                 declared = tuple[declared, ...]  # type: ignore[valid-type]
             elif parameter.kind is Parameter.VAR_KEYWORD:
                 declared = dict[str, declared]  # type: ignore[valid-type]
-            bound.append(_Bound(name, parameter, form_of(declared)))
-        return bound
+            forms.append((name, form_of(declared)))
+        return forms
 
     @cached_property
-    def _encoders(self) -> list[tuple[str, Callable[[Any], Any]]]:
-        return [(b.name, b.form.encode) for b in self._bound]
+    def _writers(self) -> list[tuple[str, int, bytes, Callable[[Any], Any]]]:
+        """Of each parameter: its name, its place among the sorted ones, how it begins there, and its encoder."""
+        places = sorted(self.parameters)
+        return [(n, places.index(n), write(n) + b":", form.encode) for n, form in self._forms]
 
     @cached_property
     def _bind(self) -> Callable[..., dict[str, Any]]:
@@ -126,18 +120,14 @@ class SignatureCodec:
         Raises:
             EncodingError: An argument can't be written; the message names it and the path inside it.
         """
-        values = dict(values)
+        parts = [b""] * len(values)
         name = ""
         try:
-            for name, encoder in self._encoders:
-                values[name] = encoder(values[name])
+            for name, place, key, encode in self._writers:
+                parts[place] = key + write(encode(values[name]))
         except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
             raise refused(f"argument {name!r} of {self._label}", name, error) from cause_of(error)
-        try:
-            return write(values)
-        except (ValueError, RecursionError) as error:
-            name = next(n for n, plain in values.items() if not _is_writable(plain))
-            raise refused(f"argument {name!r} of {self._label}", name, error) from cause_of(error)
+        return b"{%b}" % b",".join(parts)
 
     def decode_named(self, data: bytes) -> dict[str, Any]:
         """Read the arguments by name, today's defaults filled in; what is no parameter any more is ignored.
@@ -147,33 +137,38 @@ class SignatureCodec:
         """
         stored = parse(data)
         values: dict[str, Any] = {}
-        for b in self._bound:
-            if b.name in stored:
-                try:
-                    values[b.name] = b.form.decode(stored[b.name])
-                except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
-                    raise unreadable(f"argument {b.name!r} of {self._label}", b.name, error) from cause_of(
-                        error
-                    )
-            elif b.parameter.kind is Parameter.VAR_POSITIONAL:
-                values[b.name] = ()
-            elif b.parameter.kind is Parameter.VAR_KEYWORD:
-                values[b.name] = {}
-            elif b.parameter.default is Parameter.empty:
-                known = ", ".join(stored) or "none"
-                msg = (
-                    f"argument {b.name!r} of {self._label} is not among the stored arguments ({known})\n"
-                    f"  likely cause: the parameter is newer than the call\n"
-                    f"  way out: give it a default"
-                )
-                raise EncodingError(msg)
-            else:
-                values[b.name] = b.parameter.default
+        for name, form in self._forms:
+            if name not in stored:
+                values[name] = self._missing(name, stored)
+                continue
+            try:
+                values[name] = form.decode(stored[name])
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is told with its place
+                raise unreadable(f"argument {name!r} of {self._label}", name, error) from cause_of(error)
         return values
+
+    def _missing(self, name: str, stored: dict[str, Any]) -> Any:
+        """The value of a parameter that is not stored."""
+        parameter = self.parameters[name]
+        if parameter.kind is Parameter.VAR_POSITIONAL:
+            return ()
+        if parameter.kind is Parameter.VAR_KEYWORD:
+            return {}
+        if parameter.default is not Parameter.empty:
+            return parameter.default
+        known = ", ".join(stored) or "none"
+        msg = (
+            f"argument {name!r} of {self._label} is not among the stored arguments ({known})\n"
+            f"  likely cause: the parameter is newer than the call\n"
+            f"  way out: give it a default"
+        )
+        raise EncodingError(msg)
 
     def decode(self, data: bytes) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """Read the arguments as they are passed to the function. Raises as `decode_named` does."""
         named = self.decode_named(data)
+        if self._takes_names:
+            return (), named
         has_rest = any(p.kind is Parameter.VAR_POSITIONAL for p in self.parameters.values())
         args: list[Any] = []
         kwargs: dict[str, Any] = {}
@@ -208,14 +203,6 @@ class SignatureCodec:
         """What `data` would be, had it been written with today's types: new fields with defaults are filled in."""
         args, kwargs = self.decode(data)
         return self.encode(args, kwargs)
-
-
-def _is_writable(plain: Any) -> bool:
-    try:
-        write(plain)
-    except (ValueError, RecursionError):
-        return False
-    return True
 
 
 class _Verbatim:

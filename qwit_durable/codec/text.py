@@ -15,7 +15,7 @@ from qwit_durable.errors import DefinitionError, describe
 __all__ = ["Unfit", "cause_of", "kind_of", "label", "parse", "read", "under", "unlike", "write"]
 
 # Circles are found by Python's recursion limit: the check of the json module costs more than all the rest.
-_dumps = json.JSONEncoder(
+_encode = json.JSONEncoder(
     ensure_ascii=False,
     check_circular=False,
     allow_nan=False,
@@ -24,14 +24,29 @@ _dumps = json.JSONEncoder(
 ).encode
 
 
+_raw_decode = json.JSONDecoder().raw_decode
+_WORDS = {None: b"null", True: b"true", False: b"false"}
+
+
 def write(plain: Any) -> bytes:
     """The one text of a JSON value."""
-    return _dumps(plain).encode()
+    # To set up the encoder costs more than to write a small value.
+    if plain is None or plain is True or plain is False:
+        return _WORDS[plain]
+    return (repr(plain) if type(plain) is int else _encode(plain)).encode()
 
 
 def parse(data: bytes) -> Any:
     """The JSON value that a text spells."""
-    return json.loads(data.decode())
+    text = data.decode()
+    try:
+        value, end = _raw_decode(text)
+    except ValueError:
+        end = 0
+    else:
+        if end == len(text):
+            return value
+    return json.loads(text)  # there are spaces around it, or it is no JSON: then this says why
 
 
 class Unfit(Exception):

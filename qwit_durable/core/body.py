@@ -24,6 +24,7 @@ from qwit_durable.core.building import Sink
 from qwit_durable.core.closings import Closings
 from qwit_durable.core.commands import (
     Branch,
+    CallStep,
     Command,
     Gather,
     Leaf,
@@ -42,7 +43,6 @@ from qwit_durable.core.frames import (
     Resumed,
     Returned,
     Wrong,
-    Yielded,
     close,
     restart_in_branch,
     resume,
@@ -200,19 +200,21 @@ class Body:
 
     def _take_in(self, frame: Frame, resumed: Resumed) -> None:
         match resumed:
-            case Yielded(command=Patched() as command):
-                self._issue(frame.place, command, frame)
-            case Yielded(command=Restart(args=args)) if frame.target is None:
+            case CallStep():
+                self._issue(frame.next_position(), resumed, frame)
+            case Patched():
+                self._issue(frame.place, resumed, frame)
+            case Restart(args=args) if frame.target is None:
                 self.end = Restarting(args)
                 self.close()
-            case Yielded(command=command):
-                self._issue(frame.next_position(), command, frame)
             case Returned() as end:
                 self._frame_ended(frame, end, Answer(end.value))
             case Raised() as end:
                 self._frame_ended(frame, end, Answer(error=end.error))
             case Wrong(message=message):
                 self._refuse(message)
+            case command:
+                self._issue(frame.next_position(), command, frame)
 
     def _frame_ended(self, frame: Frame, end: Returned | Raised, answer: Answer) -> None:
         frame.closed = True
@@ -224,6 +226,8 @@ class Body:
 
     def _issue(self, position: str, command: Command, target: Target) -> None:
         match command:
+            case CallStep():
+                self.open[position] = Open(position, command, target)
             case Gather() | Race() | Saga():
                 self._begin_group(Group(position, command, target))
             case MapSteps(items=()):

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Iterable
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
-from typing import Any, Literal, Protocol, cast, runtime_checkable
+from typing import Any, Literal, cast
 
 import attrs
 
@@ -315,13 +315,14 @@ Leaf = (
 Command = Leaf | Gather | Race | Saga
 
 
-@runtime_checkable
-class Yieldable(Protocol):
+class Yieldable:
     """An object of the language layer that stands for a command."""
+
+    __slots__ = ()
 
     def as_command(self) -> Command:
         """The command, marked as used."""
-        ...
+        raise NotImplementedError
 
 
 def calls_in(value: object) -> list[Yieldable]:

@@ -40,38 +40,39 @@ class Debts:
 
         `given` are the arguments that a guard put in the place of its own.
         """
-        position, args = event.position, event.args if given is None else given
-        match command, event.outcome:
-            case CallStep(takes_over=str(name)), Value(data=data):
-                self._go_on(name, data)
-            case CallStep(undo_when=None) | MapSteps(undo_when=None), _:
+        match command:
+            case CallStep(takes_over=str(name)) if isinstance(event.outcome, Value):
+                self._go_on(name, event.outcome.data)
+            case CallStep(undo_when=None) | MapSteps(undo_when=None):
                 pass
-            case CallStep() | MapSteps(), _ if event.attempt == 0:
-                self._owed.pop(position, None)  # a guard did not let it begin
-            case CallStep() | MapSteps(), Failure() if event.refused is not None:
-                self.owe_step(position, event.name, args, event.refused, attempt=event.attempt)
-            case CallStep() | MapSteps(), Value(data=data):
-                self.owe_step(position, event.name, args, data, attempt=event.attempt)
-            case CallStep(undo_when="attempted") | MapSteps(undo_when="attempted"), outcome if not (
-                isinstance(outcome, Dropped) and not outcome.begun
-            ):
-                self.owe_step(position, event.name, args, attempt=event.attempt)
-            case CallStep() | MapSteps(), _:
-                self._owed.pop(position, None)
-            case CallWorkflow(), Value() if event.owes:
-                self._owed[position] = Debt(
-                    position=position, kind=DebtKind.RUN, name=event.name, args=event.args
-                )
-            case Compensate(call=call), Value():
-                self._owed[position] = Debt(
-                    position=position,
-                    kind=DebtKind.CALL,
-                    name=event.name,
-                    args=event.args,
-                    settings=Carried.of(call.settings) if call.is_changed else None,
-                )
+            case CallStep(undo_when=when) | MapSteps(undo_when=when):
+                args = event.args if given is None else given
+                self._settle_step(event, args, attempted=when == "attempted")
+            case CallWorkflow() if event.owes and isinstance(event.outcome, Value):
+                self._owe(event, DebtKind.RUN)
+            case Compensate(call=call) if isinstance(event.outcome, Value):
+                self._owe(event, DebtKind.CALL, Carried.of(call.settings) if call.is_changed else None)
             case _:
                 pass
+
+    def _settle_step(self, event: Resolved, args: bytes, *, attempted: bool) -> None:
+        position, attempt = event.position, event.attempt
+        match event.outcome:
+            case _ if attempt == 0:
+                self._owed.pop(position, None)  # a guard did not let it begin
+            case Value(data=data):
+                self.owe_step(position, event.name, args, data, attempt=attempt)
+            case Failure() if event.refused is not None:
+                self.owe_step(position, event.name, args, event.refused, attempt=attempt)
+            case Failure() | Dropped(begun=True) if attempted:
+                self.owe_step(position, event.name, args, attempt=attempt)
+            case _:
+                self._owed.pop(position, None)
+
+    def _owe(self, event: Resolved, kind: DebtKind, settings: Carried | None = None) -> None:
+        self._owed[event.position] = Debt(
+            position=event.position, kind=kind, name=event.name, args=event.args, settings=settings
+        )
 
     def _go_on(self, name: str, result: bytes) -> None:
         """What the newest undo of that step gets as the step's result."""

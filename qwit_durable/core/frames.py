@@ -23,7 +23,6 @@ __all__ = [
     "Resumed",
     "Returned",
     "Wrong",
-    "Yielded",
     "close",
     "restart_in_branch",
     "resume",
@@ -51,13 +50,6 @@ class Answer:
 
 
 @attrs.frozen
-class Yielded:
-    """The generator asked for a command."""
-
-    command: Command
-
-
-@attrs.frozen
 class Returned:
     """The generator has returned."""
 
@@ -78,7 +70,7 @@ class Wrong:
     message: str
 
 
-Resumed = Yielded | Returned | Raised | Wrong
+Resumed = Command | Returned | Raised | Wrong
 
 
 def stands_at(generator: Branch) -> Site | None:
@@ -114,7 +106,7 @@ def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
         return Wrong((_not_a_command if is_own else _from_a_value)(yielded, stands_at(generator)))
     if not _is_answerable(generator):
         return Wrong(_from_a_list(stands_at(generator)))
-    return _checked(Yielded(command), sink)
+    return _checked(command, sink)
 
 
 def _is_answerable(generator: Branch) -> bool:

@@ -60,7 +60,7 @@ def identity(command: Leaf) -> tuple[Kind, str, bytes]:
 def matches(event: Scheduled | Resolved, command: Leaf) -> bool:
     """Whether what is recorded is what the body asks for, if need be after reading it with today's types."""
     kind, name, args = identity(command)
-    if (event.kind, event.name) != (kind, name):
+    if event.name != name or event.kind != kind:
         return False
     if event.args == args:
         return True

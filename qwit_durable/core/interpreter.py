@@ -37,6 +37,7 @@ from qwit_durable.core.events import (
     Event,
     OperatorActed,
     Reopened,
+    Resolved,
     Restarted,
     UnwindStarted,
 )
@@ -114,14 +115,18 @@ class Interpreter:
             self._replay.begin_again(event)
         self._start()
         self._apply(event)
-        self._look()
+        if self._replay.body.end is not None:
+            self._look()
 
     def _start(self) -> None:
-        self._replay.start()
-        self._look()
+        if not self._replay.is_started:
+            self._replay.start()
+            self._look()
 
     def _apply(self, event: Event) -> None:
         match event:
+            case Resolved() if self._unwinding is None and self._completed is None:  # the hot one
+                self._replay.apply(event, is_ending=self._is_asked_to_end)
             case UnwindStarted(cause=cause, plan=plan, scope=None):
                 self._unwind(cause, plan)
             case Completed():
@@ -224,7 +229,8 @@ class Interpreter:
         body = self._replay.body
         if self._ending is not None and not body.open and not body.closings:
             return self._conclude(self._ending)
-        return self._scopes() or self._advance()
+        scopes = self._scopes() if body.closings else None
+        return scopes or self._advance()
 
     def _scopes(self) -> Decision | None:
         """What a scope of the body needs before anything else: its plan to be written down, or a person."""
@@ -237,15 +243,16 @@ class Interpreter:
     def _advance(self) -> Advance:
         begin: list[Pending] = []
         waiting: list[Pending] = []
-        for closing in self._replay.body.closings:
+        settle: list[Pending] = []
+        body = self._replay.body
+        for closing in body.closings:
             if closing.unwinding is not None and isinstance(undo := closing.unwinding.decide(), Advance):
                 begin += undo.begin
                 waiting += undo.waiting
-        entries = self._replay.body.open
-        awaiting = 1 if begin or waiting else successes_needed(entries)
-        begin += [entry.as_pending() for entry in entries.values() if entry.to_begin]
-        waiting += [e.as_pending() for e in entries.values() if not e.to_begin and not e.settling]
-        settle = [entry.as_pending() for entry in entries.values() if entry.settling]
+        awaiting = 1 if begin or waiting else successes_needed(body.open)
+        for entry in body.open.values():
+            part = settle if entry.settling else begin if entry.to_begin else waiting
+            part.append(entry.as_pending())
         return Advance(begin=tuple(begin), waiting=tuple(waiting), settle=tuple(settle), awaiting=awaiting)
 
     def _conclude(self, ending: Ending) -> Decision:

@@ -38,6 +38,8 @@ from qwit_durable.errors import SignalTimeout
 
 __all__ = ["Replay"]
 
+_ABOUT_COMMANDS = (Resolved, Scheduled, AttemptFailed)
+
 
 class Replay:
     """A body under way, with what it owes.
@@ -45,13 +47,14 @@ class Replay:
     Attributes:
         wrong: Why the body can't be asked any more.
         standstill: The scope whose undos were the first to give up, among those that have.
+        is_started: Whether the body has run to its first commands; before that, only `begin_again` may be told.
     """
 
     def __init__(self, program: Program, parking: Parking | None) -> None:
         self._program = program
         self._parking = parking
         self._args = program.args
-        self._is_started = False
+        self.is_started = False
         self._salvage: Salvage | None = None
         self.debts = Debts()
         self.body = Body(self.debts, Sink(limit_bytes=program.limit_bytes, encode_args=program.encode_args))
@@ -66,9 +69,7 @@ class Replay:
 
     def start(self) -> None:
         """Run the body to its first commands."""
-        if self._is_started:
-            return
-        self._is_started = True
+        self.is_started = True
         try:
             generator = self._program.body(self._args)
         except Exception as error:  # noqa: BLE001 - stored arguments that today's code can't take
@@ -83,13 +84,14 @@ class Replay:
 
     def apply(self, event: Event, *, is_ending: bool) -> None:
         """Take one fact into account. `is_ending`: everything is being settled, and nothing is asked of the body."""
-        if isinstance(event, Scheduled | AttemptFailed | Resolved) and event.position.startswith("~"):
+        if isinstance(event, _ABOUT_COMMANDS) and event.position.startswith("~"):
             self.undo(event)
         elif self._salvage is not None and not is_ending:
             self._salvage.apply(event)
         else:
             self._apply(event)
-            self._look()
+            if self.body.wrong is not None:
+                self._look()
 
     def undo(self, event: Event) -> None:
         """A fact about the undos of scopes. What is skipped is what the run stands still over: one scope's."""
@@ -117,20 +119,18 @@ class Replay:
 
     def _apply(self, event: Event) -> None:
         match event:
-            case UnwindStarted(scope=str(scope)):
-                self._on_unwinding(event, scope)
+            case Resolved():
+                (self._on_map if event.kind is Kind.MAP else self._on_resolved)(event)
             case Scheduled():
                 self._on_scheduled(event)
-            case Resolved(kind=Kind.MAP):
-                self._on_map(event)
-            case Resolved():
-                self._on_resolved(event)
             case AttemptFailed(position=position, attempt=attempt, retry_at=retry_at, began_at=began_at):
                 if (entry := self.body.open.get(position)) is not None:
                     entry.attempts, entry.retry_at = attempt, retry_at
                     entry.began_at = entry.began_at or began_at
             case TimerFired(position=position):
                 self._on_timer(position)
+            case UnwindStarted(scope=str(scope)):
+                self._on_unwinding(event, scope)
             case SignalReceived(name=name):
                 undoing = self.body.closings.awaiting(name)
                 if undoing is not None:

@@ -52,9 +52,9 @@ class Frame:
 
     def next_position(self) -> str:
         """The position of the next command that this generator yields."""
-        position = self.place
-        self._issued += 1
-        return position
+        number = self._issued
+        self._issued = number + 1
+        return f"{self.prefix}{number}"
 
     def is_past(self, position: str) -> bool:
         """Whether a position of this generator can only be reached beyond the place where it stands."""
@@ -227,6 +227,9 @@ class Open:
 
 def successes_needed(entries: dict[str, Open]) -> int:
     """After how many further successes anything can go on: all of one flat gather, map or closing, else one."""
+    if len(entries) == 1:
+        [entry] = entries.values()
+        return entry.left or entry.missing
     units: dict[int, int] = {}
     for entry in entries.values():
         unit = _unit(entry)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Generator
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from qwit_durable.codec import check_size
 from qwit_durable.core.building import current_sink, step_in_progress
-from qwit_durable.core.commands import CallStep, Command, Site, calls_in
+from qwit_durable.core.commands import CallStep, Command, Site, Yieldable, calls_in
 from qwit_durable.errors import EncodingError, MisuseError
 
 __all__ = ["Call", "Uncalled", "call_site", "explained", "refuse_in_step", "refuse_oversized"]
@@ -24,16 +25,21 @@ R_co = TypeVar("R_co", covariant=True)
 #: Where verbs are to be called.
 IN_THE_BODY = "verbs belong in a workflow's body"
 
-_PACKAGE = __file__.rsplit("language", 1)[0]
-_MADE_BY_ATTRS = "<attrs generated"
+#: How the file names of this package begin, and those of what attrs has made for it.
+_OURS = (__file__.rsplit("language", 1)[0], "<attrs generated")
 
 
 def call_site() -> Site:
     """The nearest line outside this package: what a user reads in a message."""
     frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack() reads source files, at each call
-    while frame.f_code.co_filename.startswith((_PACKAGE, _MADE_BY_ATTRS)) and frame.f_back is not None:
+    while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame = frame.f_back
-    return Site(frame.f_code.co_filename, frame.f_lineno)
+    return _site(frame.f_code.co_filename, frame.f_lineno)
+
+
+@lru_cache(maxsize=1_000)
+def _site(file: str, line: int) -> Site:
+    return Site(file, line)
 
 
 def refuse_in_step(what: str, remedy: str) -> None:
@@ -48,7 +54,7 @@ def refuse_in_step(what: str, remedy: str) -> None:
         raise MisuseError(msg)
 
 
-class Call(Generic[R_co]):
+class Call(Yieldable, Generic[R_co]):
     """An inert call. It runs when a workflow's body yields it, and may be built long before.
 
     >>> payment = yield from charge(order.id, order.cents)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ov
 import attrs
 
 from qwit_durable.codec import ResultCodec, SignatureCodec
+from qwit_durable.core.building import step_in_progress
 from qwit_durable.core.commands import CallStep, Resumption, Settings, Site
 from qwit_durable.core.outcome import Value
 from qwit_durable.core.retry import Retry
@@ -99,6 +100,7 @@ class Step(Uncalled, Generic[P, R]):
         self.is_async = inspect.iscoroutinefunction(fn)
         self.site = site
         self._shared = _Shared(SignatureCodec(fn), ResultCodec(fn))
+        self._text = f"step {name!r}"
 
     def __repr__(self) -> str:
         return f"<step {self.name!r} at {self.site}>"
@@ -116,15 +118,14 @@ class Step(Uncalled, Generic[P, R]):
             EncodingError: An argument can't be stored; the message names it and the path inside it.
             MisuseError: A step is running here. Call `.fn` there.
         """
-        refuse_in_step(
-            f"step {self.name!r}",
-            f"{self.name}.fn(...) runs it as part of this step; or call both in the workflow",
-        )
+        if step_in_progress() is not None:
+            refuse_in_step(
+                self._text, f"{self.name}.fn(...) runs it as part of this step; or call both in the workflow"
+            )
         shared = self._shared
-        stored = self.encode_call(args, kwargs)
         command = CallStep(
             name=self.name,
-            args=stored,
+            args=self.encode_call(args, kwargs),
             settings=self.settings,
             is_changed=self.is_changed,
             undo_when=shared.undo.when if shared.undo is not None else None,
@@ -132,7 +133,7 @@ class Step(Uncalled, Generic[P, R]):
             normalise=shared.arguments.normalise,
             site=call_site(),
         )
-        return Call(command, f"step {self.name!r}")
+        return Call(command, self._text)
 
     def options(self, **options: Unpack[StepCallOptions]) -> Step[P, R]:
         """Copy the step with some options changed, for one call or a few.
@@ -208,7 +209,7 @@ class Step(Uncalled, Generic[P, R]):
         """Write the arguments of one call. Raises TypeError and EncodingError as a call does."""
         try:
             stored = self._shared.arguments.encode(args, kwargs)
-            refuse_oversized(stored, f"the arguments of step {self.name!r}")
+            refuse_oversized(stored, f"the arguments of {self._text}")
         except EncodingError as error:
             raise explained(error, args, kwargs) from error
         return stored
