@@ -28,6 +28,12 @@ class InterpreterCache:
         with self._lock:
             return self._entries.pop(run_id, None)
 
+    def known(self, run_id: UUID) -> tuple[int, int]:
+        """The generation of the run's kept interpreter and the head it has seen: (0, 0) if none is kept."""
+        with self._lock:
+            entry = self._entries.get(run_id)
+            return (0, 0) if entry is None else (entry.generation, entry.head)
+
     def put(self, run_id: UUID, interpreter: Interpreter) -> None:
         """Keep an interpreter; close what it replaces and what falls out."""
         with self._lock:

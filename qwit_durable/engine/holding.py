@@ -29,6 +29,12 @@ class Holding(Generic[K]):
             token = self._taken[key] = object()
             return token
 
+    def take_over(self, key: K) -> object:
+        """Take a key that is this thread's by what the store has answered, whoever was about to ask for it."""
+        with self._lock:
+            token = self._taken[key] = object()
+            return token
+
     def give_back(self, key: K, token: object) -> None:
         """Give a key back, unless it has passed to another thread."""
         with self._lock:

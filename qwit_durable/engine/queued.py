@@ -9,7 +9,7 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Value
-from qwit_durable.engine.attempts import Attempts, Work
+from qwit_durable.engine.attempts import Attempts, Left, Work
 from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.recording import Recorded, TaskRecorder
@@ -48,11 +48,19 @@ class QueuedAttempts:
         if token is None:
             return
         try:
-            rings = self._make(run_id, position, name, lambda: self._making.give_back(key, token))
+            recorded = self._make(run_id, position, name, lambda: self._making.give_back(key, token))
         finally:
             self._making.give_back(key, token)
+        if recorded is None:
+            return
+        if recorded.rings:
+            self._follow(recorded.rings)
+        if recorded.acquired is not None:
+            self._turns.go_on(recorded.acquired)
+
+    def _follow(self, rings: Sequence[Ring]) -> None:
+        services = self._services
         for ring in rings:
-            services = self._services
             if (
                 ring.position == TURN
                 and not services.draining.is_set()
@@ -62,14 +70,14 @@ class QueuedAttempts:
             else:
                 services.bells.ring([ring])
 
-    def _make(self, run_id: UUID, position: str, name: str, give_back: Callable[[], None]) -> Sequence[Ring]:
+    def _make(self, run_id: UUID, position: str, name: str, give_back: Callable[[], None]) -> Recorded | None:
         services = self._services
         try:
             step = services.registry.step(name)
         except UnknownName as error:
             _logger.warning("step %r of run %s is left to other workers: %s", name, run_id, error)
             services.committer.write(LeaveTask(run_id=run_id, position=position, note=str(error)))
-            return ()
+            return None
         claimed = services.committer.write(
             Claim(
                 run_id=run_id,
@@ -80,8 +88,8 @@ class QueuedAttempts:
             )
         )
         if not isinstance(claimed, Claimed) or claimed.task.spec is None:
-            return ()
-        attempt = _QueuedAttempt(services, claimed)
+            return None
+        attempt = _QueuedAttempt(services, claimed, self._turns)
         try:
             work = Work.of_task(step, claimed.task.spec)
         except MisuseError as error:
@@ -112,17 +120,18 @@ def _info_of(claimed: Claimed) -> AttemptInfo:
 class _QueuedAttempt:
     """One claimed attempt."""
 
-    def __init__(self, services: Services, claimed: Claimed) -> None:
+    def __init__(self, services: Services, claimed: Claimed, turns: Turns) -> None:
         self._services = services
+        self._turns = turns
         self._task = claimed.task
         self._info = _info_of(claimed)
         self._recorder = TaskRecorder(services, self._info, claimed.task, claimed.now - services.clock.now())
 
-    def run(self, attempts: Attempts, work: Work, give_back: Callable[[], None]) -> Sequence[Ring]:
-        """Run the user's code and record how it went; answer what is to be rung."""
+    def run(self, attempts: Attempts, work: Work, give_back: Callable[[], None]) -> Recorded | None:
+        """Run the user's code and record how it went."""
         services, task = self._services, self._task
         if task.ended is not None:
-            return _rings(self._recorder.record(work, task.ended))
+            return self._record(work, task.ended)
         recorder = self._recorder
         services.observers.attempt_starting(self._info)
         with transaction_of(services.store, work) as transaction:
@@ -132,9 +141,10 @@ class _QueuedAttempt:
 
             def abandon(failure: Failure) -> None:
                 transaction.abandon()
-                rings = _rings(recorder.record(work, failure, lifeline.unsent))
+                # By the watchdog's thread, which takes no turns.
+                recorded = recorder.record(work, failure, lifeline.unsent)
                 give_back()
-                services.bells.ring(rings)
+                services.bells.ring(() if recorded is None else recorded.rings)
 
             try:
                 outcome = attempts.run(
@@ -145,18 +155,24 @@ class _QueuedAttempt:
                     on_abandon=abandon,
                 )
             except Abandoned:
-                return ()
+                return None
             if transaction.is_begun and isinstance(outcome, Value):
                 write = recorder.resolution(outcome)
                 answer = committed_within(transaction, write)
                 if not isinstance(answer, Failure):
-                    return _rings(recorder.resolved(write.event, answer))
+                    return recorder.resolved(write.event, answer)
                 outcome = answer
-        return _rings(self._recorder.record(work, outcome, lifeline.unsent))
+        return self._record(work, outcome, lifeline.unsent)
 
-    def resolve(self, outcome: Value | Failure) -> Sequence[Ring]:
+    def _record(
+        self, work: Work, outcome: Value | Failure | Left, progress: bytes | None = None
+    ) -> Recorded | None:
+        turn = self._turns.wanted(self._info.run)
+        return self._recorder.record(work, outcome, progress, turn=turn)
+
+    def resolve(self, outcome: Value | Failure) -> Recorded | None:
         """Record the step's outcome."""
-        return _rings(self._recorder.resolve(outcome))
+        return self._recorder.resolve(outcome, self._turns.wanted(self._info.run))
 
     def tell_lost(self) -> Failure:
         """Tell observers of the attempt before this one, which ended with its worker; how it failed."""
@@ -168,10 +184,6 @@ class _QueuedAttempt:
         self._services.observers.attempt_finished(told)
         return lost
 
-    def resolve_lost(self, lost: Failure) -> Sequence[Ring]:
+    def resolve_lost(self, lost: Failure) -> Recorded | None:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
         return self._recorder.resolve_lost(lost)
-
-
-def _rings(recorded: Recorded | None) -> Sequence[Ring]:
-    return () if recorded is None else recorded.rings

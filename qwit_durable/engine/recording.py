@@ -18,20 +18,24 @@ from qwit_durable.engine.guarding import Refusal
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.observers.base import AttemptInfo
-from qwit_durable.stores.answers import Accepted, Answer
+from qwit_durable.stores.answers import Accepted, Acquired, Answer
 from qwit_durable.stores.rows import Ring, TaskRow, TaskSpec
-from qwit_durable.stores.writes import FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
+from qwit_durable.stores.writes import Acquire, FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
 
 __all__ = ["Recorded", "TaskRecorder"]
 
 
 @attrs.frozen(kw_only=True)
 class Recorded:
-    """What was recorded: the event, and its number in the history; no event where the attempt is left open."""
+    """What was recorded: the event, and its number in the history; no event where the attempt is left open.
+
+    `acquired` is the run's turn, where it was asked for and is due now.
+    """
 
     rings: Sequence[Ring] = ()
     event: Resolved | AttemptFailed | None = None
     head: int = 0
+    acquired: Acquired | None = None
 
 
 class TaskRecorder:
@@ -75,14 +79,22 @@ class TaskRecorder:
     # -- at its end --------------------------------------------------------------------------------------------
 
     def record(
-        self, work: Work, outcome: Value | Failure | Left, progress: bytes | None = None
+        self,
+        work: Work,
+        outcome: Value | Failure | Left,
+        progress: bytes | None = None,
+        *,
+        turn: Acquire | None = None,
     ) -> Recorded | None:
-        """Record how it ended; None if this worker has lost it. `progress` is what was not written yet."""
+        """Record how it ended; None if this worker has lost it.
+
+        `progress` is what was not written yet; `turn` the run's turn, if the caller would take it.
+        """
         match outcome:
             case Value():
-                return self.resolve(outcome)
+                return self.resolve(outcome, turn)
             case Failure():
-                return self._fail(work, outcome, progress)
+                return self._fail(work, outcome, progress, turn)
             case Left():
                 return self._park(work)
 
@@ -106,11 +118,13 @@ class TaskRecorder:
             services.timer_set(until - self._offset)
         return Recorded(rings=answer.rings, head=answer.head)
 
-    def _fail(self, work: Work, failure: Failure, progress: bytes | None) -> Recorded | None:
+    def _fail(
+        self, work: Work, failure: Failure, progress: bytes | None, turn: Acquire | None = None
+    ) -> Recorded | None:
         services, task, now = self._services, self._task, self._now
         delay, failure = what_follows(work, task.attempt, failure, now=now, began_at=self._began_at)
         if delay is None:
-            return self.resolve(failure)
+            return self.resolve(failure, turn)
         event = AttemptFailed(
             position=task.position,
             name=task.name,
@@ -130,9 +144,9 @@ class TaskRecorder:
         services.timer_set(now + delay - self._offset)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
 
-    def resolve(self, outcome: Value | Failure) -> Recorded | None:
-        """Record the step's outcome."""
-        write = self.resolution(outcome)
+    def resolve(self, outcome: Value | Failure, turn: Acquire | None = None) -> Recorded | None:
+        """Record the step's outcome, and take the run's turn if that is wanted and due then."""
+        write = self.resolution(outcome, turn=turn)
         return self.resolved(write.event, self._services.committer.write(write))
 
     def resolved(self, event: Resolved, answer: Answer) -> Recorded | None:
@@ -146,14 +160,19 @@ class TaskRecorder:
             awaits=event.outcome.awaits if isinstance(event.outcome, Value) else None,
         )
         self._services.observers.attempt_finished(told)
-        return Recorded(rings=answer.rings, event=event, head=answer.head)
+        return Recorded(rings=answer.rings, event=event, head=answer.head, acquired=answer.acquired)
 
-    def resolve_lost(self, lost: Failure) -> Sequence[Ring]:
+    def resolve_lost(self, lost: Failure) -> Recorded | None:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
-        answer = self._services.committer.write(self.resolution(lost, self._task.attempt - 1))
-        return answer.rings if isinstance(answer, Accepted) else ()
+        write = self.resolution(lost, self._task.attempt - 1)
+        answer = self._services.committer.write(write)
+        if not isinstance(answer, Accepted):
+            return None
+        return Recorded(rings=answer.rings, event=write.event, head=answer.head)
 
-    def resolution(self, outcome: Value | Failure, attempt: int | None = None) -> ResolveTask:
+    def resolution(
+        self, outcome: Value | Failure, attempt: int | None = None, turn: Acquire | None = None
+    ) -> ResolveTask:
         """The write that records an outcome: of this attempt, or of an earlier one."""
         task = self._task
         assert task.spec is not None
@@ -171,6 +190,7 @@ class TaskRecorder:
             run_id=task.run_id,
             attempt=task.attempt,
             event=event,
+            turn=turn,
         )
 
     def _args_to_record(self, spec: TaskSpec) -> bytes:

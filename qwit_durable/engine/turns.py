@@ -16,8 +16,9 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from datetime import timedelta
 from uuid import UUID
+
+import attrs
 
 from qwit_durable.clock import monotonic
 from qwit_durable.core import (
@@ -43,6 +44,7 @@ from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, set
 from qwit_durable.engine.hold import Hold, LostHold, Superseded
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.inline import InlineAttempt
+from qwit_durable.engine.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.programs import Programs
 from qwit_durable.engine.report import finish
@@ -50,15 +52,13 @@ from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
 from qwit_durable.errors import StoreUnavailable, UnknownName
 from qwit_durable.stores.answers import Acquired
-from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Acquire, Commit, Release
+from qwit_durable.stores.rows import TURN, Ring, RunRow
+from qwit_durable.stores.writes import Acquire, Release
 
 __all__ = ["Turns"]
 
 _logger = logging.getLogger("qwit_durable.turns")
 _CRASHES = 5
-_UNKNOWN_LATER = timedelta(seconds=5)
 
 
 class Turns:
@@ -78,16 +78,56 @@ class Turns:
 
     def drive(self, run_id: UUID) -> None:
         """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
-        due: deque[UUID] = deque([run_id])
+        self._drive(lambda: self._turn(run_id))
+
+    def wanted(self, run: RunRow) -> Acquire | None:
+        """The turn that a thread of this process takes with the outcome that makes it due; None if it is not to."""
+        services = self._services
+        if services.draining.is_set() or not services.bells.consumes(run.queue):
+            return None
+        generation, head = self._cache.known(run.id)
+        return Acquire(run_id=run.id, worker=services.worker, after=head, generation=generation)
+
+    def go_on(self, acquired: Acquired) -> None:
+        """Take the turn that was asked for by `wanted`, and those that follow from it."""
+        self._drive(lambda: self._take_over(acquired))
+
+    def _take_over(self, acquired: Acquired) -> Sequence[Ring]:
+        run_id = acquired.run.id
+        token = self._holding.take_over(run_id)
+        try:
+            return self._take(acquired, lambda: self._holding.give_back(run_id, token))
+        finally:
+            self._holding.give_back(run_id, token)
+
+    def _take(self, acquired: Acquired, give_back: Callable[[], None]) -> Sequence[Ring]:
+        cached = self._cache.take(acquired.run.id)
+        missing = acquired.live.head - len(acquired.events)
+        if cached is not None and (cached.generation, cached.head) != (acquired.live.generation, missing):
+            # Another thread has had it meanwhile.
+            _close(cached)
+            cached = None
+        if cached is None and missing:
+            history = self._services.store.history(acquired.run.id)
+            events = tuple(one.event for one in history if one.number <= acquired.live.head)
+            acquired = attrs.evolve(acquired, events=events)
+        return self._take_turn(acquired, cached, give_back)
+
+    def _drive(self, first: Callable[[], Sequence[Ring]]) -> None:
+        due: deque[UUID] = deque()
         # A lane goes on with its next run, and that with the one behind it: others may wait for this thread.
         until = monotonic() + self._services.settings.time_slice.total_seconds()
-        while due:
-            for ring in self._turn(due.popleft()):
+        rings = first()
+        while True:
+            for ring in rings:
                 mine = ring.position == TURN and not due and not self._must_yield(until)
                 if mine and self._services.bells.consumes(ring.queue):
                     due.append(ring.run_id)
                 else:
                     self._services.bells.ring([ring])
+            if not due:
+                return
+            rings = self._turn(due.popleft())
 
     def _turn(self, run_id: UUID) -> Sequence[Ring]:
         token = self._holding.take(run_id)
@@ -113,8 +153,14 @@ class Turns:
             if cached is not None:
                 self._cache.put(run_id, cached)
             return ()
+        return self._take_turn(acquired, cached, give_back)
+
+    def _take_turn(
+        self, acquired: Acquired, cached: Interpreter | None, give_back: Callable[[], None]
+    ) -> Sequence[Ring]:
         if acquired.live.lost >= _CRASHES:
-            return self._stop_crashing(acquired)
+            stop_crashing(self._services, acquired)
+            return ()
         if cached is not None and cached.generation != acquired.live.generation:
             _close(cached)
             cached = None
@@ -125,7 +171,8 @@ class Turns:
             hold = Hold(self._services, acquired, interpreter, give_back)
             keep = self._advance(hold)
         except UnknownName as error:
-            return self._leave_to_others(acquired, str(error))
+            leave_to_others(self._services, acquired, str(error))
+            return ()
         except Superseded as superseded:
             _close_of(hold, interpreter)
             return superseded.rings
@@ -137,51 +184,13 @@ class Turns:
             raise
         except BaseException:
             _close_of(hold, interpreter)
-            self._let_go(acquired)
+            let_go(self._services, acquired)
             raise
         if keep:
-            self._cache.put(run_id, hold.interpreter)
+            self._cache.put(acquired.run.id, hold.interpreter)
         else:
             _close(hold.interpreter)
         return hold.rings
-
-    def _stop_crashing(self, acquired: Acquired) -> Sequence[Ring]:
-        live = acquired.live
-        text = (
-            f"{live.lost} workers in a row died while they held run {acquired.run.key}, before anything new was "
-            f"recorded\n  way out: find what kills them, then `qwit retry {acquired.run.key}`"
-        )
-        reason = Reason(kind="crash", text=text, was=live.status)
-        self._release(acquired, Release(), reason)
-        return ()
-
-    def _leave_to_others(self, acquired: Acquired, why: str) -> Sequence[Ring]:
-        _logger.warning("run %s is left to other workers: %s", acquired.run.key, why)
-        self._release(
-            acquired, Release(awaiting=1, keep_lost=True, wake_at=acquired.now + _UNKNOWN_LATER, note=why)
-        )
-        return ()
-
-    def _let_go(self, acquired: Acquired) -> None:
-        """After an error of our own: the run is free again at once, and the sweeper brings it back."""
-        try:
-            wake_at = acquired.now + _UNKNOWN_LATER
-            self._release(acquired, Release(keep_lost=True, wake_at=wake_at, note="the last turn broke off"))
-        except Exception:
-            _logger.exception("run %s could not be released; its lease will lapse", acquired.run.key)
-
-    def _release(self, acquired: Acquired, release: Release, reason: Reason | None = None) -> None:
-        live = acquired.live
-        commit = Commit(
-            run_id=live.run_id,
-            worker=self._services.worker,
-            epoch=live.epoch,
-            head=None,
-            status=Status.STUCK if reason is not None else None,
-            reason=reason.encode() if reason is not None else None,
-            release=release,
-        )
-        self._services.committer.write(commit)
 
     # -- one decision after another ----------------------------------------------------------------------------
 
@@ -307,9 +316,7 @@ class Turns:
         return True
 
     def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> bool:
-        hold.commit(
-            release=Release(wake_at=hold.now() + _UNKNOWN_LATER, keep_lost=True, note=attempt.unknown)
-        )
+        hold.commit(release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
         return True
 
     def _wait(self, hold: Hold, decision: Advance) -> bool:

@@ -95,6 +95,7 @@ class Accepted:
         head: The number of the event that records it, where one does.
         cancel_asked: Whether the attempt is asked to stop.
         ended: How the attempt was ended from outside: the caller still owns it.
+        acquired: The run's turn, where it was asked for and is due now.
     """
 
     rings: tuple[Ring, ...] = ()
@@ -102,6 +103,7 @@ class Accepted:
     head: int = 0
     cancel_asked: bool = False
     ended: Failure | None = None
+    acquired: Acquired | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -1,4 +1,4 @@
-"""Writes about attempts of tasks: their beginning, progress and end, and being left open for completion from outside.
+"""Writes about owed work: a turn of a run is taken; an attempt of a task begins, comes on, ends or is left open.
 
 Part of `stores.writes`, which lists every write there is.
 """
@@ -13,7 +13,32 @@ import attrs
 from qwit_durable.core import AttemptFailed, Resolved, Value
 from qwit_durable.errors import Failure
 
-__all__ = ["CompleteTask", "KeepSecret", "LeaveTask", "OpenTask", "ParkTask", "ReportProgress"]
+__all__ = [
+    "Acquire",
+    "Claim",
+    "CompleteTask",
+    "FailTask",
+    "KeepSecret",
+    "LeaveTask",
+    "OpenTask",
+    "ParkTask",
+    "ReportProgress",
+]
+
+
+@attrs.frozen(kw_only=True)
+class Acquire:
+    """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
+
+    `after` is the head up to which the caller knows the history of `generation`; of another one it wants everything.
+    `may_take_over=False` treats every holder as alive.
+    """
+
+    run_id: UUID
+    worker: int
+    after: int = 0
+    generation: int = 0
+    may_take_over: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -29,12 +54,16 @@ class Claim:
 
 @attrs.frozen(kw_only=True)
 class ResolveTask:
-    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time."""
+    """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
+
+    With a `turn`, whoever makes the run's turn due takes it in the same write, and nobody is rung for it.
+    """
 
     worker: int
     run_id: UUID
     attempt: int
     event: Resolved
+    turn: Acquire | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -26,6 +26,7 @@ from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.task_writes import (
+    Acquire,
     Claim,
     CompleteTask,
     FailTask,
@@ -93,21 +94,6 @@ class Start:
 
 
 # -- turns -----------------------------------------------------------------------------------------------------
-
-
-@attrs.frozen(kw_only=True)
-class Acquire:
-    """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
-
-    `after` is the head up to which the caller knows the history of `generation`; of another one it wants everything.
-    `may_take_over=False` treats every holder as alive.
-    """
-
-    run_id: UUID
-    worker: int
-    after: int = 0
-    generation: int = 0
-    may_take_over: bool = True
 
 
 @attrs.frozen(kw_only=True)

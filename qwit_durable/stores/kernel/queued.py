@@ -8,9 +8,10 @@ import attrs
 
 from qwit_durable.core import AttemptFailed, Dropped, Outcome, Resolved, Status, Value
 from qwit_durable.errors import AttemptLost, Failure
-from qwit_durable.stores.answers import Accepted, Claimed, Fenced, Refused
+from qwit_durable.stores.answers import Accepted, Acquired, Claimed, Fenced, Refused
+from qwit_durable.stores.kernel.turns import acquire
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
-from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Claim, FailTask, LeaveTask, ResolveTask
 
@@ -105,12 +106,18 @@ def owned(worker: int, attempt: int, task: TaskRow | None) -> bool:
 
 
 def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
-    """Record the outcome; the first one wins."""
+    """Record the outcome; the first one wins. Whoever wants to takes the turn that it makes due."""
     live = session.live(write.run_id)
     task = session.task(write.run_id, write.event.position)
     if live is None or task is None or not owned(write.worker, write.attempt, task):
         return Fenced()
-    return _resolve(session, live, task, write.event)
+    done = _resolve(session, live, task, write.event)
+    if write.turn is None or not any(ring.position == TURN for ring in done.rings):
+        return done
+    acquired = acquire(session, write.turn)
+    assert isinstance(acquired, Acquired)
+    rings = tuple(ring for ring in done.rings if ring.position != TURN)
+    return attrs.evolve(done, rings=rings, acquired=acquired)
 
 
 def _let_begin(session: Session, run_id: UUID, position: str) -> list[Ring]:

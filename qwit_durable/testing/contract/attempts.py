@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
 from qwit_durable.errors import Failure
-from qwit_durable.stores.rows import TaskRow
+from qwit_durable.stores.rows import LiveRow, TaskRow
 from qwit_durable.stores.writes import (
+    Acquire,
     Claim,
     CompleteTask,
     FailTask,
@@ -30,8 +31,9 @@ _OF_AN_OWNER = ["resolve", "resolve", "fail", "open", "park", "progress", "compl
 _OF_OTHERS = ["claim", "claim", "claim", "claim", "resolve", "complete", "complete"]
 
 
-def work_on(task: TaskRow, generation: int, now: datetime, draw: Any) -> Write:
-    """Draw one write."""
+def work_on(task: TaskRow, live: LiveRow | None, now: datetime, draw: Any) -> Write:
+    """Draw one write; `live` is the live row of the task's run."""
+    generation, head = (0, 0) if live is None else (live.generation, live.head)
     attempt: int = task.attempt + draw(st.sampled_from([0] * 5 + [1]))
     own: dict[str, Any] = {
         "worker": task.owner or draw(_WORKERS),
@@ -45,7 +47,15 @@ def work_on(task: TaskRow, generation: int, now: datetime, draw: Any) -> Write:
             event = Resolved(
                 position=task.position, kind=Kind.STEP, name=task.name, outcome=outcome, attempt=attempt
             )
-            return ResolveTask(worker=own["worker"], run_id=task.run_id, attempt=attempt, event=event)
+            known = draw(st.sampled_from([0, head]))
+            turn = Acquire(run_id=task.run_id, worker=own["worker"], after=known, generation=generation)
+            return ResolveTask(
+                worker=own["worker"],
+                run_id=task.run_id,
+                attempt=attempt,
+                event=event,
+                turn=draw(st.sampled_from([None, turn])),
+            )
         case "fail":
             retry_at = draw(st.none() | st.just(now + timedelta(seconds=2)))
             failed = AttemptFailed(

@@ -261,8 +261,7 @@ class Drawing:
     def _work(self, draw: Any) -> Write:
         task: TaskRow = draw(st.sampled_from(self._open_tasks()))
         view = self.oracle.view(task.run_id)
-        generation = view.generation if view is not None else 0
-        return work_on(task, generation, self.clock.now(), draw)
+        return work_on(task, None if view is None else view.live, self.clock.now(), draw)
 
     def _deliver(self, draw: Any) -> Write:
         signal = st.builds(
