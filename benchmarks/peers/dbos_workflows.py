@@ -1,0 +1,24 @@
+"""DBOS over Postgres."""
+
+from __future__ import annotations
+
+from benchmarks.peers.installed import pinned, python_of
+from benchmarks.peers.peer import Servers
+from benchmarks.peers.spoken import Spoken, needed
+
+
+class DBOSWorkflows(Spoken):
+    """`@DBOS.workflow` and `@DBOS.step`."""
+
+    name = "DBOS"
+    version = pinned("dbos", "dbos")
+    settings = (
+        "its tutorial: workflows called where they are, in each process by as many threads, pool of 20 connections "
+        "and pre-ping as shipped; faster here than start_workflow and than a queue, which is polled"
+    )
+    scenarios = frozenset({"steps", "lone"})
+
+    def open(self, servers: Servers, processes: int, threads: int) -> None:
+        url = needed(servers.postgres, "Postgres")
+        python = python_of("dbos")
+        self._begin(python, "dbos_workflows.py", postgres=url, processes=processes, threads=threads)
