@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from typing import Protocol
 from uuid import UUID
 
@@ -19,29 +20,34 @@ __all__ = ["Access", "Endings"]
 
 
 class Endings:
-    """Tells waiting threads that some run has ended in this process: a hint, the store has the truth."""
+    """Tells those who wait for a run that it has ended in this process: a hint, the store has the truth."""
 
     def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._count = 0
+        self._lock = threading.Lock()
+        self._watches: dict[UUID, list[Callable[[], object]]] = {}
 
     def ended(self, run_id: UUID) -> None:
-        """A run has ended here."""
-        _ = run_id
-        with self._condition:
-            self._count += 1
-            self._condition.notify_all()
+        """A run has ended here, and the store knows."""
+        # Whoever begins to watch after this look will see in the store that it has.
+        if run_id in self._watches:
+            with self._lock:
+                watches = [*self._watches.get(run_id, ())]
+            for tell in watches:
+                tell()
 
-    @property
-    def count(self) -> int:
-        """How many runs have ended here."""
-        return self._count
-
-    def wait(self, seen: int, timeout_seconds: float) -> None:
-        """Return when more than `seen` runs have ended here, or after the timeout."""
-        with self._condition:
-            if self._count == seen:
-                self._condition.wait(timeout_seconds)
+    @contextmanager
+    def watch(self, run_id: UUID, tell: Callable[[], object]) -> Generator[None]:
+        """Be told when a run ends here, from another thread, until the block ends; now and then once after it."""
+        with self._lock:
+            self._watches.setdefault(run_id, []).append(tell)
+        try:
+            yield
+        finally:
+            with self._lock:
+                watches = self._watches[run_id]
+                watches.remove(tell)
+                if not watches:
+                    del self._watches[run_id]
 
 
 class Access(Protocol):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Generator
+from contextlib import suppress
 from datetime import timedelta
 from functools import partial
 from typing import Any, Generic, TypeVar, cast
@@ -25,12 +27,18 @@ from qwit_durable.errors import (
 from qwit_durable.stores.reasons import read_reason
 from qwit_durable.stores.rows import OutcomeRow, RunView
 
-__all__ = ["Waiting"]
+__all__ = ["Waiting", "tell_loop"]
 
 R = TypeVar("R")
 _FIRST_POLL_SECONDS = 0.005
 _LAST_POLL_SECONDS = 0.25
 _TREE_POLL_SECONDS = 0.5
+
+
+def tell_loop(loop: asyncio.AbstractEventLoop, told: asyncio.Event) -> None:
+    """Set an event of a loop from another thread; a loop that is closed waits for nothing."""
+    with suppress(RuntimeError):
+        loop.call_soon_threadsafe(told.set)
 
 
 class Waiting(Generic[R]):
@@ -66,23 +74,25 @@ class Waiting(Generic[R]):
         until = None if seconds is None else monotonic() + seconds
         patience = Patience(self.id, PATIENCE if until is None else None)
         pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
-        while True:
-            seen = self._access.endings.count
-            now = monotonic()
-            look_below = now >= look_at_tree
-            if look_below:
-                look_at_tree = now + _TREE_POLL_SECONDS
-            if (ended := patience.ask(partial(self._ended, look_below=look_below))) is not None:
-                return ended[0]
-            if until is not None and now >= until:
-                patience.give_up()
-                msg = (
-                    f"run {self.id} has not ended after {seconds:g} s and goes on; "
-                    "explain() says what it waits for"
-                )
-                raise TimeoutError(msg)
-            self._access.endings.wait(seen, pause if until is None else max(min(pause, until - now), 0))
-            pause = min(pause * 1.5, _LAST_POLL_SECONDS)
+        told = threading.Event()
+        with self._access.endings.watch(self._run_id, told.set):
+            while True:
+                now = monotonic()
+                look_below = now >= look_at_tree
+                if look_below:
+                    look_at_tree = now + _TREE_POLL_SECONDS
+                if (ended := patience.ask(partial(self._ended, look_below=look_below))) is not None:
+                    return ended[0]
+                if until is not None and now >= until:
+                    patience.give_up()
+                    msg = (
+                        f"run {self.id} has not ended after {seconds:g} s and goes on; "
+                        "explain() says what it waits for"
+                    )
+                    raise TimeoutError(msg)
+                told.wait(pause if until is None else max(min(pause, until - now), 0))
+                told.clear()
+                pause = min(pause * 1.5, _LAST_POLL_SECONDS)
 
     def __await__(self) -> Generator[Any, None, R]:
         """Wait for the run in asyncio code, without blocking the loop; cancelling the wait leaves nothing behind.
@@ -97,15 +107,19 @@ class Waiting(Generic[R]):
     async def _wait(self) -> R:
         patience = Patience(self.id, PATIENCE)
         pause, look_at_tree = _FIRST_POLL_SECONDS, monotonic() + _TREE_POLL_SECONDS
-        while True:
-            look_below = monotonic() >= look_at_tree
-            if look_below:
-                look_at_tree = monotonic() + _TREE_POLL_SECONDS
-            question = partial(self._ended, look_below=look_below)
-            if (ended := await asyncio.to_thread(patience.ask, question)) is not None:
-                return ended[0]
-            await asyncio.sleep(pause)
-            pause = min(pause * 1.5, _LAST_POLL_SECONDS)
+        loop, told = asyncio.get_running_loop(), asyncio.Event()
+        with self._access.endings.watch(self._run_id, partial(tell_loop, loop, told)):
+            while True:
+                look_below = monotonic() >= look_at_tree
+                if look_below:
+                    look_at_tree = monotonic() + _TREE_POLL_SECONDS
+                question = partial(self._ended, look_below=look_below)
+                if (ended := await asyncio.to_thread(patience.ask, question)) is not None:
+                    return ended[0]
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(told.wait(), pause)
+                told.clear()
+                pause = min(pause * 1.5, _LAST_POLL_SECONDS)
 
     def _ended(self, *, look_below: bool) -> tuple[R] | None:
         """The run's value if it has one, None while it is open; raises what else it ended with."""

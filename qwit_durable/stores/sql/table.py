@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from typing import Any, ClassVar, Generic, TypeVar
 from uuid import UUID
 
@@ -45,6 +46,7 @@ class Table(ABC, Generic[_K, _R]):
         self.delete = dialect.sql(f"DELETE FROM {{{self.name}}} WHERE {where}")
 
     @classmethod
+    @cache
     def listed(cls, alias: str = "") -> str:
         """The columns as they stand in a select."""
         return ", ".join(f"{alias}.{column}" if alias else column for column in cls.columns)
