@@ -80,6 +80,8 @@ class Durable(Client[Clock], DurableMiddleware):
         time_slice: How long a run may stay in one thread while others wait.
         cached_runs: How many runs' generators are kept alive between turns.
         limit_bytes: The largest value, encoded: 1 MiB.
+        retention: How long runs of this namespace are kept after they have ended, however that was; workers remove
+            what is older, with its sub-workflows, within an hour. `None`, the default, keeps them until `prune`.
 
     Raises:
         DefinitionError: An option is unknown, or not supported yet.
@@ -108,6 +110,7 @@ class Durable(Client[Clock], DurableMiddleware):
         time_slice: timedelta = Settings().time_slice,
         cached_runs: int = Settings().cached_runs,
         limit_bytes: int = Settings().limit_bytes,
+        retention: timedelta | None = None,
     ) -> None:
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
@@ -126,6 +129,7 @@ class Durable(Client[Clock], DurableMiddleware):
             time_slice=time_slice,
             cached_runs=cached_runs,
             limit_bytes=limit_bytes,
+            retention=retention,
         )
         self.observers = _all_of("observers", observers, Observer)
         self.around_step = tuple(around_step)

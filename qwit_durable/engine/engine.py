@@ -1,4 +1,4 @@
-"""The engine of one process: turns, attempts, and the two threads that keep them going."""
+"""The engine of one process: turns, attempts, and the threads that keep them going."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.queued import QueuedAttempts
+from qwit_durable.engine.retention import Keeper
 from qwit_durable.engine.sweep import Heart, Sweeper, plenty
 from qwit_durable.engine.turns import Turns
 from qwit_durable.errors import StoreError
@@ -51,6 +52,8 @@ class Engine:
         self.heart = Heart(services, _worker_row(services, queues))
         self.sweeper = Sweeper(services, rings_locally=rings_locally, held=self._held, room=room)
         services.timer_set = self.sweeper.timer_set
+        kept = services.settings.retention
+        self.keeper = None if kept is None else Keeper(services, kept)
 
     def start(self) -> None:
         """Beat and sweep from now on.
@@ -63,6 +66,8 @@ class Engine:
         self.services.may_take_over = self.heart.may_take_over
         self.sweeper.first()
         self.sweeper.start()
+        if self.keeper is not None:
+            self.keeper.start()
 
     def drain(self) -> None:
         """Let go of each run at its next checkpoint; begin nothing new."""
@@ -71,6 +76,8 @@ class Engine:
     def stop(self) -> None:
         """End the threads and give back what this process still holds."""
         self.drain()
+        if self.keeper is not None:
+            self.keeper.stop()
         self.sweeper.stop()
         self.heart.stop()
         self._attempts.stop()

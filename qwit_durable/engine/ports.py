@@ -54,6 +54,7 @@ class Settings:
         time_slice: How long a run may stay in one thread while others wait.
         cached_runs: How many runs' generators are kept alive between turns.
         limit_bytes: The largest value, encoded.
+        retention: How long runs are kept after they have ended; None for ever.
     """
 
     lease: timedelta = timedelta(seconds=10)
@@ -62,6 +63,7 @@ class Settings:
     time_slice: timedelta = timedelta(seconds=1)
     cached_runs: int = 1000
     limit_bytes: int = 1024 * 1024
+    retention: timedelta | None = None
 
     def __attrs_post_init__(self) -> None:
         durations: dict[str, object] = {
@@ -69,6 +71,7 @@ class Settings:
             "beat": self.beat,
             "sweep": self.sweep,
             "time_slice": self.time_slice,
+            "retention": timedelta(0) if self.retention is None else self.retention,
         }
         for name, value in durations.items():
             if not isinstance(value, timedelta):
@@ -78,6 +81,9 @@ class Settings:
             msg = (
                 f"Durable: beat is at most a third of the lease, got beat={self.beat} and lease={self.lease}"
             )
+            raise DefinitionError(msg)
+        if self.retention is not None and self.retention <= timedelta(0):
+            msg = f"Durable: retention is longer than nothing, or None to keep all runs, got {self.retention}"
             raise DefinitionError(msg)
         if self.limit_bytes < 1:
             msg = f"Durable: limit_bytes is at least 1, got {self.limit_bytes}"

@@ -7,7 +7,7 @@ durable. If a batch fails, it is cut in halves until the write that can't be sto
 
 Starts into lanes go in batches of their own: two processes that start into one lane wait for each other's commits, and
 checkpoints are not to wait with them. (Three processes that did nothing but start into one lane took two fifths of the
-checkpoints of a fourth otherwise.)
+checkpoints of a fourth otherwise.) So does the removal of old runs, which takes long.
 """
 
 from __future__ import annotations

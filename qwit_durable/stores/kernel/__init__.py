@@ -122,8 +122,8 @@ def perform(session: Session, write: Write) -> Answer:
 
 
 def may_wait(write: Write) -> bool:
-    """Whether a write may have to wait for other processes, and should not have checkpoints wait with it."""
-    return isinstance(write, Start) and write.run.lane is not None
+    """Whether a write may wait for other processes, or take long: no checkpoint should wait with it."""
+    return isinstance(write, Prune) or (isinstance(write, Start) and write.run.lane is not None)
 
 
 def touched(write: Write) -> tuple[UUID, ...]:
