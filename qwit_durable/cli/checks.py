@@ -138,7 +138,7 @@ def _clock(place: Place, reader: Reader) -> Check:
 
 def _runs(place: Place, reader: Reader) -> Iterator[Check]:
     workers = Workers(tuple(reader.workers()), reader.now())
-    counts = reader.counts(place.namespace)
+    counts = reader.counts(place.namespace, ended=False)
     yield _workers(workers, sum(counts.get(status, 0) for status in _NEEDS_WORKERS))
     stuck = [view.run.key for view in reader.runs(_query(place, (Status.STUCK,)))]
     told = f"{counts.get(Status.STUCK, 0):,} runs need a person: {_named(stuck)}"

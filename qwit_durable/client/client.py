@@ -154,7 +154,7 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         return list_runs(self, wanted, limit)
 
     def counts(self) -> dict[Status, int]:
-        """How many runs stand in each status.
+        """How many runs stand in each status. It looks at every run that is stored: some seconds for a million.
 
         >>> durable = Durable("memory://")
         >>> started = durable.start(checkout, order)

@@ -161,12 +161,12 @@ class MemoryStore(MemoryScheduleReader, MemoryPruningReader):
         with self._lock:
             return sorted(self._rows.worker.values(), key=lambda row: (row.started_at, row.id))
 
-    def counts(self, namespace: str) -> dict[Status, int]:
+    def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:
         with self._lock:
             found: dict[Status, int] = {}
             for run_id, run in self._rows.run.items():
                 view = self._view(run_id)
-                if run.namespace == namespace and view is not None:
+                if run.namespace == namespace and view is not None and (ended or view.outcome is None):
                     found[view.status] = found.get(view.status, 0) + 1
             return found
 

@@ -125,8 +125,11 @@ class Reader(ScheduleReader, PruningReader, Protocol):
         """All workers that have a row, dead ones included."""
         ...
 
-    def counts(self, namespace: str) -> dict[Status, int]:
-        """How many runs stand in each status; statuses with none are left out."""
+    def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:
+        """How many runs stand in each status; statuses with none are left out.
+
+        Without those that have `ended` it costs what is open, else all that is stored.
+        """
         ...
 
     def cancel_asked(self, run_id: UUID, position: str) -> bool:

@@ -39,19 +39,34 @@ class SqlReader(SqlScheduleReader, SqlPruningReader):
         d = self._tables.dialect
         one = "coalesce((SELECT run_id FROM {idem} WHERE namespace = ? AND key = ?), ?)"
         params = [namespace, key, d.maybe_id(parse_run_id(key)), namespace]
-        views = self._views(f"WHERE run.id = {one} AND run.namespace = ?", params)
+        views = self._views(self._select(f"WHERE run.id = {one} AND run.namespace = ?"), params)
         return views[0] if views else None
 
     def view(self, run_id: UUID) -> RunView | None:
-        views = self._views("WHERE run.id = ?", [self._tables.dialect.id_in(run_id)])
+        views = self._views(self._select("WHERE run.id = ?"), [self._tables.dialect.id_in(run_id)])
         return views[0] if views else None
 
     def runs(self, query: RunQuery) -> Sequence[RunView]:
+        sides = [query.statuses]
+        if Status.COMPLETED not in query.statuses:
+            # Open runs are few, and so are those that went wrong: each are looked for where they are, then merged.
+            split = [tuple(one for one in query.statuses if (one in OPEN) is side) for side in (True, False)]
+            sides = [side for side in split if side] or sides
+        pages = [self._page(query, side) for side in sides]
+        params = [param for page in pages for param in page[1]]
+        if len(pages) == 1:
+            return self._views(pages[0][0], params)
+        both = " UNION ALL ".join(f"SELECT * FROM ({page[0]}) AS side" for page in pages)
+        return self._views(f"{both} ORDER BY 1 DESC LIMIT ?", [*params, query.limit])
+
+    def _page(self, query: RunQuery, statuses: Sequence[Status]) -> tuple[str, list[Any]]:
+        """The statement for one page of runs in these statuses, and its parameters."""
         d = self._tables.dialect
-        where, params = ["run.namespace = ?"], [query.namespace]
-        if query.statuses:
-            where.append(f"{_status_column(query.statuses)} IN ({marks(len(query.statuses))})")
-            params += [status.value for status in query.statuses]
+        where: list[str] = ["run.namespace = ?"]
+        params: list[Any] = [query.namespace]
+        if statuses:
+            where.append(f"{_status_column(statuses)} IN ({marks(len(statuses))})")
+            params += [status.value for status in statuses]
         if query.workflow is not None:
             where.append("run.workflow = ?")
             params.append(query.workflow)
@@ -71,7 +86,7 @@ class SqlReader(SqlScheduleReader, SqlPruningReader):
             where.append("run.id < ?")
             params.append(d.id_in(query.before))
         rest = f"WHERE {' AND '.join(where)} ORDER BY run.id DESC LIMIT ?"
-        return self._views(rest, [*params, query.limit], query.statuses)
+        return self._select(rest, statuses), [*params, query.limit]
 
     def _has_attribute(self, name: str, value: str | float | bool) -> tuple[str, list[Any]]:  # noqa: FBT001 - a value
         """The condition that a run has an attribute of that value, and its parameters."""
@@ -90,7 +105,7 @@ class SqlReader(SqlScheduleReader, SqlPruningReader):
 
     def children(self, run_id: UUID) -> Sequence[RunView]:
         rest = "WHERE run.parent_id = ? ORDER BY run.created_at, run.id"
-        return self._views(rest, [self._tables.dialect.id_in(run_id)])
+        return self._views(self._select(rest), [self._tables.dialect.id_in(run_id)])
 
     def history(self, run_id: UUID, after: int = 0) -> Sequence[Recorded]:
         tables = self._tables
@@ -137,14 +152,13 @@ class SqlReader(SqlScheduleReader, SqlPruningReader):
         sql = f"SELECT {table.listed()} FROM {{worker}} ORDER BY started_at, id"
         return [*map(table.row_out, self._rows(self._tables.dialect.sql(sql)))]
 
-    def counts(self, namespace: str) -> dict[Status, int]:
+    def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:
         one = (
             "SELECT status, count(*) FROM {%s} JOIN {run} ON id = run_id WHERE namespace = ? GROUP BY status"
         )
-        sql = f"{one % 'live'} UNION ALL {one % 'outcome'}"
-        return {
-            Status(name): count for name, count in self._rows(self._tables.dialect.sql(sql), [namespace] * 2)
-        }
+        sql = " UNION ALL ".join(one % table for table in (("live", "outcome") if ended else ("live",)))
+        rows = self._rows(self._tables.dialect.sql(sql), [namespace] * (1 + ended))
+        return {Status(name): count for name, count in rows}
 
     def cancel_asked(self, run_id: UUID, position: str) -> bool:
         d = self._tables.dialect
@@ -155,20 +169,23 @@ class SqlReader(SqlScheduleReader, SqlPruningReader):
         rows = self._rows(d.sql(sql), [d.id_in(run_id), position, d.id_in(run_id)])
         return not rows or any(rows[0])
 
-    def _views(self, rest: str, params: Sequence[Any], statuses: Sequence[Status] = ()) -> list[RunView]:
-        tables = self._tables
-        run, live, outcome = tables.run, tables.live, tables.outcome
+    def _select(self, rest: str, statuses: Sequence[Status] = ()) -> str:
+        run, live, outcome = self._tables.run, self._tables.live, self._tables.outcome
         # A page of open runs, or of those that did not complete, must not cost a walk over all that ever ended.
         column = _status_column(statuses)
         to_live = "JOIN" if column == "live.status" else "LEFT JOIN"
         to_outcome = "JOIN" if column == "outcome.status" else "LEFT JOIN"
         if column == "outcome.status" and Status.COMPLETED not in statuses:
             rest = rest.replace("WHERE", "WHERE outcome.status <> 'completed' AND", 1)
-        sql = (
+        return (
             f"SELECT {run.listed('run')}, {live.listed('live')}, {outcome.listed('outcome')} FROM {{run}} AS run "
             f"{to_live} {{live}} AS live ON live.run_id = run.id "
             f"{to_outcome} {{outcome}} AS outcome ON outcome.run_id = run.id {rest}"
         )
+
+    def _views(self, sql: str, params: Sequence[Any]) -> list[RunView]:
+        tables = self._tables
+        run, live, outcome = tables.run, tables.live, tables.outcome
         first, second = len(run.columns), len(run.columns) + len(live.columns)
         return [
             RunView(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+import attrs
 import pytest
 
 from qwit_durable.core import Status
@@ -140,6 +141,22 @@ class Reading:
         stage.start(row=stage.row(namespace="elsewhere"))
 
         assert stage.store.counts(NAMESPACE) == {Status.COMPLETED: 2, Status.RUNNING: 1, Status.SCHEDULED: 1}
+        assert stage.store.counts(NAMESPACE, ended=False) == {Status.RUNNING: 1, Status.SCHEDULED: 1}
+
+    def test_open_runs_and_those_that_went_wrong_are_listed_together(self, stage: Stage) -> None:
+        ids: list[UUID] = []
+        for status in (Status.FAILED, None, Status.COMPLETED, Status.CANCELLED, None, Status.FAILED):
+            hold = stage.begin()
+            if status is not None:
+                hold.end(status=status)
+            ids.append(hold.id)
+            stage.wait(1)
+        wanted = RunQuery(namespace=NAMESPACE, statuses=(Status.FAILED, Status.RUNNING), limit=3)
+
+        first = [view.run.id for view in stage.store.runs(wanted)]
+        rest = [view.run.id for view in stage.store.runs(attrs.evolve(wanted, before=first[-1]))]
+
+        assert (first, rest) == ([ids[5], ids[4], ids[1]], [ids[0]])
 
     def test_tasks_are_listed_by_position_and_timers_by_time(self, stage: Stage) -> None:
         hold = stage.begin()
