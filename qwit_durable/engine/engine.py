@@ -11,16 +11,18 @@ from uuid import UUID
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.drain import DrainableBells
+from qwit_durable.engine.heart import Heart
+from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.queued import QueuedAttempts
 from qwit_durable.engine.retention import Keeper
-from qwit_durable.engine.sweep import Heart, Sweeper, plenty
+from qwit_durable.engine.sweep import Sweeper, plenty
 from qwit_durable.engine.turns import Turns
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.processes import process_started
 from qwit_durable.stores.rows import WorkerRow
-from qwit_durable.stores.writes import Disown, Retire
+from qwit_durable.stores.writes import Retire
 
 __all__ = ["Engine"]
 
@@ -50,7 +52,13 @@ class Engine:
         self.turns = Turns(services, self._attempts, self._cache)
         self.queued = QueuedAttempts(services, self._attempts, self.turns)
         self.heart = Heart(services, _worker_row(services, queues))
-        self.sweeper = Sweeper(services, rings_locally=rings_locally, held=self._held, room=room)
+        self.sweeper = Sweeper(
+            services,
+            leads=lambda: self.heart.leads,
+            mending=Mending(services, runs=lambda: self.turns.holding, tasks=lambda: self.queued.making),
+            rings_locally=rings_locally,
+            room=room,
+        )
         services.timer_set = self.sweeper.timer_set
         kept = services.settings.retention
         self.keeper = None if kept is None else Keeper(services, kept)
@@ -113,14 +121,6 @@ class Engine:
             _logger.warning("run %s: step %r at %s: no attempt: %s", run_id, name, position, error)
         except Exception:
             _logger.exception("run %s: step %r at %s: the attempt broke off", run_id, name, position)
-
-    def _held(self) -> Disown:
-        return Disown(
-            worker=self.services.worker,
-            runs=self.turns.holding,
-            tasks=self.queued.making,
-            older_than=self.services.settings.beat,
-        )
 
 
 def _worker_row(services: Services, queues: tuple[str, ...]) -> WorkerRow:

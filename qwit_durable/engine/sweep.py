@@ -1,112 +1,77 @@
-"""The two threads of a worker process: one beats, one sweeps.
+"""The sweep: fires due timers, rings for work nobody has begun, and frees what dead workers held.
 
-The beat keeps the process's lease. The sweep fires due timers, rings for work nobody has begun, frees what dead workers
-held and mends what this process holds by mistake. One process at a time sweeps for all (a leader by lease); every
-process wakes at the times of the timers it set itself, so that they are exact. Where the broker is in process, every
-process rings for itself, and takes no more than its threads can soon begin: the rest is left to processes that idle.
+One process at a time sweeps for all (a leader by lease, see `engine.heart`); where the broker is in process, every
+process does so for itself. To look whether there is anything to do is one statement, and nothing is written unless
+there is. The leader knows at each look when the next timer is due, and is there in time; a process that sets a timer
+that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
 
-After an outage of the store longer than a lease, every worker looks dead. So a process that was cut off takes nothing
-over until one more lease has passed: the living beat first.
+A backlog goes out in portions, so that it does not become a flood of bells: a portion each time it sweeps, whatever
+happens, and the next one as soon as most of the last one is taken up. Where the broker is in process, no more goes out
+than its threads can soon begin: the rest is left to processes that idle.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from uuid import UUID
 
 from qwit_durable.clock import monotonic
+from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.schedules import fire
 from qwit_durable.errors import StoreUnavailable
-from qwit_durable.stores.answers import Accepted, Rings
-from qwit_durable.stores.rows import Ring, WorkerRow
-from qwit_durable.stores.writes import Beat, Disown, FireTimers, Lead, Reap, RingDue, WakeStuck, Write
+from qwit_durable.stores.answers import Rings
+from qwit_durable.stores.outlook import Outlook
+from qwit_durable.stores.rows import Ring
+from qwit_durable.stores.writes import FireTimers, Reap, RingDue, WakeStuck, Write
 
-__all__ = ["Heart", "Sweeper", "plenty"]
+__all__ = ["Sweeper", "plenty"]
 
 _logger = logging.getLogger("qwit_durable.sweep")
 _STAMP_SECONDS = 0.05
 _HUNGRY_SECONDS = 0.01
-_MISTAKE = timedelta(seconds=3)
+_TOGETHER_SECONDS = 0.01
+_PORTION = 500
+_SAMPLE = 16
 
 
 def plenty() -> int:
-    """Room for as many bells as are asked for at once."""
-    return 500
-
-
-class Heart:
-    """Keeps a worker's lease."""
-
-    def __init__(self, services: Services, worker: WorkerRow) -> None:
-        self._services = services
-        self._worker = worker
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._last = monotonic()
-        self._cut_off_until = 0.0
-
-    def start(self) -> None:
-        """Beat once, then in the background."""
-        self.beat()
-        self._thread = threading.Thread(target=self._run, name="qwit-beat", daemon=True)
-        self._thread.start()
-
-    def stop(self) -> None:
-        """End the thread; the lease lapses by itself."""
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join(timeout=5)
-
-    def beat(self) -> None:
-        """Say that this worker lives."""
-        lease = self._services.settings.lease
-        self._services.committer.write(Beat(worker=self._worker, lease=lease))
-        now = monotonic()
-        if now - self._last > lease.total_seconds():
-            self._cut_off_until = now + lease.total_seconds()
-        self._last = now
-
-    def may_take_over(self) -> bool:
-        """Whether this process may treat another one as dead."""
-        now = monotonic()
-        is_fresh = now - self._last <= self._services.settings.lease.total_seconds()
-        return is_fresh and now >= self._cut_off_until
-
-    def _run(self) -> None:
-        while not self._stop.wait(self._services.settings.beat.total_seconds()):
-            try:
-                self.beat()
-            except StoreUnavailable as error:
-                _logger.warning("no beat: %s", error)
-            except Exception:
-                _logger.exception("no beat")
+    """Room for a whole portion of bells."""
+    return _PORTION
 
 
 class Sweeper:
-    """Sees to what is due and to what was lost."""
+    """Sees to what is due and to what was lost.
+
+    Args:
+        leads: Answers whether this process sweeps for all.
+        rings_locally: Whether the broker is in this process.
+        room: Answers how many more bells the threads of this process can soon follow, where it rings locally.
+    """
 
     def __init__(
         self,
         services: Services,
         *,
+        leads: Callable[[], bool],
+        mending: Mending,
         rings_locally: bool,
-        held: Callable[[], Disown],
         room: Callable[[], int] = plenty,
     ) -> None:
         self._services = services
+        self._leads = leads
+        self._mending = mending
         self._rings_locally = rings_locally
-        self._held = held
         self._room = room
         self._left_some = False
+        self._sample: Sequence[tuple[UUID, str]] = ()
         self._condition = threading.Condition()
         self._next_timer: datetime | None = None
         self._stopped = False
         self._thread: threading.Thread | None = None
-        self._leads = False
-        self._ask_lead_at = services.clock.now()
         self._tidy_at = services.clock.now()
 
     def start(self) -> None:
@@ -123,7 +88,9 @@ class Sweeper:
             self._thread.join(timeout=5)
 
     def timer_set(self, at: datetime) -> None:
-        """This process has set a timer: wake for it."""
+        """This process has set a timer: wake for it, unless whoever leads will have seen it by then."""
+        if not self._looks and at - self._services.clock.now() > self._services.settings.sweep * 2:
+            return
         with self._condition:
             if self._next_timer is None or at < self._next_timer:
                 self._next_timer = at
@@ -142,53 +109,58 @@ class Sweeper:
     def sweep(self) -> None:
         """One round of everything this process is responsible for."""
         services = self._services
-        self._lead()
-        if self._leads or self._timer_is_due():
-            self._fire()
-        if self._leads or self._rings_locally:
-            self._ring_due()
-        is_tidying = services.clock.now() >= self._tidy_at
-        if self._leads and services.may_take_over():
-            self._ring(self._write(Reap(orphans=is_tidying)))
-        if is_tidying:
+        if self._looks or self._timer_is_due() or self._left_some:
+            self._see_to()
+        if services.clock.now() >= self._tidy_at:
             self._tidy_at = services.clock.now() + services.settings.lease
-            self._ring(self._write(self._held()))
+            for rings in self._mending.mend(leads=self._leads()):
+                self._ring(rings)
 
-    def _ring_due(self) -> None:
-        limit = self._room() if self._rings_locally else plenty()
-        self._left_some = limit <= 0
-        if limit > 0:
-            due = self._write(RingDue(limit=limit))
-            self._left_some = due.more and self._rings_locally
-            self._ring(due)
+    @property
+    def _looks(self) -> bool:
+        """Whether this process asks what is due."""
+        return self._rings_locally or self._leads()
 
-    def _lead(self) -> None:
-        now = self._services.clock.now()
-        if now < self._ask_lead_at:
+    # -- what is due -------------------------------------------------------------------------------------------
+
+    def _see_to(self) -> None:
+        """Look what is due, and let one portion of it go out."""
+        self._left_some, self._sample = False, ()
+        self._forget_timer()
+        if not self._looks:
+            self._fire()
             return
-        lease = max(self._services.settings.sweep * 5, timedelta(seconds=3))
-        answer = self._services.committer.write(Lead(duty="sweep", worker=self._services.worker, lease=lease))
-        self._leads = isinstance(answer, Accepted)
-        self._ask_lead_at = now + lease / 2
+        outlook = self._services.store.outlook()
+        if outlook.has_dead and self._leads() and self._services.may_take_over():
+            self._ring(self._write(Reap()))
+        if _has_come(outlook, outlook.timer_at) or _has_come(outlook, outlook.schedule_at):
+            self._fire()
+        else:
+            self._expect(outlook)
+        if _has_come(outlook, outlook.ring_at):
+            self._ring_due()
 
-    def _timer_is_due(self) -> bool:
-        with self._condition:
-            return self._next_timer is not None and self._next_timer <= self._services.clock.now()
+    def _expect(self, outlook: Outlook) -> None:
+        """Wake in time for what is due next."""
+        offset = outlook.now - self._services.clock.now()
+        for at in (outlook.timer_at, outlook.schedule_at):
+            if at is not None:
+                self.timer_set(at - offset)
 
     def _fire(self) -> None:
-        with self._condition:
-            self._next_timer = None
-        while True:
-            fired = self._write(FireTimers())
-            self._ring(fired)
-            if fired.next_timer_at is not None:
-                self.timer_set(fired.next_timer_at)
-            if not self._fire_schedules(fired) and not fired.more:
-                return
+        """Fire a portion of the timers that are due, and the schedules."""
+        limit = self._limit()
+        if limit <= 0:
+            return
+        fired = self._write(FireTimers(limit=limit))
+        self._ring(fired)
+        self._left_some |= fired.more or self._fire_schedules(fired)
+        if self._looks and not fired.more and fired.next_timer_at is not None:
+            self.timer_set(fired.next_timer_at)
 
     def _fire_schedules(self, named: Rings) -> bool:
         """Fire the schedules that are due; whether there may be more."""
-        if not named.schedules and named.next_schedule_at is not None:
+        if self._looks and not named.schedules and named.next_schedule_at is not None:
             self.timer_set(named.next_schedule_at)
         fired = False
         for row in named.schedules:
@@ -203,6 +175,27 @@ class Sweeper:
                 _logger.exception("schedule %s of namespace %r can't be fired", row.id, row.namespace)
         return fired
 
+    def _ring_due(self) -> None:
+        limit = self._limit()
+        if limit <= 0:
+            return
+        due = self._write(RingDue(limit=limit))
+        self._left_some |= due.more
+        self._ring(due)
+
+    # -- how much of it ----------------------------------------------------------------------------------------
+
+    def _limit(self) -> int:
+        limit = min(self._room(), _PORTION) if self._rings_locally else _PORTION
+        self._left_some |= limit <= 0
+        return limit
+
+    def _may_go_on(self) -> bool:
+        """Whether there is room for what was left: most of what was rung for is taken up."""
+        if self._rings_locally:
+            return self._room() > 0
+        return self._services.store.unbegun(self._sample) * 2 <= len(self._sample)
+
     def _write(self, write: Write) -> Rings:
         answer = self._services.committer.write(write)
         assert isinstance(answer, Rings)
@@ -211,36 +204,60 @@ class Sweeper:
     def _ring(self, rings: Rings) -> None:
         mine: list[Ring] = list(rings.rings)
         if mine:
+            # From everywhere in it: so many of them are taken up as of the whole.
+            chosen = mine[:: max(len(mine) // _SAMPLE, 1)]
+            self._sample = [*self._sample, *((ring.run_id, ring.position) for ring in chosen)]
             self._services.bells.ring(mine)
+
+    # -- when --------------------------------------------------------------------------------------------------
+
+    def _timer_is_due(self) -> bool:
+        with self._condition:
+            return self._next_timer is not None and self._next_timer <= self._services.clock.now()
+
+    def _forget_timer(self) -> None:
+        with self._condition:
+            self._next_timer = None
 
     def _run(self) -> None:
         stamp: object = None
         swept_at = -1e9
         while not self._stopped:
             interval = self._services.settings.sweep.total_seconds()
-            changed = False
             try:
                 found = self._services.store.stamp() if self._rings_locally else None
                 changed, stamp = found != stamp, found
-                if changed or monotonic() - swept_at >= interval or self._timer_is_due():
+                if changed or monotonic() - swept_at >= interval:
                     self.sweep()
                     swept_at = monotonic()
-                elif self._left_some and self._room() > 0:
-                    self._ring_due()
+                elif self._left_some:
+                    self._forget_timer()  # it is among what was left
+                    if self._may_go_on():
+                        self._see_to()
+                elif self._timer_is_due():
+                    self._see_to()
             except StoreUnavailable as error:
                 _logger.warning("no sweep: %s", error)
+                swept_at = monotonic()
             except Exception:
                 _logger.exception("no sweep")
-            self._rest(interval, polls=stamp is not None)
+                swept_at = monotonic()
+            self._rest(swept_at + interval - monotonic(), polls=stamp is not None)
 
-    def _rest(self, interval: float, *, polls: bool) -> None:
+    def _rest(self, seconds: float, *, polls: bool) -> None:
         with self._condition:
             if self._stopped:
                 return
-            wait = min(interval, _STAMP_SECONDS) if polls else interval
+            wait = min(seconds, _STAMP_SECONDS) if polls else seconds
             if self._left_some:
                 wait = min(wait, _HUNGRY_SECONDS)
-            if self._next_timer is not None:
+            elif self._next_timer is not None:
                 until_timer = (self._next_timer - self._services.clock.now()).total_seconds()
-                wait = min(wait, max(until_timer, 0.001))
-            self._condition.wait(wait)
+                # Those that come close together are fired together.
+                wait = min(wait, max(until_timer, _TOGETHER_SECONDS))
+            if wait > 0:
+                self._condition.wait(wait)
+
+
+def _has_come(outlook: Outlook, at: datetime | None) -> bool:
+    return at is not None and at <= outlook.now

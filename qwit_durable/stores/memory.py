@@ -16,6 +16,7 @@ from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel import perform
+from qwit_durable.stores.memory_outlook import MemoryOutlookReader
 from qwit_durable.stores.memory_pruning import MemoryPruningReader
 from qwit_durable.stores.memory_rows import MemoryRows, MemorySession
 from qwit_durable.stores.memory_schedules import MemoryScheduleReader
@@ -40,7 +41,7 @@ class _NoDatabase(StepTransaction[None]):
         raise no_database("memory://", "a transactional step asked for current().connection")
 
 
-class MemoryStore(MemoryScheduleReader, MemoryPruningReader):
+class MemoryStore(MemoryScheduleReader, MemoryPruningReader, MemoryOutlookReader):
     """`stores.protocol.Store` in memory. Times are those of `clock`."""
 
     def __init__(self, clock: Clock | None = None) -> None:

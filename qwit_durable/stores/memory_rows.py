@@ -124,9 +124,6 @@ class MemorySession(MemorySchedules, MemoryPruning):
     def lives_of(self, worker: int) -> Sequence[LiveRow]:
         return self._lives(lambda row: row.owner == worker)
 
-    def orphaned_lives(self) -> Sequence[LiveRow]:
-        return self._lives(lambda row: row.owner is not None and row.owner not in self._rows.worker)
-
     def stuck_over_code(self, limit: int) -> Sequence[LiveRow]:
         return self._lives(lambda row: row.status is Status.STUCK and is_over_code(row.reason))[:limit]
 
@@ -186,9 +183,6 @@ class MemorySession(MemorySchedules, MemoryPruning):
     def tasks_of(self, worker: int) -> Sequence[TaskRow]:
         return self._tasks(lambda row: row.owner == worker)
 
-    def orphaned_tasks(self) -> Sequence[TaskRow]:
-        return self._tasks(lambda row: row.owner is not None and row.owner not in self._rows.worker)
-
     def _tasks(self, wanted: Callable[[TaskRow], bool]) -> list[TaskRow]:
         found = (row for row in self._rows.task.values() if wanted(row))
         return sorted(found, key=lambda row: (row.run_id, row.position))
@@ -236,6 +230,8 @@ class MemorySession(MemorySchedules, MemoryPruning):
 
     def drop_worker(self, worker: int) -> None:
         self._rows.worker.drop(worker)
+        for duty in [duty for duty, (holder, _) in self._rows.duty.items() if holder == worker]:
+            self._rows.duty.drop(duty)
 
     def lead(self, duty: str, worker: int, lease: timedelta) -> bool:
         holder = self._rows.duty.get(duty)

@@ -25,7 +25,7 @@ from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import redacted
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
-from qwit_durable.stores.kernel import may_wait, perform
+from qwit_durable.stores.kernel import goes_alone, may_wait, perform
 from qwit_durable.stores.migrations import check, migrations
 from qwit_durable.stores.pg.ahead import PgSession
 from qwit_durable.stores.pg.connecting import (
@@ -41,6 +41,7 @@ from qwit_durable.stores.pg.connecting import (
 from qwit_durable.stores.pg.hot import append_hot, are_hot
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
 from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
+from qwit_durable.stores.pg.tending import tend
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
@@ -199,6 +200,8 @@ class PostgresStore(SqlReader):
         here = self._here
         writer = here.patient_writer if any(map(may_wait, writes)) else here.writer
         with writer.lock:
+            if len(writes) == 1 and goes_alone(writes[0]):
+                return [self._tend(writer, writes[0])]
             if not are_hot(writes):
                 return self._repeated(writer, lambda statements: self._transact(statements, writes))
             encoding, now = self._tables.encoding, self._now_given
@@ -209,6 +212,13 @@ class PostgresStore(SqlReader):
                 return [answer for answer in answers if answer is not None]
             looked_at = iter(self._repeated(writer, lambda statements: self._transact(statements, losers)))
             return [next(looked_at) if answer is None else answer for answer in answers]
+
+    def _tend(self, writer: _Writer, write: Write) -> Answer:
+        def carry_out(statements: PgStatements) -> Answer:
+            answer = tend(statements, self._tables, write, self._now_given)
+            return answer or self._transact(statements, [write])[0]
+
+        return self._repeated(writer, carry_out)
 
     @property
     def _now_given(self) -> datetime | None:
@@ -285,6 +295,9 @@ class PostgresStore(SqlReader):
             return self._clock.now()
         found: datetime = self._rows("SELECT clock_timestamp()")[0][0]
         return found
+
+    def _clock_in(self) -> tuple[str, Sequence[Any]]:
+        return ("clock_timestamp()", ()) if self._clock is None else ("%s::timestamptz", (self._clock.now(),))
 
     def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
         try:

@@ -16,6 +16,7 @@ import attrs
 
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.outlook import OutlookReader
 from qwit_durable.stores.pruning import PruningReader
 from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.schedules import ScheduleReader
@@ -70,7 +71,7 @@ def _is_same(found: object, wanted: object) -> bool:
     return found == wanted and isinstance(found, bool) == isinstance(wanted, bool)
 
 
-class Reader(ScheduleReader, PruningReader, Protocol):
+class Reader(ScheduleReader, PruningReader, OutlookReader, Protocol):
     """Consistent reads; none of them locks."""
 
     def now(self) -> datetime:

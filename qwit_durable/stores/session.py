@@ -66,10 +66,6 @@ class Session(ScheduleSession, PruningSession, Protocol):
         """The live rows a worker holds, locked, in the order of their ids."""
         ...
 
-    def orphaned_lives(self) -> Sequence[LiveRow]:
-        """The live rows held by a worker that has no row, locked, in the order of their ids."""
-        ...
-
     def stuck_over_code(self, limit: int) -> Sequence[LiveRow]:
         """Live rows that are stuck with a reason whose `kind` is `code`, locked, in the order of their ids."""
         ...
@@ -138,10 +134,6 @@ class Session(ScheduleSession, PruningSession, Protocol):
         """The tasks a worker is in the middle of."""
         ...
 
-    def orphaned_tasks(self) -> Sequence[TaskRow]:
-        """The tasks claimed by a worker that has no row."""
-        ...
-
     def due_tasks(self, limit: int, queues: Sequence[str] | None) -> Sequence[TaskRow]:
         """Tasks whose `ring_at` has come, the longest due first; those another session works on are left out."""
         ...
@@ -189,7 +181,7 @@ class Session(ScheduleSession, PruningSession, Protocol):
         ...
 
     def drop_worker(self, worker: int) -> None:
-        """Remove a worker."""
+        """Remove a worker, and free its duties."""
         ...
 
     def lead(self, duty: str, worker: int, lease: timedelta) -> bool:

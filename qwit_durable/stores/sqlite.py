@@ -28,6 +28,7 @@ from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_batch import Batch
+from qwit_durable.stores.sqlite_session import is_gone
 from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
@@ -226,6 +227,13 @@ class SqliteStore(SqlReader):
 
     def now(self) -> datetime:
         return self._clock.now()
+
+    def _clock_in(self) -> tuple[str, Sequence[Any]]:
+        return "?", (SQLITE.time_in(self._clock.now()),)
+
+    def _has_dead(self, now: datetime, first_expires_at: datetime | None) -> bool:
+        gone = any(is_gone(row) for row in self.workers())
+        return gone or super()._has_dead(now, first_expires_at)
 
     def _rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
         here = self._here

@@ -12,7 +12,7 @@ from qwit_durable.stores.sql.mapped import Change
 from qwit_durable.stores.sql.session import SqlSession
 from qwit_durable.stores.sql.table import Columns
 
-__all__ = ["SqliteSession", "SqliteStatements"]
+__all__ = ["SqliteSession", "SqliteStatements", "is_gone"]
 
 
 class SqliteStatements:
@@ -32,14 +32,17 @@ class SqliteStatements:
                 self._place.executemany(sql, rows)
 
 
+def is_gone(row: WorkerRow) -> bool:
+    """Whether a worker's process is known to have ended."""
+    if row.host != this_host():
+        return False
+    started = process_started(row.pid)
+    # 0.0 stands for a machine that does not tell when a process began.
+    return started is None or row.process_started not in (started, 0.0)
+
+
 class SqliteSession(SqlSession):
     """A worker whose process is gone is dead, whatever its lease says."""
 
     def is_alive(self, row: WorkerRow) -> bool:
-        if not super().is_alive(row):
-            return False
-        if row.host != this_host():
-            return True
-        started = process_started(row.pid)
-        # 0.0 stands for a machine that does not tell when a process began.
-        return started is not None and row.process_started in (started, 0.0)
+        return super().is_alive(row) and not is_gone(row)

@@ -33,23 +33,33 @@ class RingDue:
 
 
 @attrs.frozen(kw_only=True)
-class Beat:
-    """Say that a worker lives, for one `lease` from now."""
+class Lead:
+    """Be the one that does a duty, for a while. Granted if it is free, expired, or one's own."""
 
-    worker: WorkerRow
+    duty: str
+    worker: int
     lease: timedelta
 
 
 @attrs.frozen(kw_only=True)
+class Beat:
+    """Say that a worker lives, for one `lease` from now; and ask for a duty with the same breath."""
+
+    worker: WorkerRow
+    lease: timedelta
+    asks: Lead | None = None
+
+
+@attrs.frozen(kw_only=True)
 class Retire:
-    """A worker ends in good order: what it still holds is free, and no attempt is burnt."""
+    """A worker ends in good order: what it still holds is free, its duties too, and no attempt is burnt."""
 
     worker: int
 
 
 @attrs.frozen(kw_only=True)
 class Disown:
-    """Free what a living worker holds by mistake: what it owns, has not touched for `older_than`, and does not name.
+    """Free what a living worker holds by mistake: what it names, still owns and has not touched for `older_than`.
 
     That is how a turn that broke off without releasing its run is mended.
     """
@@ -62,22 +72,13 @@ class Disown:
 
 @attrs.frozen(kw_only=True)
 class Reap:
-    """Free the runs and tasks of dead workers, and ask for their turns.
+    """Free the runs and tasks of dead workers, and ask for their turns. Their duties are free, too.
 
-    With `orphans`, look also for what is held by a worker that has no row: one that was taken for dead, came back, and
-    died before its next beat. That reads all live rows, so it is asked for now and then only.
+    And those of the runs in `orphans` that are held by a worker that has no row: one that was taken for dead, came
+    back, and died before its next beat. (A task of such a worker is rung for when its time has come.)
     """
 
-    orphans: bool = False
-
-
-@attrs.frozen(kw_only=True)
-class Lead:
-    """Be the one that does a duty, for a while. Granted if it is free, expired, or one's own."""
-
-    duty: str
-    worker: int
-    lease: timedelta
+    orphans: tuple[UUID, ...] = ()
 
 
 @attrs.frozen(kw_only=True)

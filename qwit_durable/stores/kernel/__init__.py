@@ -61,7 +61,7 @@ from qwit_durable.stores.writes import (
     Write,
 )
 
-__all__ = ["may_wait", "perform", "touched"]
+__all__ = ["goes_alone", "may_wait", "perform", "touched"]
 
 
 def perform(session: Session, write: Write) -> Answer:
@@ -126,6 +126,17 @@ def may_wait(write: Write) -> bool:
     return isinstance(write, Prune) or (isinstance(write, Start) and write.run.lane is not None)
 
 
+def goes_alone(write: Write) -> bool:
+    """Whether a write that keeps things moving locks what others chose: with theirs it might wait in a circle."""
+    match write:
+        case FireTimers(run_id=run_id):
+            return run_id is None
+        case RingDue() | Beat() | Lead() | Reap() | Disown() | Retire() | WakeStuck():
+            return True
+        case _:
+            return False
+
+
 def touched(write: Write) -> tuple[UUID, ...]:
     """The runs whose live rows a write is known to need: a store may lock them first, in the order of their ids."""
     match write:
@@ -142,5 +153,9 @@ def touched(write: Write) -> tuple[UUID, ...]:
             return (run_id,)
         case FireSchedule(cancels=UUID() as run_id):
             return (run_id,)
+        case Disown(runs=runs, tasks=tasks):
+            return (*runs, *(run_id for run_id, _ in tasks))
+        case Reap(orphans=orphans):
+            return orphans
         case _:
             return ()

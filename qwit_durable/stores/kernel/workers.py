@@ -15,10 +15,10 @@ from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Retire, WakeStu
 __all__ = ["beat", "disown", "lead", "reap", "retire", "wake_stuck"]
 
 
-def beat(session: Session, write: Beat) -> Accepted:
-    """Write a worker's row anew."""
+def beat(session: Session, write: Beat) -> Accepted | Refused:
+    """Write a worker's row anew, and grant or refuse the duty it asks for."""
     session.put_worker(attrs.evolve(write.worker, beat_at=session.now, expires_at=session.now + write.lease))
-    return Accepted()
+    return Accepted() if write.asks is None else lead(session, write.asks)
 
 
 def retire(session: Session, write: Retire) -> Rings:
@@ -29,15 +29,17 @@ def retire(session: Session, write: Retire) -> Rings:
 
 
 def disown(session: Session, write: Disown) -> Rings:
-    """Free what a worker owns without knowing it; an attempt that may have begun counts as lost."""
+    """Free what a worker owns by mistake; an attempt that may have begun counts as lost."""
     rings: list[Ring] = []
     before = session.now - write.older_than
-    for live in session.lives_of(write.worker):
-        if live.run_id not in write.runs and live.updated_at < before:
+    for run_id in sorted(write.runs):
+        live = session.live(run_id)
+        if live is not None and live.owner == write.worker and live.updated_at < before:
             rings.extend(_free_run(session, live, burn=True))
-    for task in session.tasks_of(write.worker):
-        is_known = (task.run_id, task.position) in write.tasks
-        if not is_known and task.claimed_at is not None and task.claimed_at < before:
+    for key in sorted(write.tasks):
+        task = session.task(*key)
+        is_mine = task is not None and task.owner == write.worker
+        if task is not None and is_mine and task.claimed_at is not None and task.claimed_at < before:
             rings.append(_lose_task(session, task))
     return Rings(rings=tuple(rings))
 
@@ -49,10 +51,10 @@ def reap(session: Session, write: Reap) -> Rings:
         if not session.is_alive(worker):
             rings.extend(_free(session, worker.id, burn=True))
             session.drop_worker(worker.id)
-    if write.orphans:
-        for live in session.orphaned_lives():
+    for run_id in sorted(write.orphans):
+        live = session.live(run_id)
+        if live is not None and live.owner is not None and session.worker(live.owner) is None:
             rings.extend(_free_run(session, live, burn=True))
-        rings.extend(_free_task(session, task, burn=True) for task in session.orphaned_tasks())
     return Rings(rings=tuple(rings))
 
 

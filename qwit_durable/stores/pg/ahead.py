@@ -35,6 +35,7 @@ from qwit_durable.stores.writes import (
     Commit,
     CompleteTask,
     Deliver,
+    Disown,
     FailTask,
     FireTimers,
     LeaveTask,
@@ -128,6 +129,8 @@ class _Needs:
                 self._add_left_lane(run_id)
             case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
                 self.signals.add((run_id, dedupe_id))
+            case Disown(tasks=tasks):
+                self.tasks.update(tasks)
             case FireTimers(run_id=UUID() as run_id, position=position):
                 self.lives.add(run_id)
                 self.timers.add((run_id, position or ""))

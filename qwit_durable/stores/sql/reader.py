@@ -13,6 +13,7 @@ from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.dialect import marks
+from qwit_durable.stores.sql.outlook import SqlOutlookReader
 from qwit_durable.stores.sql.pruning import SqlPruningReader
 from qwit_durable.stores.sql.schedules import SqlScheduleReader
 from qwit_durable.stores.sql.table import Columns
@@ -29,7 +30,7 @@ def _status_column(statuses: Sequence[Status]) -> str:
     return "coalesce(outcome.status, live.status)"
 
 
-class SqlReader(SqlScheduleReader, SqlPruningReader):
+class SqlReader(SqlScheduleReader, SqlPruningReader, SqlOutlookReader):
     """Reads. A store inherits from this and says how a statement is carried out."""
 
     @abstractmethod

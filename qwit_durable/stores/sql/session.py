@@ -29,7 +29,6 @@ __all__ = ["SqlSession"]
 
 _K = TypeVar("_K")
 _R = TypeVar("_R")
-_ORPHANED = "owner IS NOT NULL AND NOT EXISTS (SELECT 1 FROM {worker} AS w WHERE w.id = owner)"
 
 
 class SqlSession(SqlSchedules, SqlPruning):
@@ -101,10 +100,6 @@ class SqlSession(SqlSchedules, SqlPruning):
         return self._select(
             self._tables.live, self._lives, f"WHERE owner = ? ORDER BY run_id{lock}", [worker]
         )
-
-    def orphaned_lives(self) -> Sequence[LiveRow]:
-        rest = f"WHERE {_ORPHANED} ORDER BY run_id{self._dialect.locked('live')}"
-        return self._select(self._tables.live, self._lives, rest, [])
 
     def stuck_over_code(self, limit: int) -> Sequence[LiveRow]:
         rest = (
@@ -192,10 +187,6 @@ class SqlSession(SqlSchedules, SqlPruning):
         rest = f"WHERE owner = ? ORDER BY run_id, position{self._dialect.locked('task')}"
         return self._select(self._tables.task, self._tasks, rest, [worker])
 
-    def orphaned_tasks(self) -> Sequence[TaskRow]:
-        rest = f"WHERE {_ORPHANED} ORDER BY run_id, position{self._dialect.locked('task')}"
-        return self._select(self._tables.task, self._tasks, rest, [])
-
     def due_tasks(self, limit: int, queues: Sequence[str] | None) -> Sequence[TaskRow]:
         if queues is not None and not queues:
             return []
@@ -249,6 +240,8 @@ class SqlSession(SqlSchedules, SqlPruning):
 
     def drop_worker(self, worker: int) -> None:
         self._workers.drop(worker)
+        self.flush()  # in the order in which a beat locks them
+        self._statements.many([(self._dialect.sql("DELETE FROM {duty} WHERE worker = ?"), [(worker,)])])
 
     def lead(self, duty: str, worker: int, lease: timedelta) -> bool:
         sql = self._dialect.sql(

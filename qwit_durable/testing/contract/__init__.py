@@ -35,6 +35,7 @@ from qwit_durable.testing.contract.generations import Generations
 from qwit_durable.testing.contract.going_on import GoingOn
 from qwit_durable.testing.contract.lane_races import LaneRaces
 from qwit_durable.testing.contract.lanes import Lanes
+from qwit_durable.testing.contract.looking import Looking
 from qwit_durable.testing.contract.maps import Maps
 from qwit_durable.testing.contract.outside import Outside
 from qwit_durable.testing.contract.places import Places
@@ -48,6 +49,7 @@ from qwit_durable.testing.contract.starting import Starting
 from qwit_durable.testing.contract.sweeping import Sweeping
 from qwit_durable.testing.contract.turns import Turns
 from qwit_durable.testing.contract.verbs import Verbs
+from qwit_durable.testing.contract.workers import Workers
 
 __all__ = ["Stage", "StoreContract"]
 
@@ -66,7 +68,9 @@ class StoreContract(
     Lanes,
     Places,
     LaneRaces,
+    Looking,
     Sweeping,
+    Workers,
     Schedules,
     Pruning,
     Reading,

@@ -295,11 +295,17 @@ class Drawing:
             one,
             st.builds(RingDue, limit=st.sampled_from([1, 500]), queues=st.none() | st.just(("default",))),
             st.just(Beat(worker=row, lease=_LEASE)),
+            st.just(Beat(worker=row, lease=_LEASE, asks=Lead(duty="sweep", worker=worker, lease=_LEASE))),
             st.just(Retire(worker=worker)),
             st.just(
-                Disown(worker=worker, runs=frozenset(), tasks=frozenset(), older_than=timedelta(seconds=3))
+                Disown(
+                    worker=worker,
+                    runs=frozenset(known),
+                    tasks=frozenset((row.run_id, row.position) for row in self._open_tasks()),
+                    older_than=timedelta(seconds=3),
+                )
             ),
-            st.builds(Reap, orphans=st.booleans()),
+            st.builds(Reap, orphans=st.sampled_from([(), known])),
             st.builds(
                 Lead, duty=st.sampled_from(["sweep", "prune"]), worker=st.just(worker), lease=st.just(_LEASE)
             ),

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 from qwit_durable.core import (
-    AttemptFailed,
     CancelRequested,
     DeadlinePassed,
     SignalReceived,
@@ -12,21 +11,18 @@ from qwit_durable.core import (
     TimerFired,
     Verb,
 )
-from qwit_durable.stores.answers import Accepted, Acquired, Fenced, Refused, Rings
+from qwit_durable.stores.answers import Acquired, Rings
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, TimerRow
 from qwit_durable.stores.writes import (
     Deliver,
-    Disown,
     FireTimers,
-    Lead,
     Reap,
     Release,
-    Retire,
     RingDue,
     WakeStuck,
 )
-from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, resolved, seconds, task
+from qwit_durable.testing.contract.stage import Hold, Stage, seconds, task
 
 __all__ = ["Sweeping"]
 
@@ -151,110 +147,6 @@ class Sweeping:
         stage.wait(1)
 
         assert stage.do(RingDue()).rings == ()
-
-    # -- workers -----------------------------------------------------------------------------------------------
-
-    def test_a_beat_writes_a_workers_row_and_prolongs_its_lease(self, stage: Stage) -> None:
-        stage.beat(3)
-        stage.wait(4)
-        stage.beat(3)
-
-        (row,) = stage.store.workers()
-
-        now = stage.clock.now()
-        assert (row.id, row.beat_at, row.expires_at) == (3, now, now + LEASE)
-        assert row.queues == ("shipping", "packing")
-        assert row.process_started == 12.25
-
-    def test_a_worker_that_retires_burns_nothing(self, stage: Stage) -> None:
-        stage.beat(1)
-        hold = stage.begin(worker=1)
-        waiting = stage.begin(worker=1)
-        waiting.release(tasks=(task("0"),))
-        stage.claimed(waiting.id, "0", worker=1)
-
-        rings = stage.do(Retire(worker=1)).rings
-
-        assert {(ring.run_id, ring.position) for ring in rings} == {(hold.id, TURN), (waiting.id, "0")}
-        assert stage.store.workers() == []
-        assert stage.hold(hold.id, worker=2).acquired.live.lost == 0
-        assert stage.claimed(waiting.id, "0", worker=2).attempt == 1
-        assert hold.commit(resolved("0")) == Fenced()
-
-    def test_only_the_dead_are_reaped(self, stage: Stage) -> None:
-        stage.beat(1)
-        stage.wait(6)
-        stage.beat(2)
-        dead, alive = stage.begin(worker=1), stage.begin(worker=2)
-        stage.wait(5)
-
-        rings = stage.do(Reap()).rings
-
-        assert [ring.run_id for ring in rings] == [dead.id]
-        assert [row.id for row in stage.store.workers()] == [2]
-        assert alive.commit(resolved("0")).head == 1
-        assert stage.do(Reap()) == Rings()
-
-    def test_what_a_worker_without_a_row_holds_is_found_when_asked_for(self, stage: Stage) -> None:
-        hold = stage.begin(worker=8)
-        waiting = stage.begin()
-        waiting.release(tasks=(task("0"),))
-        stage.claimed(waiting.id, "0", worker=8)
-
-        without, with_orphans = stage.do(Reap()), stage.do(Reap(orphans=True))
-
-        assert without == Rings()
-        assert {(r.run_id, r.position) for r in with_orphans.rings} == {(hold.id, TURN), (waiting.id, "0")}
-        assert stage.live(hold.id).owner is None
-
-    def test_what_a_living_worker_holds_by_mistake_is_freed(self, stage: Stage) -> None:
-        stage.beat(1)
-        known, forgotten = stage.begin(worker=1), stage.begin(worker=1)
-        waiting = stage.begin(worker=1)
-        waiting.release(tasks=(task("0"), task("1")))
-        for position in "01":
-            stage.claimed(waiting.id, position, worker=1)
-        stage.wait(5)
-        fresh = stage.begin(worker=1)
-        disown = Disown(
-            worker=1, runs=frozenset({known.id}), tasks=frozenset({(waiting.id, "1")}), older_than=seconds(3)
-        )
-
-        rings = stage.do(disown).rings
-
-        assert {(ring.run_id, ring.position) for ring in rings} == {(forgotten.id, TURN), (waiting.id, "0")}
-        assert stage.live(fresh.id).owner == stage.live(known.id).owner == 1
-        assert stage.hold(forgotten.id, worker=2).acquired.live.lost == 1
-
-    def test_an_attempt_that_is_disowned_counts(self, stage: Stage) -> None:
-        stage.beat(1)
-        hold = stage.begin(worker=1)
-        hold.release(tasks=(task("0"),))
-        stage.claimed(hold.id, "0", worker=1)
-        stage.wait(5)
-
-        stage.do(Disown(worker=1, runs=frozenset(), tasks=frozenset(), older_than=seconds(3)))
-
-        assert stage.claimed(hold.id, "0", worker=1).attempt == 2
-        (event,) = stage.events(hold.id)
-        assert isinstance(event, AttemptFailed)
-        assert event.failure.outcome_unknown
-
-    def test_a_duty_has_one_holder_until_its_lease_ends(self, stage: Stage) -> None:
-        def lead(worker: int, duty: str = "sweep") -> Accepted | Refused:
-            found: Accepted | Refused = stage.do(Lead(duty=duty, worker=worker, lease=seconds(5)))
-            return found
-
-        first, second, other = lead(1), lead(2), lead(2, "prune")
-        stage.wait(4)
-        kept = lead(1)
-        stage.wait(4)
-        refused = lead(2)
-        stage.wait(1)
-        taken = lead(2)
-
-        assert (first, second, other) == (Accepted(), Refused(reason="held"), Accepted())
-        assert (kept, refused, taken) == (Accepted(), Refused(reason="held"), Accepted())
 
     def test_a_deploy_wakes_what_was_stuck_over_its_code_and_nothing_else(self, stage: Stage) -> None:
         code = [stage.begin() for _ in range(2)]

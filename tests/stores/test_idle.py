@@ -1,0 +1,150 @@
+"""What a worker process asks of the server while everything is asleep, and what that costs the server."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import psycopg
+import pytest
+
+from qwit_durable.clock import ManualClock
+from qwit_durable.language.verbs import sleep
+from qwit_durable.language.workflow import Workflow, workflow
+from qwit_durable.stores import postgres as postgres_module
+from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.rows import TURN, TimerRow
+from qwit_durable.stores.writes import Beat, Lead
+from qwit_durable.testing.contract.stage import LEASE, Stage, seconds
+from qwit_durable.testing.environment import Environment
+from tests.stores.places import migrate, opened
+
+
+@workflow
+def asleep() -> Workflow[None]:
+    yield from sleep(timedelta(days=1))
+
+
+@pytest.fixture
+def clock():
+    return ManualClock()
+
+
+@pytest.fixture
+def url(postgres_template):
+    return postgres_template("migrated", migrate)
+
+
+@pytest.fixture
+def store(url: str, clock: ManualClock):
+    with opened(PostgresStore(url, clock=clock)) as store:
+        yield store
+
+
+@pytest.fixture
+def statements(monkeypatch: pytest.MonkeyPatch):
+    """What is carried out, in order; a batch of several counts as what it is: more than one."""
+    seen: list[str] = []
+
+    def watched(name: str):
+        method = getattr(PgStatements, name)
+
+        def call(statements, what, *args, **options):
+            seen.append(what if name == "rows" else name)
+            return method(statements, what, *args, **options)
+
+        return call
+
+    for name in ("rows", "ask", "many"):
+        monkeypatch.setattr(PgStatements, name, watched(name))
+    return seen
+
+
+def ten_seconds_of(environment: Environment, clock: ManualClock) -> None:
+    """What the two threads of a process do in ten seconds, with the default settings."""
+    for second in range(10):
+        if second % 3 == 0:
+            environment.engine.heart.beat()
+        environment.engine.sweeper.sweep()
+        clock.advance(seconds(1))
+
+
+def idle(store: PostgresStore, clock: ManualClock) -> Environment:
+    """A process that has nothing left to look after."""
+    environment = Environment(store, clock=clock)
+    environment.engine.sweeper._rings_locally = False
+    for _ in range(3):
+        ten_seconds_of(environment, clock)
+    return environment
+
+
+def test_the_process_that_sweeps_asks_once_a_second_and_a_beat_is_one_statement(
+    store: PostgresStore, clock: ManualClock, statements: list[str]
+):
+    sleeping = Stage(store, clock).begin()
+    due = clock.now() + seconds(1000)
+    sleeping.release(timers=(TimerRow(run_id=sleeping.id, position="0", fire_at=due),))
+    environment = idle(store, clock)
+    statements.clear()
+
+    ten_seconds_of(environment, clock)
+
+    assert len(statements) == 10 + 4 + 1
+    assert sum("min(fire_at)" in statement for statement in statements) == 10
+
+
+def test_any_other_process_beats_and_nothing_else(
+    store: PostgresStore, clock: ManualClock, statements: list[str]
+):
+    Stage(store, clock).do(Lead(duty="sweep", worker=1, lease=seconds(1000)))
+    other = idle(store, clock)
+    statements.clear()
+
+    ten_seconds_of(other, clock)
+
+    assert len(statements) == 4
+    assert all("qwit.worker" in statement for statement in statements)
+
+
+def test_a_process_that_held_a_run_by_mistake_lets_go_of_it(store: PostgresStore, clock: ManualClock):
+    stage = Stage(store, clock)
+    environment = idle(store, clock)
+    run_id = stage.start().run.id
+    stage.hold(run_id, worker=environment.engine.services.worker)
+    environment.start(asleep)
+
+    for _ in range(2):
+        ten_seconds_of(environment, clock)
+
+    assert stage.live(run_id).owner is None
+    assert TURN in stage.tasks(run_id)
+
+
+def test_the_beat_in_one_statement_answers_and_writes_what_the_kernel_does(
+    store: PostgresStore, clock: ManualClock, url: str, monkeypatch: pytest.MonkeyPatch
+):
+    stage = Stage(store, clock)
+
+    def play(first: int):
+        def beat(worker: int):
+            row = stage.worker(worker, queues=("a", "b"))
+            return stage.do(
+                Beat(worker=row, lease=LEASE, asks=Lead(duty=f"of {first}", worker=worker, lease=seconds(5)))
+            )
+
+        answers = [beat(first), beat(first + 1), beat(first)]
+        clock.advance(seconds(5))
+        answers += [beat(first + 1), beat(first)]
+        with psycopg.connect(url) as connection:
+            rows = connection.execute(
+                "SELECT id - %s, host, pid - %s, process_started, beat_at - started_at, expires_at - beat_at, queues,"
+                " duty.worker - %s, until - beat_at FROM qwit.worker LEFT JOIN qwit.duty ON duty.worker = id"
+                " WHERE id BETWEEN %s AND %s ORDER BY id",
+                [first, first, first, first, first + 1],
+            ).fetchall()
+        return answers, rows
+
+    in_one = play(10)
+    monkeypatch.setattr(postgres_module, "tend", lambda *_: None)
+
+    assert in_one == play(20)
