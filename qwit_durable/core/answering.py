@@ -14,8 +14,8 @@ __all__ = ["answer_to"]
 def answer_to(command: Leaf, event: Resolved) -> Answer | bytes:
     """The answer as it is raised or returned, or as encoded bytes that the command can read."""
     match event.outcome:
-        case Value(data=data):
-            return Answer(value=True) if isinstance(command, Patched) else data
+        case Value() as value:
+            return Answer(value=True) if isinstance(command, Patched) else value.data
         case Failure() as failure if isinstance(command, CallWorkflow):
             return Answer(error=ChildFailed(event.name, failure))
         case Failure() as failure:

@@ -85,6 +85,7 @@ class Body:
         self.needless_timers: list[str] = []
         self.mailbox = Mailbox()
         self.closings = Closings(debts, lambda target, answer: self._ready.append((target, answer)))
+        self._debts = debts
         self._sink = sink
         self._frames: dict[str, Frame] = {}
         self._ready: deque[tuple[Target, Answer]] = deque()
@@ -105,9 +106,13 @@ class Body:
         if entry.settling:
             self.closings.one_settled(entry.closing)
         else:
-            self._forget(entry)
-            if isinstance(entry.command, Patched):
-                self._patches.setdefault(entry.command.name, answer == Answer(value=True))
+            match entry.command:
+                case WaitSignal(name=name):  # it ends otherwise than by its signal
+                    self.mailbox.forget(name, entry.position)
+                case Patched(name=name):
+                    self._patches.setdefault(name, answer == Answer(value=True))
+                case _:
+                    pass
             if isinstance(answer, bytes):
                 self._answer(entry.target, entry.command, answer)
             else:
@@ -184,13 +189,11 @@ class Body:
     def _run(self) -> None:
         while self._ready and self.end is None and self.wrong is None:
             target, answer = self._ready.popleft()
-            if not is_awaited(target):
-                continue
-            match target:
-                case Frame():
+            if isinstance(target, Frame):
+                if not target.closed:
                     self._resume(target, answer)
-                case (group, index):
-                    self._member_done(group, index, answer)
+            elif is_awaited(target):
+                self._member_done(*target, answer)
         self._ready.clear()
 
     def _resume(self, frame: Frame, answer: Answer) -> None:
@@ -200,8 +203,9 @@ class Body:
 
     def _take_in(self, frame: Frame, resumed: Resumed) -> None:
         match resumed:
-            case CallStep():
-                self._issue(frame.next_position(), resumed, frame)
+            case CallStep():  # the frequent one
+                position = frame.next_position()
+                self.open[position] = Open(position, resumed, frame)
             case Patched():
                 self._issue(frame.place, resumed, frame)
             case Restart(args=args) if frame.target is None:
@@ -226,10 +230,8 @@ class Body:
 
     def _issue(self, position: str, command: Command, target: Target) -> None:
         match command:
-            case CallStep():
-                self.open[position] = Open(position, command, target)
             case Gather() | Race() | Saga():
-                self._begin_group(Group(position, command, target))
+                self._begin_group(Group(position, command, target, self._debts.newest))
             case MapSteps(items=()):
                 self._ready.append((target, Answer(())))
             case MapSteps(items=items):
@@ -310,6 +312,7 @@ class Body:
                     group.position,
                     undoes=isinstance(group.command, Saga),
                     cause=Cause(failure=Failure.of(answer.error)),
+                    since=group.since,
                     failure=answer.error,
                     target=group.target,
                 )
@@ -326,8 +329,8 @@ class Body:
         self._ready.append((group.target, won))
         for index in group.members:
             if index != winner:
-                scope = f"{group.position}.{index}"
-                self._close(Closing(scope, undoes=True, cause=Cause(failure=Failure.of(lost))))
+                scope, cause = f"{group.position}.{index}", Cause(failure=Failure.of(lost))
+                self._close(Closing(scope, undoes=True, cause=cause, since=group.since))
 
     # -- closing -----------------------------------------------------------------------------------------------
 
@@ -335,8 +338,3 @@ class Body:
         self.close(f"{closing.scope}.")
         self.closings.begin(closing, self.open.values())
         self.mailbox.forget_all(lambda position: self.open[position].settling)
-
-    def _forget(self, entry: Open) -> None:
-        """A wait that ends otherwise than by its signal is no wait any more."""
-        if isinstance(entry.command, WaitSignal):
-            self.mailbox.forget(entry.command.name, entry.position)

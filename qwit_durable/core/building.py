@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from typing import Any
 
 import attrs
@@ -60,19 +60,22 @@ _sink: ContextVar[Sink | None] = ContextVar("qwit_sink", default=None)
 _step: ContextVar[str | None] = ContextVar("qwit_step", default=None)
 
 
-def current_sink() -> Sink | None:
-    """The sink of the body that is running in this context, or None."""
-    return _sink.get()
+#: The sink of the body that is running in this context, or None.
+current_sink = _sink.get
+
+#: The name of the step whose attempt runs in this context, or None.
+step_in_progress = _step.get
+
+#: `building_in` without a block, for where each step of a replay counts.
+enter = _sink.set
+
+#: Take back `enter`.
+leave = _sink.reset
 
 
 def in_body() -> bool:
     """True while a body runs in this context."""
     return _sink.get() is not None
-
-
-def step_in_progress() -> str | None:
-    """The name of the step whose attempt runs in this context, or None."""
-    return _step.get()
 
 
 @contextmanager
@@ -83,16 +86,6 @@ def building_in(sink: Sink) -> Generator[None]:
         yield
     finally:
         leave(before)
-
-
-def enter(sink: Sink) -> Token[Sink | None]:
-    """`building_in` without a block, for where each step of a replay counts."""
-    return _sink.set(sink)
-
-
-def leave(before: Token[Sink | None]) -> None:
-    """Take back `enter`."""
-    _sink.reset(before)
 
 
 @contextmanager

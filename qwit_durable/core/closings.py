@@ -93,6 +93,6 @@ class Closings:
         if closing.unsettled:
             return
         if closing.undoes and self._undoes:
-            closing.plan = self._debts.owed_in(lambda position: lies_in(position, closing.scope))
+            closing.plan = self._debts.owed_in(lambda place: lies_in(place, closing.scope), closing.since)
         if not closing.plan:
             self.finish(closing)

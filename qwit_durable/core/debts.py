@@ -8,6 +8,7 @@ order in which they completed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from itertools import takewhile
 
 import attrs
 
@@ -41,6 +42,8 @@ class Debts:
         `given` are the arguments that a guard put in the place of its own.
         """
         match command:
+            case CallStep() if command.undo_when is None and command.takes_over is None:  # the frequent one
+                pass
             case CallStep(takes_over=str(name)) if isinstance(event.outcome, Value):
                 self._go_on(name, event.outcome.data)
             case CallStep(undo_when=None) | MapSteps(undo_when=None):
@@ -81,9 +84,19 @@ class Debts:
                 self._owed[debt.position] = attrs.evolve(debt, result=result)
                 return
 
-    def owed_in(self, within: Callable[[str], bool]) -> tuple[Debt, ...]:
-        """The plan of a scope: what is owed for the commands at these positions, newest first."""
-        return tuple(debt for debt in reversed(self._owed.values()) if within(debt.position))
+    @property
+    def newest(self) -> Debt | None:
+        """What would be undone first."""
+        return next(reversed(self._owed.values()), None)
+
+    def owed_in(self, within: Callable[[str], bool], since: Debt | None) -> tuple[Debt, ...]:
+        """The plan of a scope: what is owed for the commands at these positions, newest first.
+
+        `since` was the newest when the scope began: so that a plan does not cost as much as everything that is owed,
+        what is older than that is not looked at.
+        """
+        later = takewhile(lambda debt: debt is not since, reversed(self._owed.values()))
+        return tuple(debt for debt in later if within(debt.position))
 
     def hand_over(self, plan: Iterable[Debt]) -> None:
         """Somebody else pays these from now on."""

@@ -106,17 +106,19 @@ def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
         return Wrong((_not_a_command if is_own else _from_a_value)(yielded, stands_at(generator)))
     if not _is_answerable(generator):
         return Wrong(_from_a_list(stands_at(generator)))
-    return _checked(command, sink)
+    return command if not sink.dropped else _checked(command, sink)
 
 
 def _is_answerable(generator: Branch) -> bool:
     """Whether what yields can take an answer: an iterator or a generator expression behind a `yield from` can't."""
     inner: Any = generator
-    while isgenerator(inner):
+    while inner is not None:
+        if not isgenerator(inner):
+            return hasattr(inner, "send")
         if inner.__name__ == "<genexpr>":
             return False
         inner = inner.gi_yieldfrom
-    return inner is None or hasattr(inner, "send")
+    return True
 
 
 def _report_returned(command: Command, sink: Sink) -> None:

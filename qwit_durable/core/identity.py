@@ -31,8 +31,8 @@ _NOTHING = b"null"
 def identity(command: Leaf) -> tuple[Kind, str, bytes]:
     """Kind, name and canonical arguments of a command, as they are recorded."""
     match command:
-        case CallStep(name=name, args=args):
-            return Kind.STEP, name, args
+        case CallStep():  # the frequent one: a pattern without attributes is quicker
+            return Kind.STEP, command.name, command.args
         case CallWorkflow(name=name, args=args):
             return Kind.WORKFLOW, name, args
         case Sleep():

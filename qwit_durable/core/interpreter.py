@@ -86,7 +86,8 @@ class Interpreter:
             if self._parking is not None:
                 self._parking.take(event)
             self._take(event)
-        self._start()
+        if not self._replay.is_started:
+            self._start()
         return self._decide()
 
     def close(self) -> None:
@@ -113,19 +114,18 @@ class Interpreter:
     def _take(self, event: Event) -> None:
         if isinstance(event, Restarted):
             self._replay.begin_again(event)
-        self._start()
+        if not self._replay.is_started:
+            self._start()
         self._apply(event)
-        if self._replay.body.end is not None:
-            self._look()
+        self._look()
 
     def _start(self) -> None:
-        if not self._replay.is_started:
-            self._replay.start()
-            self._look()
+        self._replay.start()
+        self._look()
 
     def _apply(self, event: Event) -> None:
         match event:
-            case Resolved() if self._unwinding is None and self._completed is None:  # the hot one
+            case Resolved() if self._unwinding is None and self._completed is None:  # the frequent one
                 self._replay.apply(event, is_ending=self._is_asked_to_end)
             case UnwindStarted(cause=cause, plan=plan, scope=None):
                 self._unwind(cause, plan)
@@ -229,8 +229,9 @@ class Interpreter:
         body = self._replay.body
         if self._ending is not None and not body.open and not body.closings:
             return self._conclude(self._ending)
-        scopes = self._scopes() if body.closings else None
-        return scopes or self._advance()
+        if body.closings and (decision := self._scopes()) is not None:
+            return decision
+        return self._advance()
 
     def _scopes(self) -> Decision | None:
         """What a scope of the body needs before anything else: its plan to be written down, or a person."""

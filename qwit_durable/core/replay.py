@@ -90,8 +90,7 @@ class Replay:
             self._salvage.apply(event)
         else:
             self._apply(event)
-            if self.body.wrong is not None:
-                self._look()
+            self._look()
 
     def undo(self, event: Event) -> None:
         """A fact about the undos of scopes. What is skipped is what the run stands still over: one scope's."""

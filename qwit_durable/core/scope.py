@@ -65,10 +65,13 @@ class Frame:
 
 
 class Group:
-    """A gather, a race or a saga under way."""
+    """A gather, a race or a saga under way. `since` is what the run owed last when it began."""
 
-    def __init__(self, position: str, command: Gather | Race | Saga, target: Target) -> None:
+    def __init__(
+        self, position: str, command: Gather | Race | Saga, target: Target, since: Debt | None
+    ) -> None:
         self.position = position
+        self.since = since
         self.command = command
         self.site = command.site
         self.target = target
@@ -150,6 +153,7 @@ class Closing:
     Attributes:
         scope: The position of what is closed.
         undoes: Whether it is a compensation scope: then what it owes is undone, because of `cause`.
+        since: What the run owed last when the scope began.
         target: What is told when it is over, by raising `failure` there; None where nobody waits.
         unsettled: How many of its commands, and of the closings within it, are not over yet.
         outer: The closing that waits for this one.
@@ -160,6 +164,7 @@ class Closing:
     scope: str
     undoes: bool
     cause: Cause
+    since: Debt | None = None
     failure: BaseException | None = None
     target: Target | None = None
     unsettled: int = 0
@@ -204,9 +209,11 @@ class Open:
         """Whether somebody has to carry it out or hand it over."""
         if self.settling:
             return False
+        if not self.scheduled:
+            return True
         if isinstance(self.command, MapSteps):
             return self.handed < len(self.command.items)
-        return not self.scheduled or (isinstance(self.command, CallStep | Undo) and not self.queued)
+        return isinstance(self.command, (CallStep, Undo)) and not self.queued
 
     def as_pending(self) -> Pending:
         """The same as a value."""

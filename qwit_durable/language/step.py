@@ -101,6 +101,7 @@ class Step(Uncalled, Generic[P, R]):
         self.site = site
         self._shared = _Shared(SignatureCodec(fn), ResultCodec(fn))
         self._text = f"step {name!r}"
+        self._where = f"the arguments of {self._text}"
 
     def __repr__(self) -> str:
         return f"<step {self.name!r} at {self.site}>"
@@ -209,7 +210,7 @@ class Step(Uncalled, Generic[P, R]):
         """Write the arguments of one call. Raises TypeError and EncodingError as a call does."""
         try:
             stored = self._shared.arguments.encode(args, kwargs)
-            refuse_oversized(stored, f"the arguments of {self._text}")
+            refuse_oversized(stored, self._where)
         except EncodingError as error:
             raise explained(error, args, kwargs) from error
         return stored

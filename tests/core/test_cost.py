@@ -10,7 +10,8 @@ import attrs
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Decision, Event, Interpreter, Status, decide
+from qwit_durable.core import Decision, Event, Interpreter, Status, closings, decide
+from qwit_durable.core.scope import lies_in
 from qwit_durable.engine.ports import Settings
 from qwit_durable.language.groups import gather as make_gather
 from qwit_durable.language.step import step
@@ -18,7 +19,7 @@ from qwit_durable.language.verbs import wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.testing.environment import Environment
-from tests.core.asking import CANCEL, Play, decode, done, gather, scheduled
+from tests.core.asking import CANCEL, Play, decode, done, gather, race, scheduled
 from tests.core.asking import step as ask
 
 N = 1_000
@@ -171,6 +172,22 @@ def test_member_of_a_gather_costs_no_resume_of_the_body():
     assert play.finish.value == b"null"
     assert counted.resumes == 2
     assert counted.decodes == N
+
+
+def test_plan_of_a_scope_costs_nothing_for_what_was_owed_before(monkeypatch):
+    """What the loser of a race owes is looked for among the debts since the race began, not among all of the run."""
+    looked_at: list[str] = []
+    monkeypatch.setattr(
+        closings, "lies_in", lambda place, scope: looked_at.append(place) or lies_in(place, scope)
+    )
+    owing, a, b = ask("owing", undo="completed"), ask("a"), ask("b", undo="completed")
+    play = Play(Resuming([*[owing] * N, race(a, b)]).body)
+
+    play.feed(*(done(f"{n}", owing) for n in range(N)))
+    play.feed(scheduled(f"{N}.1", b, queued=True), done(f"{N}.0", a), done(f"{N}.1", b))
+
+    assert play.plan == [f"{N}.1"]
+    assert len(looked_at) < 5
 
 
 def test_values_nobody_waits_for_are_not_decoded():
