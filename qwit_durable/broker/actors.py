@@ -7,16 +7,17 @@ bell is dropped with a warning. Their time limit is infinite: a step's `timeout`
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from functools import wraps
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from dramatiq import Actor
 
-from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR
+from qwit_durable.broker.bells import MOST_RUNS, STEP_MARK, TURN_ACTOR
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.ids import parse_run_id
+from qwit_durable.stores.rows import TURN, Ring
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -30,19 +31,36 @@ _logger = logging.getLogger("qwit_durable.bells")
 _OPTIONS: dict[str, Any] = {"max_retries": 0, "time_limit": float("inf"), "store_results": False}
 
 
-def declare_turn(broker: Broker, queue: str, take_turn: Callable[[UUID], None]) -> None:
+def declare_turn(broker: Broker, queue: str, take_turns: Callable[[Sequence[Ring]], None]) -> None:
     """Declare the actor that takes turns; twice changes nothing."""
     if TURN_ACTOR in broker.get_declared_actors():
         return
 
     def turn(*args: object) -> None:
-        match args:
-            case (str(text),) if (run_id := parse_run_id(text)) is not None:
-                take_turn(run_id)
-            case _:
-                _drop(TURN_ACTOR, args)
+        rings = _turns_in(args, broker.get_declared_queues())
+        if rings:
+            take_turns(rings)
+        else:
+            _drop(TURN_ACTOR, args)
 
     Actor(turn, broker=broker, actor_name=TURN_ACTOR, queue_name=queue, priority=0, options=dict(_OPTIONS))
+
+
+def _turns_in(args: tuple[Any, ...], queues: Collection[str]) -> Sequence[Ring]:
+    """The turns that a bell asks for; none if the message is no bell. Of one run alone no queue is told."""
+    match args:
+        case (str(text),):
+            texts: Sequence[object] = [text]
+            queue = ""
+        case (list(), str(queue)) if queue in queues:
+            texts = cast("list[object]", args[0])
+        case _:
+            return ()
+    ids = [parse_run_id(text) if isinstance(text, str) else None for text in texts]
+    if None in ids or len(ids) > MOST_RUNS:
+        return ()
+    known = dict.fromkeys(run_id for run_id in ids if run_id is not None)
+    return [Ring(run_id=run_id, position=TURN, queue=queue, name="") for run_id in known]
 
 
 def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUID, str, str], None]) -> None:

@@ -1,9 +1,14 @@
-"""Bells over Dramatiq brokers: which broker a queue belongs to, and messages that carry ids and no truth."""
+"""Bells over Dramatiq brokers: which broker a queue belongs to, and messages that carry ids and no truth.
+
+A message costs a broker and a worker about as much as the turn of a short run, so one may ask for turns of many: of
+few runs each has its own, and many are spread over enough messages to keep all threads busy. Steps have one each, since
+each is to pass through the user's middleware.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -13,12 +18,18 @@ from qwit_durable.stores.rows import TURN, Ring
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
 
-__all__ = ["NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells"]
+__all__ = ["MOST_RUNS", "NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells"]
 
 _logger = logging.getLogger("qwit_durable.bells")
 
 #: The actor that takes a turn of any run. One name for all, so that an old worker never meets an unknown actor.
 TURN_ACTOR = "qwit.turn"
+
+#: So many runs at most are asked for by one message.
+MOST_RUNS = 64
+
+#: Runs are spread over so many messages before any carries two: as many as a few processes take at once.
+_SPREAD = 32
 
 #: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
 STEP_MARK = "qwit:"
@@ -75,21 +86,22 @@ class BrokerBells:
         return sum(w.worker_threads * 2 - w.work_queue.unfinished_tasks for _, w in self._workers)
 
     def ring(self, rings: Sequence[Ring]) -> None:
-        """Enqueue a message for each; an error is logged and left to the sweeper."""
-        for ring in rings:
-            broker = self.broker_of(ring.queue)
+        """Enqueue messages for all; an error is logged and left to the sweeper."""
+        for together in _bunches(rings):
+            broker = self.broker_of(together[0].queue)
             if broker is None:
                 self._warn_once()
                 continue
             try:
-                broker.declare_queue(ring.queue)
+                broker.declare_queue(together[0].queue)
                 enqueue: Callable[[Any], Any] = getattr(broker, "enqueue")  # noqa: B009 - half typed upstream
-                enqueue(_message(ring))
+                enqueue(_message(together))
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 _logger.warning(
-                    "no bell for run %s on queue %r, the sweeper will ring: %s",
-                    ring.run_id,
-                    ring.queue,
+                    "no bell for run %s%s on queue %r, the sweeper will ring: %s",
+                    together[0].run_id,
+                    f" and {len(together) - 1} more" if len(together) > 1 else "",
+                    together[0].queue,
                     error,
                 )
 
@@ -102,10 +114,33 @@ class BrokerBells:
             )
 
 
-def _message(ring: Ring) -> dramatiq.Message[None]:
+def _bunches(rings: Sequence[Ring]) -> Iterator[Sequence[Ring]]:
+    """What goes into one message each: a step, or runs of one queue."""
+    if len(rings) == 1:
+        yield rings
+        return
+    turns: dict[str, list[Ring]] = {}
+    for ring in rings:
+        if ring.position == TURN:
+            turns.setdefault(ring.queue, []).append(ring)
+        else:
+            yield (ring,)
+    for of_queue in turns.values():
+        size = min(-(-len(of_queue) // _SPREAD), MOST_RUNS)
+        yield from (of_queue[n : n + size] for n in range(0, len(of_queue), size))
+
+
+def _message(together: Sequence[Ring]) -> dramatiq.Message[None]:
+    ring = together[0]
     if ring.position == TURN:
+        ids = [each.run_id.hex for each in together]
         return dramatiq.Message(
-            queue_name=ring.queue, actor_name=TURN_ACTOR, args=(ring.run_id.hex,), kwargs={}, options={}
+            queue_name=ring.queue,
+            actor_name=TURN_ACTOR,
+            # Of one run as it has always been: workers of an older version follow it.
+            args=(ids[0],) if len(ids) == 1 else (ids, ring.queue),
+            kwargs={},
+            options={},
         )
     return dramatiq.Message(
         queue_name=ring.queue,

@@ -25,6 +25,7 @@ from qwit_durable.observers.base import AttemptInfo, Observer, Observers
 from qwit_durable.registry import Registered, Registry, StepLike
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.rows import Ring
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -158,7 +159,7 @@ class Runtime:
         broker = self.bells.broker_of(queue)
         if broker is not None and broker in self._brokers:
             broker.declare_queue(queue)
-            declare_turn(broker, queue, self._take_turn)
+            declare_turn(broker, queue, self._take_turns)
 
     def _any_queue(self, broker: Broker) -> str:
         declared = sorted(
@@ -166,9 +167,13 @@ class Runtime:
         )
         return declared[0] if declared else _DEFAULT_QUEUE
 
-    def _take_turn(self, run_id: UUID) -> None:
-        if self.engine is not None:
-            self.engine.take_turn(run_id)
+    def _take_turns(self, rings: Sequence[Ring]) -> None:
+        if self.engine is None:
+            return
+        if len(rings) == 1:
+            self.engine.take_turn(rings[0].run_id)
+        else:
+            self.engine.take_turns(rings)
 
     def _make_attempt(self, run_id: UUID, position: str, name: str) -> None:
         if self.engine is not None:

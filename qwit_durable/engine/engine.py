@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from qwit_durable.engine.attempts import Attempts
@@ -16,12 +16,14 @@ from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.queued import QueuedAttempts
 from qwit_durable.engine.retention import Keeper
+from qwit_durable.engine.rounds import Round
 from qwit_durable.engine.sweep import Sweeper, plenty
 from qwit_durable.engine.turns import Turns
+from qwit_durable.engine.watchdog import Watchdog
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.processes import process_started
-from qwit_durable.stores.rows import WorkerRow
+from qwit_durable.stores.rows import Ring, WorkerRow
 from qwit_durable.stores.writes import Retire
 
 __all__ = ["Engine"]
@@ -62,6 +64,8 @@ class Engine:
         services.timer_set = self.sweeper.timer_set
         kept = services.settings.retention
         self.keeper = None if kept is None else Keeper(services, kept)
+        # Apart from that of the attempts: ringing may take long, and timeouts are not to wait for it.
+        self._rounds = Watchdog("qwit-rounds")
 
     def start(self) -> None:
         """Beat and sweep from now on.
@@ -89,6 +93,7 @@ class Engine:
         self.sweeper.stop()
         self.heart.stop()
         self._attempts.stop()
+        self._rounds.stop()
         self._cache.clear()
         try:
             answer = self.services.committer.write(Retire(worker=self.services.worker))
@@ -110,6 +115,19 @@ class Engine:
             _logger.warning("run %s: no turn: %s", run_id, error)
         except Exception:
             _logger.exception("run %s: the turn broke off", run_id)
+
+    def take_turns(self, rings: Sequence[Ring]) -> None:
+        """A bell for many runs: look at one after another. Never raises.
+
+        What is not begun soon, or before this process drains, is rung for again.
+        """
+        round_ = Round(rings, self.services.bells.ring)
+        self._rounds.watch(round_)
+        try:
+            while not self.services.draining.is_set() and (ring := round_.next()) is not None:
+                self.take_turn(ring.run_id)
+        finally:
+            round_.give_up()
 
     def make_attempt(self, run_id: UUID, position: str, name: str) -> None:
         """A bell: make an attempt of a queued step. Never raises."""

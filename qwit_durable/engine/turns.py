@@ -119,12 +119,14 @@ class Turns:
         until = monotonic() + self._services.settings.time_slice.total_seconds()
         rings = first()
         while True:
+            for_others: list[Ring] = []
             for ring in rings:
                 mine = ring.position == TURN and not due and not self._must_yield(until)
                 if mine and self._services.bells.consumes(ring.queue):
                     due.append(ring.run_id)
                 else:
-                    self._services.bells.ring([ring])
+                    for_others.append(ring)
+            self._services.bells.ring(for_others)
             if not due:
                 return
             rings = self._turn(due.popleft())

@@ -17,10 +17,11 @@ import math
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Protocol
 
 from qwit_durable.clock import monotonic
 
-__all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog"]
+__all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog", "Watched"]
 
 _GRACE_SECONDS = 0.2
 _NAP_SECONDS = 3600.0  # a condition can't be waited for as long as a timedelta can be
@@ -102,24 +103,43 @@ def _raise_in(thread_id: int, exception: type[BaseException] | None) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), target)
 
 
+class Watched(Protocol):
+    """What may take too long: an `Attempt`, or a round of turns."""
+
+    @property
+    def due(self) -> float:
+        """When it is over time, as things stand."""
+        ...
+
+    def interrupt(self) -> bool:
+        """It is over time; tell whether it is to be abandoned unless it ends soon."""
+        ...
+
+    def abandon(self) -> None:
+        """It has not ended."""
+        ...
+
+
 class Watchdog:
     """Ends attempts at their timeouts. Its thread starts with the first one."""
 
-    def __init__(self) -> None:
+    def __init__(self, name: str = "qwit-watchdog") -> None:
+        self._name = name
         self._condition = threading.Condition()
-        self._due: list[tuple[float, int, Attempt, bool]] = []
+        self._due: list[tuple[float, int, Watched, bool]] = []
         self._counter = itertools.count()
         self._thread: threading.Thread | None = None
         self._stopped = False
 
-    def watch(self, attempt: Attempt) -> None:
+    def watch(self, attempt: Watched) -> None:
         """Interrupt the attempt when it is over time, unless it has finished."""
         with self._condition:
             self._push(attempt.due, attempt, interrupted=False)
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name="qwit-watchdog", daemon=True)
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
                 self._thread.start()
-            self._condition.notify()
+            if self._due[0][2] is attempt:  # else the thread wakes soon enough
+                self._condition.notify()
 
     def stop(self) -> None:
         """End the thread."""
@@ -127,7 +147,7 @@ class Watchdog:
             self._stopped = True
             self._condition.notify()
 
-    def _push(self, due: float, attempt: Attempt, *, interrupted: bool) -> None:
+    def _push(self, due: float, attempt: Watched, *, interrupted: bool) -> None:
         heapq.heappush(self._due, (due, next(self._counter), attempt, interrupted))
 
     def _run(self) -> None:
