@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.peers.installed import pinned, python_of
 from benchmarks.peers.peer import Servers
-from benchmarks.peers.spoken import Spoken, needed
+from benchmarks.peers.spoken import Spoken
 
 
 class AbsurdTasks(Spoken):
@@ -18,7 +18,6 @@ class AbsurdTasks(Spoken):
     )
     scenarios = frozenset({"steps", "lone"})
 
-    def open(self, servers: Servers, processes: int, threads: int) -> None:
-        url = needed(servers.postgres, "Postgres")
-        python = python_of("absurd")
-        self._begin(python, "absurd_tasks.py", postgres=url, processes=processes, threads=threads)
+    def _start(self, servers: Servers, processes: int, threads: int) -> None:
+        url, python = self._own_database(servers), python_of("absurd")
+        self._begin(python, "absurd_tasks.py", processes=processes, threads=threads, postgres=url)

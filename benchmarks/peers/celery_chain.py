@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from benchmarks.peers.installed import pinned, python_of
 from benchmarks.peers.peer import Servers
-from benchmarks.peers.spoken import Spoken, needed
+from benchmarks.peers.spoken import Spoken
 
 
 class CeleryChain(Spoken):
@@ -18,7 +18,6 @@ class CeleryChain(Spoken):
     )
     scenarios = frozenset({"steps", "lone", "queued"})
 
-    def open(self, servers: Servers, processes: int, threads: int) -> None:
-        url = needed(servers.redis, "Redis")
-        python = python_of("celery")
-        self._begin(python, "celery_chain.py", {"REDIS_URL": url}, processes=processes, threads=threads)
+    def _start(self, servers: Servers, processes: int, threads: int) -> None:
+        corner, python = self._own_corner(servers), python_of("celery")
+        self._begin(python, "celery_chain.py", processes=processes, threads=threads, environment=corner)

@@ -6,7 +6,7 @@ import sys
 from importlib.metadata import version
 
 from benchmarks.peers.peer import Servers
-from benchmarks.peers.spoken import Spoken, needed
+from benchmarks.peers.spoken import Spoken
 
 
 class PlainDramatiq(Spoken):
@@ -17,8 +17,8 @@ class PlainDramatiq(Spoken):
     settings = "defaults, as its guide has it: RedisBroker, prefetch of 2 x threads, no retries, no results"
     scenarios = frozenset({"steps", "lone", "queued"})
 
-    def open(self, servers: Servers, processes: int, threads: int) -> None:
-        url = needed(servers.redis, "Redis")
+    def _start(self, servers: Servers, processes: int, threads: int) -> None:
+        corner = self._own_corner(servers)
         self._begin(
-            sys.executable, "dramatiq_chain.py", {"REDIS_URL": url}, processes=processes, threads=threads
+            sys.executable, "dramatiq_chain.py", processes=processes, threads=threads, environment=corner
         )

@@ -17,11 +17,11 @@ class RestateHandlers(Spoken):
     version = f"{_SERVER_VERSION}, SDK {pinned('restate', 'restate-sdk')}"
     settings = (
         "hypercorn with the production settings of its page on serving, a worker a process, coroutine steps; a single "
-        "node with one partition (24 by default: half as fast), fsync as shipped, no telemetry"
+        "node with one partition (24 by default cost twice the CPU), fsync as shipped, no telemetry"
     )
     scenarios = frozenset({"steps", "lone"})
 
-    def open(self, servers: Servers, processes: int, threads: int) -> None:  # noqa: ARG002 - the seam of all peers
+    def _start(self, servers: Servers, processes: int, threads: int) -> None:  # noqa: ARG002 - the seam of all peers
         python = python_of("restate")
         server = npm_program(_PACKAGE, _SERVER_VERSION, "restate-server")
-        self._begin(python, "restate_handlers.py", server=server, processes=processes, threads=threads)
+        self._begin(python, "restate_handlers.py", processes=processes, threads=threads, server=server)

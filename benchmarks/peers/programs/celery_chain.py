@@ -12,14 +12,16 @@ from celery import Celery, chain
 from redis import Redis
 
 URL = os.environ["REDIS_URL"]
+PEER = os.environ["PEER"]
 app = Celery("celery_chain", broker=URL)
 app.conf.update(
     # No result backend: a chain hands results on in its messages.
     task_ignore_result=True,
-    task_default_queue="celery_peer",
+    task_default_queue=PEER,
     # "Lots of short tasks": the guide to optimizing advises a large multiplier.
     worker_prefetch_multiplier=64,
     worker_disable_rate_limits=True,
+    worker_enable_remote_control=False,
     broker_connection_retry_on_startup=True,
 )
 ends = Redis.from_url(URL, socket_timeout=None)
@@ -36,7 +38,7 @@ def end(x: int, batch: str) -> None:
 
 
 def steps(runs: int, count: int) -> float:
-    batch = f"ends-{uuid4()}"
+    batch = f"{PEER}-{uuid4()}"
     links = [add.s() for _ in range(count - 1)]
     began = perf_counter()
     for _ in range(runs):

@@ -13,12 +13,13 @@ from dramatiq.brokers.redis import RedisBroker
 from redis import Redis
 
 URL = os.environ["REDIS_URL"]
-broker = RedisBroker(url=URL)
+PEER = os.environ["PEER"]
+broker = RedisBroker(url=URL, namespace=PEER)
 dramatiq.set_broker(broker)
 ends = Redis.from_url(URL, socket_timeout=None)
 
 
-@dramatiq.actor(max_retries=0, queue_name="peer")
+@dramatiq.actor(max_retries=0, queue_name="links")
 def link(x: int, left: int, batch: str) -> None:
     x += 1
     if left > 1:
@@ -28,7 +29,7 @@ def link(x: int, left: int, batch: str) -> None:
 
 
 def steps(runs: int, count: int) -> float:
-    batch = f"ends-{uuid4()}"
+    batch = f"{PEER}-{uuid4()}"
     began = perf_counter()
     for _ in range(runs):
         link.send(0, count, batch)

@@ -30,7 +30,7 @@ peer = restate.Service("peer")
 
 
 async def add_one(x: int) -> int:
-    """A coroutine: the SDK hands plain functions to a thread, which costs a step a third more."""
+    """A coroutine: the SDK hands plain functions to a thread."""
     return x + 1
 
 
