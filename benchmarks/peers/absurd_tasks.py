@@ -14,7 +14,7 @@ class AbsurdTasks(Spoken):
     version = pinned("absurd", "absurd-sdk")
     settings = (
         "many workers on one queue, each thread with a client and so a connection of its own (one client with "
-        "concurrency=8 shares one connection: 0.4 x), poll_interval 0.05 s instead of 0.25; lone by work_batch"
+        "concurrency=8 shares one: a third as fast), poll_interval 0.05 s instead of 0.25; lone by work_batch"
     )
     scenarios = frozenset({"steps", "lone"})
 

@@ -14,7 +14,7 @@ class DBOSWorkflows(Spoken):
     version = pinned("dbos", "dbos")
     settings = (
         "its tutorial: workflows called where they are, in each process by as many threads, pool of 20 connections "
-        "and pre-ping as shipped; faster here than start_workflow and than a queue, which is polled"
+        "and pre-ping as shipped; as fast here as start_workflow, faster than a queue, which is polled"
     )
     scenarios = frozenset({"steps", "lone"})
 
