@@ -1,4 +1,4 @@
-"""Runs as they were started, remembered by a process."""
+"""What a process remembers of a store: runs as they were started, and where its sweeps begin."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from uuid import UUID
 
 from qwit_durable.stores.rows import RunRow
+from qwit_durable.stores.sql.walks import Walks
 
 __all__ = ["RunCache"]
 
@@ -19,6 +20,7 @@ class RunCache:
 
     def __init__(self) -> None:
         self._runs: OrderedDict[UUID, RunRow] = OrderedDict()
+        self.walks = Walks()
 
     def get(self, run_id: UUID) -> RunRow | None:
         """The run, if it is known."""

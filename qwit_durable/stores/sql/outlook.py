@@ -8,13 +8,16 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from qwit_durable.clock import monotonic
 from qwit_durable.stores.outlook import Outlook, Walk
+from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.reading import SqlReading
 
 __all__ = ["SqlOutlookReader"]
 
 _OUTLOOK = (
-    "SELECT {clock}, (SELECT min(fire_at) FROM {{timer}}), (SELECT min(ring_at) FROM {{task}}), "
+    "SELECT {clock}, (SELECT min(fire_at) FROM {{timer}} WHERE fire_at >= ?), "
+    "(SELECT min(ring_at) FROM {{task}} WHERE ring_at >= ?), "
     "(SELECT min(next_at) FROM {{schedule}}), (SELECT min(expires_at) FROM {{worker}})"
 )
 _WALK = (
@@ -25,6 +28,8 @@ _WALK = (
 
 class SqlOutlookReader(SqlReading):
     """A reader inherits from this."""
+
+    _cache: RunCache
 
     @abstractmethod
     def _clock_in(self) -> tuple[str, Sequence[Any]]:
@@ -37,9 +42,15 @@ class SqlOutlookReader(SqlReading):
     def outlook(self) -> Outlook:
         d = self._tables.dialect
         clock, params = self._clock_in()
-        row = self._rows(d.sql(_OUTLOOK.format(clock=clock)), params)[0]
+        walk = self._cache.walks.of("outlook")
+        since, began = walk.since, monotonic()
+        row = self._rows(d.sql(_OUTLOOK.format(clock=clock)), [*params, d.time_in(since), d.time_in(since)])[
+            0
+        ]
         now = d.time_out(row[0])
         timer_at, ring_at, schedule_at, expires_at = map(d.maybe_time_out, row[1:])
+        is_quiet = all(at is None or at > now for at in (timer_at, ring_at))
+        walk.taken(since, now, monotonic() - began, left_none=is_quiet)
         return Outlook(
             now=now,
             timer_at=timer_at,

@@ -139,12 +139,6 @@ class SqlSchedules:
         # Not taken down as read: nothing is locked, so whoever changes one looks again.
         return [table.row_out(row) for row in rows]
 
-    def next_due(self) -> tuple[datetime | None, datetime | None]:
-        self.flush()
-        sql = "SELECT (SELECT min(fire_at) FROM {timer}), (SELECT min(next_at) FROM {schedule})"
-        timer_at, schedule_at = self._statements.rows(self._dialect.sql(sql))[0]
-        return self._dialect.maybe_time_out(timer_at), self._dialect.maybe_time_out(schedule_at)
-
     def is_open(self, run_id: UUID) -> bool:
         self.flush()
         sql = self._dialect.sql("SELECT 1 FROM {live} WHERE run_id = ?")

@@ -17,7 +17,8 @@ from uuid import UUID
 from qwit_durable.core import Event, Status
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, PublishedRow, RunRow, TaskRow, TimerRow, WorkerRow
 from qwit_durable.stores.sql.cache import RunCache
-from qwit_durable.stores.sql.dialect import Statements, marks
+from qwit_durable.stores.sql.dialect import Statements
+from qwit_durable.stores.sql.due import SqlDue
 from qwit_durable.stores.sql.lanes import SqlLanes
 from qwit_durable.stores.sql.mapped import Change, Mapped
 from qwit_durable.stores.sql.pruning import SqlPruning
@@ -31,7 +32,7 @@ _K = TypeVar("_K")
 _R = TypeVar("_R")
 
 
-class SqlSession(SqlSchedules, SqlPruning):
+class SqlSession(SqlSchedules, SqlPruning, SqlDue):
     """Rows within one transaction. The store that made it begins and ends the transaction."""
 
     lanes_class = SqlLanes
@@ -187,15 +188,8 @@ class SqlSession(SqlSchedules, SqlPruning):
         rest = f"WHERE owner = ? ORDER BY run_id, position{self._dialect.locked('task')}"
         return self._select(self._tables.task, self._tasks, rest, [worker])
 
-    def due_tasks(self, limit: int, queues: Sequence[str] | None) -> Sequence[TaskRow]:
-        if queues is not None and not queues:
-            return []
-        named = "" if queues is None else f"AND queue IN ({marks(len(queues))})"
-        order = f"ORDER BY ring_at, run_id, position LIMIT ?{self._dialect.locked('task', skip=True)}"
-        params = [self._dialect.time_in(self.now), *(queues or ()), limit]
-        return self._select(self._tables.task, self._tasks, f"WHERE ring_at <= ? {named} {order}", params)
-
     def put_task(self, row: TaskRow) -> None:
+        self._cache.walks.due(row.ring_at)
         self._tasks.put(row)
 
     def drop_task(self, run_id: UUID, position: str) -> None:
@@ -206,17 +200,8 @@ class SqlSession(SqlSchedules, SqlPruning):
             return None
         return self._timers.get((run_id, position))
 
-    def due_timers(self, limit: int) -> Sequence[TimerRow]:
-        # Joined with the live row, and both locked: whoever deletes a timer has that lock, so none fires twice.
-        self.flush()
-        sql = self._dialect.sql(
-            f"SELECT {self._tables.timer.listed('timer')} FROM {{timer}} JOIN {{live}} USING (run_id) "
-            "WHERE fire_at <= ? ORDER BY fire_at, timer.run_id, position LIMIT ?"
-            f"{self._dialect.locked('live', 'timer', skip=True)}"
-        )
-        return self._timers.take(self._statements.rows(sql, [self._dialect.time_in(self.now), limit]))
-
     def put_timer(self, row: TimerRow) -> None:
+        self._cache.walks.due(row.fire_at)
         self._timers.put(row)
 
     def drop_timer(self, run_id: UUID, position: str) -> None:
