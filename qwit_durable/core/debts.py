@@ -42,15 +42,12 @@ class Debts:
         `given` are the arguments that a guard put in the place of its own.
         """
         match command:
-            case CallStep() if command.undo_when is None and command.takes_over is None:  # the frequent one
-                pass
-            case CallStep(takes_over=str(name)) if isinstance(event.outcome, Value):
-                self._go_on(name, event.outcome.data)
-            case CallStep(undo_when=None) | MapSteps(undo_when=None):
-                pass
-            case CallStep(undo_when=when) | MapSteps(undo_when=when):
-                args = event.args if given is None else given
-                self._settle_step(event, args, attempted=when == "attempted")
+            case CallStep() if command.takes_over is not None and isinstance(event.outcome, Value):
+                self._go_on(command.takes_over, event.outcome.data)
+            case CallStep() | MapSteps():
+                if command.undo_when is not None:
+                    args = event.args if given is None else given
+                    self._settle_step(event, args, attempted=command.undo_when == "attempted")
             case CallWorkflow() if event.owes and isinstance(event.outcome, Value):
                 self._owe(event, DebtKind.RUN)
             case Compensate(call=call) if isinstance(event.outcome, Value):
@@ -60,9 +57,10 @@ class Debts:
 
     def _settle_step(self, event: Resolved, args: bytes, *, attempted: bool) -> None:
         position, attempt = event.position, event.attempt
+        if attempt == 0:
+            self._owed.pop(position, None)  # a guard did not let it begin
+            return
         match event.outcome:
-            case _ if attempt == 0:
-                self._owed.pop(position, None)  # a guard did not let it begin
             case Value(data=data):
                 self.owe_step(position, event.name, args, data, attempt=attempt)
             case Failure() if event.refused is not None:
