@@ -8,21 +8,21 @@ and coroutines apart.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
 import attrs
 
 from qwit_durable.core.commands import Site
+from qwit_durable.core.within import Within
 
 __all__ = [
     "Sink",
     "building_in",
     "current_sink",
     "enter",
-    "in_body",
     "leave",
     "running_step",
     "step_in_progress",
@@ -73,28 +73,28 @@ enter = _sink.set
 leave = _sink.reset
 
 
-def in_body() -> bool:
-    """True while a body runs in this context."""
-    return _sink.get() is not None
-
-
-@contextmanager
-def building_in(sink: Sink) -> Generator[None]:
+def building_in(sink: Sink) -> Within[Sink | None]:
     """Let commands built in this block report to `sink`."""
-    before = enter(sink)
-    try:
-        yield
-    finally:
-        leave(before)
+    return Within(_sink, sink)
 
 
-@contextmanager
-def running_step(name: str) -> Generator[None]:
+def running_step(name: str) -> AbstractContextManager[None]:
     """Mark this block as an attempt of the step `name`: building commands in it is an error."""
-    step = _step.set(name)
-    sink = _sink.set(None)
-    try:
-        yield
-    finally:
-        _sink.reset(sink)
-        _step.reset(step)
+    return _Attempt(name)
+
+
+class _Attempt:
+    """As `Within`, of two variables: an attempt is no part of a body, even where one has led to it."""
+
+    __slots__ = ("_name", "_sink_before", "_step_before")
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __enter__(self) -> None:
+        self._step_before = _step.set(self._name)
+        self._sink_before = _sink.set(None)
+
+    def __exit__(self, *_: object) -> None:
+        _sink.reset(self._sink_before)
+        _step.reset(self._step_before)

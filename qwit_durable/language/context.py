@@ -5,13 +5,13 @@ The engine enters a `StepContext` around every attempt; it follows the step into
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from contextvars import ContextVar
 from typing import Any, NoReturn
 
 import attrs
 
+from qwit_durable.core.within import Within
 from qwit_durable.errors import MisuseError, NotRunningError
 
 __all__ = ["StepContext", "current", "entered"]
@@ -146,11 +146,6 @@ def current() -> StepContext:
     return context
 
 
-@contextmanager
-def entered(context: StepContext) -> Generator[None]:
+def entered(context: StepContext) -> Within[StepContext | None]:
     """Let `current()` answer with `context` in this block."""
-    token = _current.set(context)
-    try:
-        yield
-    finally:
-        _current.reset(token)
+    return Within(_current, context)

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import threading
 import weakref
-from collections.abc import Generator
-from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
+from qwit_durable.core.within import Within
 from qwit_durable.errors import AmbiguousDurable
 
 if TYPE_CHECKING:
@@ -71,14 +70,9 @@ def leave(starter: Starter) -> None:
                 return
 
 
-@contextmanager
-def using(starter: Starter) -> Generator[None]:
-    """Let this `Durable` be meant in this context: the engine runs a step's attempts inside it."""
-    token = _own.set(starter)
-    try:
-        yield
-    finally:
-        _own.reset(token)
+def using(starter: Starter) -> Within[Starter | None]:
+    """Let this `Durable` be meant in this block: the engine runs a step's attempts inside it."""
+    return Within(_own, starter)
 
 
 def current_starter(workflow: str = "workflow") -> Starter:
