@@ -30,6 +30,7 @@ from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_batch import Batch
 from qwit_durable.stores.sqlite_session import is_gone
 from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
+from qwit_durable.stores.sqlite_waiting import wait_oneself, when_free
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 
@@ -125,6 +126,7 @@ class SqliteStore(SqlReader):
                     connection.close()
                     raise
                 here.writer = connection
+                wait_oneself(connection)
             yield here.writer
 
     def _connect(self, kind: type[sqlite3.Connection] = sqlite3.Connection) -> sqlite3.Connection:
@@ -190,7 +192,7 @@ class SqliteStore(SqlReader):
             if connection.in_transaction:  # what an interrupted thread left behind
                 connection.rollback()
             try:
-                batch = Batch(connection, self._tables, self._cache, self._clock)
+                batch = Batch(connection, self._tables, self._cache, self._clock, self._busy_seconds)
                 answers = batch.carry_out(writes)
                 connection.execute("COMMIT")
             except BaseException:
@@ -212,7 +214,7 @@ class SqliteStore(SqlReader):
         with self._writing():
             connection = cast("StepConnection", self._connect(StepConnection))
             try:
-                connection.begin()
+                connection.begin(self._busy_seconds)
             except BaseException:
                 connection.put_away()
                 raise
@@ -221,7 +223,7 @@ class SqliteStore(SqlReader):
     def stamp(self) -> object:
         # Asked on the connection that writes: it counts the commits of all others, not this process's own.
         with self._writing() as connection:
-            return connection.execute("PRAGMA data_version").fetchone()[0]
+            return when_free(connection, "PRAGMA data_version", self._busy_seconds).fetchone()[0]
 
     # -- reading -----------------------------------------------------------------------------------------------
 

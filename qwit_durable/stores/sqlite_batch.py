@@ -22,6 +22,7 @@ from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite_waiting import BEGIN, when_free
 from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["Batch", "only_appends"]
@@ -59,13 +60,25 @@ def only_appends(write: Write) -> bool:
 
 
 class Batch:
-    """Writes on a connection, from `BEGIN` to before `COMMIT`."""
+    """Writes on a connection that nobody else uses, from `BEGIN` to before `COMMIT`.
 
-    def __init__(self, connection: sqlite3.Connection, tables: Tables, cache: RunCache, clock: Clock) -> None:
+    Args:
+        busy_seconds: How long to wait for another process's transaction.
+    """
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        tables: Tables,
+        cache: RunCache,
+        clock: Clock,
+        busy_seconds: float,
+    ) -> None:
         self._connection = connection
         self._tables = tables
         self._cache = cache
         self._clock = clock
+        self._busy_seconds = busy_seconds
 
     def carry_out(self, writes: Sequence[Write]) -> list[Answer]:
         """Begin a transaction and carry out these writes in it, in order."""
@@ -88,7 +101,7 @@ class Batch:
             self._session.committed()
 
     def _begin(self) -> None:
-        self._connection.execute("BEGIN IMMEDIATE")
+        when_free(self._connection, BEGIN, self._busy_seconds)
         self._now = self._clock.now()
         self._session: SqliteSession | None = None
 

@@ -23,6 +23,7 @@ from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite_waiting import BEGIN, is_busy, wait_oneself, when_free
 from qwit_durable.stores.transactions import StepTransaction, driver_connection, refused
 from qwit_durable.stores.writes import Commit, ResolveTask, Start
 
@@ -110,7 +111,7 @@ class SharedFile:
         try:
             yield
         except sqlite3.Error as error:
-            locked = getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY")
+            locked = is_busy(error)
             hint = (
                 "another transaction holds the file. Let connections wait (timeout=), and begin those that read before "
                 'they write with "BEGIN IMMEDIATE"'
@@ -179,9 +180,11 @@ class StepConnection(sqlite3.Connection):
 
     # -- for the engine ----------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
+    def begin(self, busy_seconds: float) -> None:
         """Take the file, and from now on keep statements from ending the transaction."""
-        sqlite3.Cursor(self).execute("BEGIN IMMEDIATE")
+        wait_oneself(self)
+        when_free(self, BEGIN, busy_seconds)
+        wait_oneself(self, busy_seconds)
         self.set_authorizer(self._authorize)
 
     def _authorize(self, action: int, *_: object) -> int:

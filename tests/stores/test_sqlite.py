@@ -9,7 +9,8 @@ import subprocess
 import sys
 import threading
 from collections import Counter
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
+from itertools import count
 from pathlib import Path
 from uuid import UUID
 
@@ -19,7 +20,7 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import CancelRequested, Completed, SignalReceived
 from qwit_durable.errors import SchemaMismatch, StoreError, StoreUnavailable
-from qwit_durable.stores import sqlite_batch
+from qwit_durable.stores import sqlite_batch, sqlite_waiting
 from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.processes import process_started, this_host
 from qwit_durable.stores.sqlite import SqliteStore
@@ -330,6 +331,33 @@ def test_a_file_that_is_locked_too_long_is_named(tmp_path: Path):
     other.close()
     assert Stage(store, ManualClock()).start().created
     store.close()
+
+
+@pytest.mark.parametrize("is_step", [False, True])
+def test_whoever_waits_for_the_file_looks_again_soon_however_long_it_has_waited(
+    stage: Stage, store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_step: bool
+):
+    def pause(seconds: float) -> None:
+        pauses.append(seconds)
+        if len(pauses) == 3000:
+            other.execute("COMMIT")
+
+    pauses: list[float] = []
+    ticks = count(step=0.003)
+    monkeypatch.setattr(sqlite_waiting, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(sqlite_waiting, "_pause", pause)
+    with closing(sqlite3.connect(tmp_path / "qwit.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+
+        if is_step:
+            transaction = store.transaction()
+            transaction.connection()
+            transaction.close()
+        else:
+            assert stage.start().created
+
+    assert len(pauses) == 3000
+    assert max(pauses) <= 0.001
 
 
 @pytest.mark.parametrize(
