@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
+from qwit_durable.engine.ports import SPREAD
 from qwit_durable.stores.rows import TURN, Ring
 
 if TYPE_CHECKING:
@@ -27,9 +28,6 @@ TURN_ACTOR = "qwit.turn"
 
 #: So many runs at most are asked for by one message.
 MOST_RUNS = 64
-
-#: Runs are spread over so many messages before any carries two: as many as a few processes take at once.
-_SPREAD = 32
 
 #: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
 STEP_MARK = "qwit:"
@@ -85,9 +83,9 @@ class BrokerBells:
         """How many more bells the threads of this process can soon follow: as many wait as are being followed."""
         return sum(w.worker_threads * 2 - w.work_queue.unfinished_tasks for _, w in self._workers)
 
-    def ring(self, rings: Sequence[Ring]) -> None:
+    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
         """Enqueue messages for all; an error is logged and left to the sweeper."""
-        for together in _bunches(rings):
+        for together in _bunches(rings, spread):
             broker = self.broker_of(together[0].queue)
             if broker is None:
                 self._warn_once()
@@ -114,7 +112,7 @@ class BrokerBells:
             )
 
 
-def _bunches(rings: Sequence[Ring]) -> Iterator[Sequence[Ring]]:
+def _bunches(rings: Sequence[Ring], spread: int) -> Iterator[Sequence[Ring]]:
     """What goes into one message each: a step, or runs of one queue."""
     if len(rings) == 1:
         yield rings
@@ -126,7 +124,7 @@ def _bunches(rings: Sequence[Ring]) -> Iterator[Sequence[Ring]]:
         else:
             yield (ring,)
     for of_queue in turns.values():
-        size = min(-(-len(of_queue) // _SPREAD), MOST_RUNS)
+        size = min(-(-len(of_queue) // spread), MOST_RUNS)
         yield from (of_queue[n : n + size] for n in range(0, len(of_queue), size))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 
-from qwit_durable.engine.ports import Bells
+from qwit_durable.engine.ports import SPREAD, Bells
 from qwit_durable.stores.rows import Ring
 
 __all__ = ["DrainableBells"]
@@ -19,12 +19,12 @@ class DrainableBells:
         self._draining = draining
         self._owed: list[Ring] = []
 
-    def ring(self, rings: Sequence[Ring]) -> None:
+    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
         """Ring, or keep it for `ring_owed`."""
         if self._draining.is_set():
             self._owed.extend(rings)
         else:
-            self._bells.ring(rings)
+            self._bells.ring(rings, spread=spread)
 
     def ring_owed(self, rings: Sequence[Ring]) -> None:
         """Ring what was kept, and these."""

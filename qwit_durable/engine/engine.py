@@ -6,6 +6,7 @@ import logging
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 from qwit_durable.engine.attempts import Attempts
@@ -121,7 +122,7 @@ class Engine:
 
         What is not begun soon, or before this process drains, is rung for again.
         """
-        round_ = Round(rings, self.services.bells.ring)
+        round_ = Round(rings, partial(self.services.bells.ring, spread=2))
         self._rounds.watch(round_)
         try:
             while not self.services.draining.is_set() and (ring := round_.next()) is not None:

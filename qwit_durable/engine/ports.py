@@ -24,14 +24,17 @@ from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.tokens import Tokens
 
-__all__ = ["Bells", "Services", "Settings"]
+__all__ = ["SPREAD", "Bells", "Services", "Settings"]
+
+#: Runs are spread over so many bells before any is for two of them: as many as a few processes take at once.
+SPREAD = 32
 
 
 class Bells(Protocol):
     """Rings: tells some worker to look at a run or a task. A bell that is lost is rung again by the sweeper."""
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Ring, at best; never raises."""
+    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+        """Ring, at best; never raises. Where runs share bells, there are at least `spread` of these."""
         ...
 
     def consumes(self, queue: str) -> bool:

@@ -2,8 +2,9 @@
 
 A bell is only a hint, so one message may name many runs, and one thread takes their turns one after another: a message
 costs the broker and both sides of it as much as a short run costs here. What the thread has not begun when one run
-takes longer than a moment, or the round longer than a while, is rung for again, for whichever threads are idle; so it
-is when the process drains. A process that dies loses the rest of its rounds as it loses any bell: the sweep rings.
+takes longer than a moment, or the round longer than a while, is rung for again in two halves, for whichever threads
+are idle; so it is when the process drains. A process that dies loses the rest of its rounds as it loses any bell: the
+sweep rings.
 
 Runs are acquired when their turn comes, never ahead: a holder that dies has begun what it holds, and an attempt is
 lost.
@@ -20,8 +21,8 @@ from qwit_durable.stores.rows import Ring
 
 __all__ = ["Round"]
 
-_SLOW_SECONDS = 0.05
-_LONG_SECONDS = 0.5
+_SLOW_SECONDS = 0.1
+_LONG_SECONDS = 1.0
 
 
 class Round:

@@ -27,7 +27,7 @@ from qwit_durable.client.client import Client
 from qwit_durable.clock import NEVER, ManualClock
 from qwit_durable.core import OPEN, Status
 from qwit_durable.engine.engine import Engine
-from qwit_durable.engine.ports import Services, Settings
+from qwit_durable.engine.ports import SPREAD, Services, Settings
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import enter, leave
 from qwit_durable.language.guards import Guard
@@ -55,8 +55,9 @@ class VirtualBells:
         self.queues = queues
         self.is_deaf = False
 
-    def ring(self, rings: Sequence[Ring]) -> None:
-        """Keep the bells, unless they are to be lost."""
+    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+        """Keep the bells, unless they are to be lost. Each is for one run."""
+        _ = spread
         if not self.is_deaf:
             self.waiting.extend(rings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from qwit_durable.engine.ports import SPREAD
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
@@ -79,7 +80,8 @@ class LossyBells(VirtualBells):
         self._doubles = doubles
         self.count = 0
 
-    def ring(self, rings: Sequence[Ring]) -> None:
+    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+        _ = spread
         for ring in rings:
             self.count += 1
             if self.count == self._loses:

@@ -8,6 +8,7 @@ from uuid import uuid4
 import pytest
 
 from qwit_durable.clock import ManualClock
+from qwit_durable.engine.ports import SPREAD
 from qwit_durable.engine.rounds import Round
 from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow
@@ -60,8 +61,8 @@ def slow() -> Workflow[None]:
 class ToldBells(VirtualBells):
     """Says when something is rung."""
 
-    def ring(self, rings):
-        super().ring(rings)
+    def ring(self, rings, *, spread=SPREAD):
+        super().ring(rings, spread=spread)
         others.set()
 
 
