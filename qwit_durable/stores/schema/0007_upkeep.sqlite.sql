@@ -1,0 +1,1 @@
+-- Settings of the server alone: nothing to be done here.
