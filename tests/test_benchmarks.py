@@ -7,10 +7,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 from click.testing import CliRunner, Result
+from redis import Redis
 
 from qwit_durable import Durable
+from qwit_durable.bench.bodies import REGISTRY, stamped
 from qwit_durable.bench.scenarios import SCENARIOS
 from qwit_durable.cli.main import cli
 from qwit_durable.stores import open_store
@@ -52,32 +55,39 @@ def test_without_servers_what_needs_none_is_measured_and_the_rest_is_named() -> 
     assert "removed at the end" in result.stderr
 
 
+@pytest.mark.timeout(400)  # a dozen processes are started; on an idle machine they take some seconds
 def test_with_servers_everything_is_measured_and_nothing_is_left(
     store_url: str, redis_url: str, tmp_path: Path
 ) -> None:
     file = tmp_path / "figures.json"
-    mine = Durable(store_url, namespace="mine")
+    mine = Durable(store_url, namespace="mine", registry=REGISTRY)
+    mine.start(stamped)
 
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "qwit_durable", "bench", "--quick"),
-            *("--store", store_url, "--broker", redis_url, "--json", str(file)),
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=100,
-        check=False,
+    done = bench(
+        *("--quick", "--processes", "1", "--threads", "2"),
+        *("--store", store_url, "--broker", redis_url, "--json", str(file)),
     )
 
-    assert done.returncode == 0, done.stderr
+    assert done.exit_code == 0, done.stderr
     found = json.loads(file.read_text())
     assert set(found["scenarios"]) == set(SCENARIOS)
     assert found["conditions"]["fsync"] in ("on", "off")
     for scenario in found["scenarios"].values():
-        assert all(value >= 0 for values in scenario["rounds"].values() for value in values)
+        assert scenario["rounds"]
         assert all(name in done.stdout for name in (*scenario["rounds"], *scenario["ratios"]))
+    assert [run.status for run in mine.runs()] == ["running"]
+    assert _tables_and_runs(store_url) == (0, 1)
+    assert Redis.from_url(redis_url).keys() == []
     mine.close()
+
+
+def _tables_and_runs(url: str) -> tuple[int, int]:
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("select count(*) from pg_tables where schemaname = 'public'").fetchone()
+        runs = connection.execute("select count(*) from qwit.run").fetchone()
+    assert tables is not None
+    assert runs is not None
+    return tables[0], runs[0]
 
 
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:

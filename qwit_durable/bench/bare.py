@@ -169,23 +169,30 @@ class Bare:
     """What a bare loop reached.
 
     Attributes:
-        rate: Rows a second.
-        cpu_us: CPU time a row in its processes, in microseconds.
-        server_cpu_us: The same in the server's.
+        rows: How many, by all.
+        seconds: From the first to the last.
+        cpu: Seconds of CPU for a row in its processes.
+        server_cpu: The same in the server's, where they are known.
     """
 
-    rate: float
-    cpu_us: float
-    server_cpu_us: float
+    rows: int
+    seconds: float
+    cpu: float
+    server_cpu: float
+
+    @property
+    def rate(self) -> float:
+        """Rows a second."""
+        return self.rows / self.seconds
 
     @classmethod
     def of(cls, found: Sequence[Grouped], rows: int) -> Bare:
         """Of so many rows in all."""
-        seconds = max(one.ended for one in found) - min(one.began for one in found)
         return cls(
-            rows / seconds,
-            sum(one.cpu for one in found) / rows * 1e6,
-            sum(one.server_cpu for one in found) / rows * 1e6,
+            rows,
+            max(one.ended for one in found) - min(one.began for one in found),
+            sum(one.cpu for one in found) / rows,
+            sum(one.server_cpu for one in found) / rows,
         )
 
 

@@ -3,16 +3,37 @@
 from __future__ import annotations
 
 import threading
+from datetime import UTC, datetime, timedelta
 
+from qwit_durable.clock import monotonic
+from qwit_durable.language.groups import map_steps
 from qwit_durable.language.step import step
+from qwit_durable.language.verbs import sleep_until, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.registry import Registry
 
-__all__ = ["GATE", "PLAIN_QUEUE", "QUEUE", "REGISTRY", "add", "inline_steps", "queued_steps", "wait_at_gate"]
+__all__ = [
+    "EPOCH",
+    "GATE",
+    "PLAIN_QUEUE",
+    "QUEUE",
+    "REGISTRY",
+    "add",
+    "asleep_until",
+    "fan_out",
+    "inline_steps",
+    "queued_steps",
+    "signalled",
+    "stamped",
+    "wait_at_gate",
+]
 
 #: A queue of its own: no worker of the user's consumes it.
 QUEUE = "qwit-bench"
 PLAIN_QUEUE = "qwit-bench-plain"
+
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Gate:
@@ -84,9 +105,40 @@ def wait_at_gate() -> Workflow[None]:
     yield from stand_at_gate()
 
 
+@workflow(name="qwit-bench.fan", queue=QUEUE)
+def fan_out(count: int) -> Workflow[int]:
+    """So many at once."""
+    return len((yield from map_steps(add, range(count))))
+
+
+@workflow(name="qwit-bench.asleep", queue=QUEUE)
+def asleep_until(milliseconds: int) -> Workflow[None]:
+    """Sleep until so many milliseconds after 1970."""
+    yield from sleep_until(EPOCH + timedelta(milliseconds=milliseconds))
+
+
+@workflow(name="qwit-bench.signalled", queue=QUEUE)
+def signalled(count: int) -> Workflow[None]:
+    """Wait for so many signals."""
+    for _ in range(count):
+        yield from wait_signal("next")
+
+
+@step(name="qwit-bench.stamp")
+def stamp() -> float:
+    """When this is, by a clock that the processes of one machine share."""
+    return monotonic()
+
+
+@workflow(name="qwit-bench.stamped", queue=QUEUE)
+def stamped() -> Workflow[float]:
+    """When the first step began."""
+    return (yield from stamp())
+
+
 #: What the processes of a benchmark know, and nothing else.
 REGISTRY = Registry()
-for _step in (add, add_queued, stand_at_gate):
+for _step in (add, add_queued, stamp, stand_at_gate):
     REGISTRY.add_step(_step)
-for _workflow in (inline_steps, queued_steps, wait_at_gate):
+for _workflow in (inline_steps, queued_steps, wait_at_gate, fan_out, asleep_until, signalled, stamped):
     REGISTRY.add_workflow(_workflow)

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -41,7 +41,7 @@ class Crew(Protocol):
         ...
 
     @property
-    def pids(self) -> Sequence[int]:
+    def pids(self) -> list[int]:
         """Which they are."""
         ...
 
@@ -71,8 +71,8 @@ class Embedded:
         self._stack.enter_context(durable.embedded(threads=threads))
 
     @property
-    def pids(self) -> Sequence[int]:
-        return (os.getpid(),)
+    def pids(self) -> list[int]:
+        return [os.getpid()]
 
     @contextmanager
     def held(self) -> Generator[None]:
@@ -99,15 +99,16 @@ class Workers:
         place: Told to them.
         processes: How many.
         threads: Of each.
+        module: What they load.
     """
 
-    def __init__(self, place: Place, processes: int, threads: int) -> None:
+    def __init__(self, place: Place, processes: int, threads: int, *, module: str = "worker") -> None:
         self.processes = processes
-        self._log = Path(place.folder) / "workers.log"
+        self._log = Path(place.folder) / f"{module}.log"
         command = [sys.executable, "-m", "dramatiq", "-p", str(processes), "-t", str(threads)]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
-                [*command, "qwit_durable.bench.worker:broker", "--queues", QUEUE, PLAIN_QUEUE],
+                [*command, f"qwit_durable.bench.{module}:broker", "--queues", QUEUE, PLAIN_QUEUE],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -116,7 +117,7 @@ class Workers:
             )
 
     @property
-    def pids(self) -> Sequence[int]:
+    def pids(self) -> list[int]:
         """All of the group, Dramatiq's main process too."""
         group = self._process.pid
         return [pid for pid in all_pids() if _group_of(pid) == group]

@@ -20,7 +20,7 @@ Row = tuple[bytes, int]
 
 def texts(number: int) -> tuple[str, bytes, bytes]:
     """The position, the arguments and the value of a step."""
-    return str(number), b"[%d]" % number, b"%d" % (number + 1)
+    return str(number), b'{"x":%d}' % number, b"%d" % (number + 1)
 
 
 class Commits(Protocol):

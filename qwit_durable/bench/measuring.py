@@ -43,11 +43,13 @@ class Measured:
         """The ratios whose figures are there."""
         found: list[Quotient] = []
         for ratio in self.plan.ratios:
-            if ratio.of not in self.figures or ratio.by not in self.figures:
+            if ratio.of not in self.figures or (ratio.by is not None and ratio.by not in self.figures):
                 continue
-            each = [a / b for a, b in zip(self.figures[ratio.of], self.figures[ratio.by], strict=True)]
-            value = self.median(ratio.of) / self.median(ratio.by)
-            found.append(Quotient(ratio, value, min(each), max(each)))
+            over = [1.0] * len(self.figures[ratio.of]) if ratio.by is None else self.figures[ratio.by]
+            each = [a / b for a, b in zip(self.figures[ratio.of], over, strict=True) if b]
+            value = self.median(ratio.of) / (statistics.median(over) or float("nan"))
+            if each:
+                found.append(Quotient(ratio, value, min(each), max(each)))
         return found
 
 

@@ -17,6 +17,7 @@ from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY
 from qwit_durable.bench.plan import BROKER, POSTGRES, BenchFailed
 from qwit_durable.broker.opening import forget_queues, open_broker, plain_chain, reach
 from qwit_durable.clock import monotonic
+from qwit_durable.engine.ports import Settings
 from qwit_durable.stores import redacted
 
 if TYPE_CHECKING:
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
 __all__ = ["Place"]
 
 _VARIABLE = "QWIT_BENCH_PLACE"
-_SWEEP = timedelta(seconds=1)
 #: A moment by the monotonic clock, which the processes of one machine share.
 _STAMP = "=d"
 _STAMP_BYTES = 8
@@ -40,12 +40,14 @@ class Place:
         broker: The broker's URL; empty where this process works by itself.
         namespace: Of runs and, in Redis, of keys.
         folder: Of this benchmark, removed at its end.
+        lease_seconds: How long workers count as alive after their last beat.
     """
 
     store: str
     broker: str
     namespace: str
     folder: str
+    lease_seconds: float = Settings().lease.total_seconds()
 
     @property
     def has(self) -> frozenset[str]:
@@ -68,9 +70,17 @@ class Place:
         known, parent = json.loads(os.environ[_VARIABLE])
         return cls(**known), parent
 
-    def durable(self) -> Durable:
-        """One of this namespace."""
-        return Durable(self.store, namespace=self.namespace, registry=REGISTRY, sweep=_SWEEP)
+    def durable(self, part: str = "", *, cached_runs: int = Settings().cached_runs) -> Durable:
+        """One of this namespace, or of a part of it that the crew does not see."""
+        namespace = f"{self.namespace}-{part}" if part else self.namespace
+        return Durable(
+            self.store,
+            namespace=namespace,
+            registry=REGISTRY,
+            lease=timedelta(seconds=self.lease_seconds),
+            beat=timedelta(seconds=self.lease_seconds * 0.3),
+            cached_runs=cached_runs,
+        )
 
     def connect(self) -> tuple[Broker, Durable, Callable[[int], object]]:
         """A broker, a `Durable` on it, and what sends the first of so many plain messages.
@@ -88,6 +98,12 @@ class Place:
         durable = self.durable()
         broker.add_middleware(durable)
         return broker, durable, plain_chain(broker, PLAIN_QUEUE, self._write_end)
+
+    def plain(self) -> Broker:
+        """The broker as plain Dramatiq has it."""
+        broker = open_broker(self.broker, namespace=self.namespace)
+        plain_chain(broker, PLAIN_QUEUE, self._write_end)
+        return broker
 
     def forget(self, broker: Broker) -> None:
         """Remove what lies at the broker."""

@@ -38,11 +38,11 @@ class Line:
 
 @attrs.frozen
 class Ratio:
-    """One figure over another, and what it is to be, where something was promised."""
+    """One figure over another, or alone, and what it is to be, where something was promised."""
 
     name: str
     of: str
-    by: str
+    by: str | None = None
     at_least: float | None = None
     at_most: float | None = None
 
@@ -74,9 +74,11 @@ class Scenario:
         about: The question, in a line.
         open: Prepares it on a stage, and cleans up.
         needs: Which servers it is about.
+        is_long: It takes minutes, and is measured only when it is asked for.
     """
 
     name: str
     about: str
     open: Callable[[Stage], AbstractContextManager[Plan]]
     needs: frozenset[str] = frozenset()
+    is_long: bool = False

@@ -20,6 +20,7 @@ from qwit_durable.ids import new_uuid4
 __all__ = ["Asked", "run"]
 
 _ROUNDS, _QUICK_ROUNDS = 5, 1
+_QUICK_LEASE_SECONDS = 3.0
 
 
 @attrs.frozen(kw_only=True)
@@ -30,6 +31,7 @@ class Asked:
         store: Its URL; empty for an SQLite file in a temporary folder.
         broker: Its URL; empty for threads of this process.
         only: Names of scenarios; none for all that can be measured.
+        with_long: Also what takes minutes, where `only` is empty; with `quick` nothing does.
         rounds: How often; by default 5, or 1 if it is quick.
         quick: Tiny sizes, only to see that it works.
         processes: Of the workers.
@@ -39,6 +41,7 @@ class Asked:
     store: str = ""
     broker: str = ""
     only: Sequence[str] = ()
+    with_long: bool = False
     rounds: int | None = None
     quick: bool = False
     processes: int = 2
@@ -71,8 +74,9 @@ def run(
             broker=asked.broker,
             namespace=f"qwit-bench-{new_uuid4().hex[:12]}",
             folder=folder,
+            **({"lease_seconds": _QUICK_LEASE_SECONDS} if asked.quick else {}),
         )
-        scenarios, skipped = chosen(asked.only, place.has)
+        scenarios, skipped = chosen(asked.only, place.has, with_long=asked.with_long or asked.quick)
         announce(place, scenarios)
         rounds = asked.rounds or (_QUICK_ROUNDS if asked.quick else _ROUNDS)
         sizes = QUICK if asked.quick else FULL

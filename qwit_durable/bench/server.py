@@ -40,6 +40,18 @@ class PostgresServer:
         with suppress(psycopg.errors.InsufficientPrivilege):
             self.connection.execute("checkpoint")
 
+    def transactions(self) -> int:
+        """How many this database has seen; what is asked alone is one."""
+        row = self.connection.execute(
+            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
+        ).fetchone()
+        return int(row[0]) if row else 0
+
+    def wal_bytes(self) -> int:
+        """How much has been written ahead, by everybody."""
+        row = self.connection.execute("select pg_current_wal_lsn() - '0/0'").fetchone()
+        return int(row[0]) if row else 0
+
     def cpu_seconds(self) -> float:
         """CPU time of all sessions with clients that are there now, this one left out; 0 if it runs elsewhere."""
         rows = self.connection.execute(

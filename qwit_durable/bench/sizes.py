@@ -17,6 +17,18 @@ class Sizes:
         lone_steps: Steps of a run that is alone.
         links: Steps of a queued run, and links of a plain chain.
         chains: How many of either at once.
+        short_steps: Steps of a run, where it is about threads.
+        members: Of a fan-out.
+        lengths: Steps of long runs.
+        sleepers: Runs that are asleep.
+        watched_seconds: How long those who have nothing to do are watched.
+        signals: To each of `chains` runs.
+        lane: Runs in one lane, few and many.
+        starts: Runs that are started.
+        latencies: Runs that are started when all is quiet.
+        replayed: Events of a history that is replayed.
+        processes: How many, where it is about threads.
+        threads: Of each.
     """
 
     seconds: float = 4.0
@@ -25,7 +37,38 @@ class Sizes:
     lone_steps: int = 200
     links: int = 100
     chains: int = 32
+    short_steps: int = 10
+    members: tuple[int, ...] = (1_000, 10_000, 100_000)
+    lengths: tuple[int, ...] = (10, 100, 1_000, 10_000, 100_000)
+    sleepers: int = 100_000
+    watched_seconds: float = 10.0
+    signals: int = 100
+    lane: tuple[int, int] = (100, 2_000)
+    starts: int = 4_000
+    latencies: int = 200
+    replayed: int = 2_000
+    processes: tuple[int, ...] = (1, 2)
+    threads: tuple[int, ...] = (1, 2, 4, 8, 16, 32, 64)
 
 
 FULL = Sizes()
-QUICK = Sizes(seconds=0.01, runs=3, steps=4, lone_steps=5, links=4, chains=3)
+QUICK = Sizes(
+    seconds=0.01,
+    runs=3,
+    steps=4,
+    lone_steps=5,
+    links=4,
+    chains=3,
+    short_steps=3,
+    members=(5, 60),
+    lengths=(3, 6),
+    sleepers=5,
+    watched_seconds=0.5,
+    signals=3,
+    lane=(3, 6),
+    starts=5,
+    latencies=5,
+    replayed=20,
+    processes=(1,),
+    threads=(2,),
+)

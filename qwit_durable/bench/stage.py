@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from qwit_durable.app import Durable
-from qwit_durable.bench.crew import Crew, Embedded, Workers, wait_until
+from qwit_durable.bench.bodies import inline_steps
+from qwit_durable.bench.crew import Crew, Embedded, Workers, pause, wait_until
 from qwit_durable.bench.place import Place
 from qwit_durable.bench.server import PostgresServer
 from qwit_durable.bench.sizes import Sizes
 from qwit_durable.client import Handle
 from qwit_durable.clock import monotonic
 from qwit_durable.core import OPEN
-from qwit_durable.language.workflow import WorkflowDefinition
+from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
 
 if TYPE_CHECKING:
     from dramatiq import Broker
@@ -25,6 +28,8 @@ __all__ = ["Stage"]
 
 _PATIENCE_SECONDS = 1_800.0
 _POLL_SECONDS = 0.02
+_MANY = 50
+_TELLING_SECONDS = 1.2
 
 
 class Stage:
@@ -38,7 +43,6 @@ class Stage:
 
     Attributes:
         durable: Starts runs.
-        crew: Works on them.
         postgres: The server below the store, where it is one.
     """
 
@@ -46,16 +50,17 @@ class Stage:
         self.place = place
         self.sizes = sizes
         self.threads = threads
+        self._processes = processes
         self.postgres: PostgresServer | None = None
         self.broker: Broker | None = None
         self.send_chain: Callable[[int], object] | None = None
         self.durable: Durable
-        self.crew: Crew
+        self._crew: Crew | None = None
         with ExitStack() as stack:
-            self._open(stack, processes)
+            self._open(stack)
             self._stack = stack.pop_all()
 
-    def _open(self, stack: ExitStack, processes: int) -> None:
+    def _open(self, stack: ExitStack) -> None:
         place = self.place
         if place.store.startswith("postgres"):
             self.postgres = stack.enter_context(PostgresServer(place.store))
@@ -66,12 +71,10 @@ class Stage:
             _ = self.durable.store  # what is wrong with the store is said here, not by workers
             stack.callback(place.forget, self.broker)
             stack.callback(self._clear)
-            self.crew = Workers(place, processes, self.threads)
         else:
             self.durable = place.durable()
-            self.crew = Embedded(self.durable, self.threads)
             stack.callback(self._clear)
-        stack.callback(self.crew.close)
+        stack.callback(self._dismiss)
 
     def __enter__(self) -> Self:
         return self
@@ -81,17 +84,24 @@ class Stage:
     ) -> None:
         self._stack.__exit__(kind, error, traceback)
 
-    def _clear(self) -> None:
-        """Remove all runs of the namespace."""
-        for run in self.durable.runs(status=tuple(OPEN)):
+    def empty(self, durable: Durable) -> None:
+        """Remove all runs of a namespace."""
+        for run in durable.runs(status=tuple(OPEN)):
             if run.parent_id is None:
-                self.durable.get(run.id).terminate("the benchmark has ended")
-        self.durable.prune(timedelta(0), batch=1_000)
+                durable.get(run.id).terminate("the benchmark has ended")
+        durable.prune(timedelta(0), batch=1_000)
+
+    def _clear(self) -> None:
+        self.empty(self.durable)
         self.durable.close()
+
+    def is_done(self) -> bool:
+        """Whether no run is open."""
+        return not any(True for _ in self.durable.runs(status=tuple(OPEN), limit=1))
 
     def settle(self) -> None:
         """Before a line is measured: nothing is left to do, and what was written is on its way to the disk."""
-        self.wait_until(lambda: not any(self.durable.counts().get(status, 0) for status in OPEN))
+        self.wait_until(self.is_done)
         if self.postgres is not None:
             self.postgres.checkpoint()
 
@@ -101,10 +111,80 @@ class Stage:
 
     def seconds_of(self, workflow: WorkflowDefinition[[int], Any], runs: int, size: int) -> float:
         """Start so many runs of a workflow with this argument while nobody works; then how long they take."""
+        return self.seconds_of_these([workflow.options()] * runs, size)
+
+    def seconds_of_these(self, workflows: Sequence[BoundWorkflow[[int], Any]], size: int) -> float:
+        """The same of workflows with options."""
         with self.crew.held():
-            handles = [self.durable.start(workflow, size) for _ in range(runs)]
+            handles = self.start_all(workflows, size)
             began = self.durable.reader.now()
         return (self.end_of(handles) - began).total_seconds()
+
+    def start_all(self, workflows: Sequence[BoundWorkflow[[int], Any]], size: int) -> list[Handle[Any]]:
+        """Start them from several threads, so that they share commits."""
+        if len(workflows) < _MANY:
+            return [self.durable.start(workflow, size) for workflow in workflows]
+        with ThreadPoolExecutor(self.threads) as pool:
+            return list(pool.map(lambda workflow: self.durable.start(workflow, size), workflows))
+
+    # -- the crew ----------------------------------------------------------------------------------------------
+
+    @property
+    def crew(self) -> Crew:
+        """Works on runs; hired when it is first needed, and warm."""
+        if self._crew is None:
+            self._hire(self._processes, self.threads)
+            self.warm_up()
+        assert self._crew is not None
+        return self._crew
+
+    @contextmanager
+    def crewed(self, processes: int, threads: int) -> Generator[None]:
+        """Have another crew work until the block ends."""
+        self._dismiss()
+        self._hire(processes, threads)
+        try:
+            self.warm_up()
+            yield
+        finally:
+            self._dismiss()
+
+    def replace(self) -> float:
+        """Kill the crew and have another do its work at once; when it was killed."""
+        self._dismiss()
+        killed_at = monotonic()
+        self._hire(self._processes, self.threads)
+        return killed_at
+
+    def _hire(self, processes: int, threads: int) -> None:
+        if self.place.broker:
+            self._crew = Workers(self.place, processes, threads)
+        else:
+            self._crew = Embedded(self.durable, threads)
+
+    def _dismiss(self) -> None:
+        if self._crew is not None:
+            self._crew.close()
+        self._crew = None
+
+    def warm_up(self) -> float:
+        """Let every process have imported, connected and prepared what it will use; roughly how many steps a second."""
+        runs, steps = 4 * self.crew.processes * self.threads, min(self.sizes.steps, 20)
+        return runs * steps / min(self.seconds_of(inline_steps, runs, steps) for _ in range(2))
+
+    @property
+    def file(self) -> Path | None:
+        """The store's, if it is an SQLite file."""
+        _, found, path = self.place.store.partition("sqlite:///")
+        return Path(path) if found else None
+
+    def written(self) -> tuple[int, int]:
+        """Bytes of WAL and transactions until now, on a Postgres server; its sessions tell once they are idle."""
+        if self.postgres is None:
+            return 0, 0
+        if self.sizes.seconds > 1:
+            pause(_TELLING_SECONDS)
+        return self.postgres.wal_bytes(), self.postgres.transactions()
 
     def server_cpu_seconds(self) -> float:
         """CPU time of a Postgres server on this machine."""

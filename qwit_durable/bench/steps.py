@@ -2,100 +2,145 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import tempfile
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
-from qwit_durable.bench.bare import bare_table, commit_grouped, commit_one_by_one
+import attrs
+
+from qwit_durable.bench.bare import Bare, bare_table, commit_grouped, commit_one_by_one
+from qwit_durable.bench.bare_file import commit_grouped_to_file, commit_to_file
 from qwit_durable.bench.bodies import inline_steps, queued_steps
 from qwit_durable.bench.plan import BROKER, Line, Plan, Ratio, Scenario
 from qwit_durable.bench.processes import cpu_seconds_of
 from qwit_durable.bench.stage import Stage
 
-__all__ = ["INLINE", "LONE", "QUEUED"]
+__all__ = ["INLINE", "LONE", "QUEUED", "SQLITE"]
 
-_STEPS, _LIBPQ, _CURSOR = "durable steps, /s", "bare group commits by libpq, rows/s", "by a cursor, rows/s"
-_LONE, _ONE = "step of a lone run, ms", "bare insert and commit, ms"
+_STEPS, _LONE, _ONE = "durable steps, /s", "step of a lone run, ms", "bare insert and commit, ms"
 _QUEUED, _LINKS = "queued steps, /s", "plain Dramatiq links, /s"
+_FILE_ONE = "bare SQLite commits one by one, rows/s"
 
 
-def _warm_up(stage: Stage) -> float:
-    """Let every process have imported, connected and prepared what it will use; roughly how many steps a second."""
-    runs, steps = 4 * stage.crew.processes * stage.threads, min(stage.sizes.steps, 20)
-    return runs * steps / min(stage.seconds_of(inline_steps, runs, steps) for _ in range(2))
+@attrs.frozen
+class _Limit:
+    """A bare loop: its figure, how it is measured with so many rows a thread, and what part of it steps may reach."""
+
+    figure: str
+    commit: Callable[[int], Bare]
+    at_least: float | None = None
+
+
+@contextmanager
+def _limits(stage: Stage) -> Generator[list[_Limit]]:
+    processes, threads = stage.crew.processes, stage.threads
+    url = stage.place.store
+    if stage.file is not None:
+        file = stage.file.with_name("bare.db")
+        yield [
+            _Limit(
+                "bare SQLite group commits, rows/s",
+                lambda rows: commit_grouped_to_file(file, threads=threads, rows=rows),
+                at_least=0.7,
+            ),
+            _Limit(_FILE_ONE, lambda rows: commit_grouped_to_file(file, threads=1, rows=rows)),
+        ]
+        return
+    with bare_table(url) as table:
+
+        def by(kind: str) -> Callable[[int], Bare]:
+            return lambda rows: commit_grouped(
+                url, table, kind, processes=processes, threads=threads, rows=rows
+            )
+
+        yield [
+            _Limit("bare group commits by libpq, rows/s", by("libpq"), at_least=0.8),
+            _Limit("bare group commits by a cursor, rows/s", by("cursor")),
+        ]
 
 
 @contextmanager
 def _inline(stage: Stage) -> Generator[Plan]:
     sizes = stage.sizes
-    rate = _warm_up(stage)
     least = stage.crew.processes * stage.threads
+    rate = stage.warm_up()
     runs = max(min(int(rate * sizes.seconds / sizes.steps), sizes.runs), min(least, sizes.runs))
     steps = runs * sizes.steps
 
     def inline() -> dict[str, float]:
         pids = stage.crew.pids
         crew, server = cpu_seconds_of(pids), stage.server_cpu_seconds()
+        wal, commits = stage.written()
         found = {_STEPS: steps / stage.seconds_of(inline_steps, runs, sizes.steps)}
         crew, server = cpu_seconds_of(pids) - crew, stage.server_cpu_seconds() - server
-        return found | _cpu(_STEPS, crew / steps * 1e6, server / steps * 1e6)
+        found |= _cpu(_STEPS, crew / steps, server / steps)
+        if stage.postgres is not None:
+            now_wal, now_commits = stage.written()
+            found["durable step, bytes of WAL"] = (now_wal - wal) / steps
+            found["durable step, commits"] = (now_commits - commits) / steps
+        return found
 
-    lines = [Line("durable steps", inline)]
-    if stage.postgres is None:
-        yield Plan(lines)
-        return
-    with bare_table(stage.place.store) as table:
-        crew = {"processes": stage.crew.processes, "threads": stage.threads}
-        guesses = {
-            kind: commit_grouped(stage.place.store, table, kind, rows=min(500, sizes.runs), **crew).rate
-            for kind in ("libpq", "cursor")
-        }
-
-        def grouped(kind: str, name: str) -> dict[str, float]:
-            rows = max(int(guesses[kind] * sizes.seconds / least), 10)
-            found = commit_grouped(stage.place.store, table, kind, rows=rows, **crew)
-            return {name: found.rate} | _cpu(name, found.cpu_us, found.server_cpu_us)
-
-        lines += [
-            Line("bare group commits by libpq", lambda: grouped("libpq", _LIBPQ)),
-            Line("bare group commits by a cursor", lambda: grouped("cursor", _CURSOR)),
-        ]
+    with _limits(stage) as limits:
         yield Plan(
-            lines,
             [
-                Ratio("durable steps / bare group commits by libpq", _STEPS, _LIBPQ, at_least=0.8),
-                Ratio("durable steps / bare group commits by a cursor", _STEPS, _CURSOR),
+                Line("durable steps", inline),
+                *(Line(limit.figure.partition(",")[0], _grouped(stage, limit)) for limit in limits),
+            ],
+            [
+                Ratio(
+                    f"durable steps / {limit.figure.partition(',')[0]}",
+                    _STEPS,
+                    limit.figure,
+                    at_least=limit.at_least,
+                )
+                for limit in limits
             ],
         )
 
 
+def _grouped(stage: Stage, limit: _Limit) -> Callable[[], dict[str, float]]:
+    """As long as steps are measured."""
+    rows = min(200, stage.sizes.runs)
+    rows = max(int(rows * stage.sizes.seconds / limit.commit(rows).seconds), 10)
+
+    def measure() -> dict[str, float]:
+        found = limit.commit(rows)
+        return {limit.figure: found.rate} | _cpu(limit.figure, found.cpu, found.server_cpu)
+
+    return measure
+
+
 def _cpu(name: str, own: float, server: float) -> dict[str, float]:
-    """CPU time for one, where it is known."""
+    """CPU time for one, where it is known, of seconds."""
     what = name.partition(",")[0]
-    found = {f"{what}, CPU µs each": own, f"{what}, CPU µs each in the server": server}
+    found = {f"{what}, CPU µs each": own * 1e6, f"{what}, CPU µs each in the server": server * 1e6}
     return {each: value for each, value in found.items() if value > 0}
 
 
 @contextmanager
 def _lone(stage: Stage) -> Generator[Plan]:
     steps = stage.sizes.lone_steps
+    rows = 2 * steps
 
     def lone() -> dict[str, float]:
         stage.seconds_of(inline_steps, 1, 10)
         return {_LONE: stage.seconds_of(inline_steps, 1, steps) / steps * 1000}
 
-    lines = [Line("a lone run", lone)]
-    if stage.postgres is None:
-        yield Plan(lines)
+    def plan(commit: Callable[[], float]) -> Plan:
+        return Plan(
+            [
+                Line("a lone run", lone),
+                Line("bare inserts and commits", lambda: {_ONE: commit() / rows * 1000}),
+            ],
+            [Ratio("step of a lone run / bare insert and commit", _LONE, _ONE, at_most=1.5)],
+        )
+
+    if stage.file is not None:
+        file = stage.file.with_name("bare.db")
+        yield plan(lambda: commit_to_file(file, rows))
         return
     with bare_table(stage.place.store) as table:
-        rows = 2 * steps
-        lines.append(
-            Line(
-                "bare inserts and commits",
-                lambda: {_ONE: commit_one_by_one(stage.place.store, table, rows) / rows * 1000},
-            )
-        )
-        yield Plan(lines, [Ratio("step of a lone run / bare insert and commit", _LONE, _ONE, at_most=1.5)])
+        yield plan(lambda: commit_one_by_one(stage.place.store, table, rows))
 
 
 @contextmanager
@@ -118,8 +163,15 @@ def _queued(stage: Stage) -> Generator[Plan]:
     )
 
 
+@contextmanager
+def _on_file(stage: Stage) -> Generator[Plan]:
+    with tempfile.TemporaryDirectory(prefix="qwit-bench-") as folder:
+        place = attrs.evolve(stage.place, store=f"sqlite:///{folder}/qwit.db", broker="", folder=folder)
+        with Stage(place, stage.sizes, processes=1, threads=stage.threads) as small, _inline(small) as plan:
+            yield plan
+
+
 INLINE = Scenario("inline", "inline steps of many runs, beside bare group commits", _inline)
 LONE = Scenario("lone", "a step of a run that is alone, beside a bare insert and commit", _lone)
-QUEUED = Scenario(
-    "queued", "steps by messages, beside plain Dramatiq chains", _queued, needs=frozenset({BROKER})
-)
+QUEUED = Scenario("queued", "steps by messages, beside plain Dramatiq chains", _queued, frozenset({BROKER}))
+SQLITE = Scenario("sqlite", "inline steps in an SQLite file of their own, in this process alone", _on_file)

@@ -37,6 +37,7 @@ _STDOUT = "-"
     help="redis://… or amqp://…: real workers are started. By default threads of this process work.",
 )
 @click.option("--only", multiple=True, metavar="SCENARIO", help="Measure this; may be given several times.")
+@click.option("--all", "with_long", is_flag=True, help="Measure also what takes minutes.")
 @click.option("--rounds", type=click.IntRange(min=1), help="How often each is measured; by default 5.")
 @click.option("--quick", is_flag=True, help="Tiny sizes: only to see that it works.")
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Of the workers.")
@@ -55,6 +56,7 @@ def bench(
     store: str,
     broker: str,
     only: tuple[str, ...],
+    with_long: bool,
     rounds: int | None,
     quick: bool,
     processes: int,
@@ -76,6 +78,7 @@ def bench(
         store=store,
         broker=broker,
         only=only,
+        with_long=with_long,
         rounds=rounds,
         quick=quick,
         processes=processes,

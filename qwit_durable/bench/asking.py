@@ -1,0 +1,121 @@
+"""Scenarios of what comes from outside: starts, the time to a first step, signals."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+from qwit_durable.app import Durable
+from qwit_durable.bench.bare import bare_table, commit_one_by_one
+from qwit_durable.bench.bodies import inline_steps, signalled, stamped
+from qwit_durable.bench.crew import pause
+from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario
+from qwit_durable.bench.stage import Stage
+from qwit_durable.clock import monotonic
+
+__all__ = ["LATENCY", "SIGNALS", "STARTS"]
+
+_ALONE, _TOGETHER, _ONE = "starts one by one, /s", "starts from threads, /s", "bare inserts and commits, /s"
+_SIGNALS = "signals, /s"
+_PAUSE_SECONDS = 0.02
+_PERCENT = 100
+
+
+@contextmanager
+def _starts(stage: Stage) -> Generator[Plan]:
+    count = stage.sizes.starts
+
+    def started(*, together: bool) -> float:
+        """While nobody works: what is measured is the start alone."""
+        with stage.crew.held():
+            began = monotonic()
+            if together:
+                handles = stage.start_all([inline_steps.options()] * count, 0)
+            else:
+                handles = [stage.durable.start(inline_steps, 0) for _ in range(count // 4 + 1)]
+            rate = len(handles) / (monotonic() - began)
+        stage.end_of(handles)
+        return rate
+
+    lines = [
+        Line("starts one by one", lambda: {_ALONE: started(together=False)}),
+        Line("starts from threads", lambda: {_TOGETHER: started(together=True)}),
+    ]
+    if stage.postgres is None:
+        yield Plan(lines)
+        return
+    with bare_table(stage.place.store) as table:
+        lines.append(
+            Line(
+                "bare inserts and commits",
+                lambda: {_ONE: count / commit_one_by_one(stage.place.store, table, count)},
+            )
+        )
+        yield Plan(
+            lines,
+            [
+                Ratio("starts one by one / bare inserts and commits", _ALONE, _ONE),
+                Ratio("starts from threads / bare inserts and commits", _TOGETHER, _ONE),
+            ],
+        )
+
+
+def _percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=_PERCENT, method="inclusive")[percent - 1]
+
+
+@contextmanager
+def _latency(stage: Stage) -> Generator[Plan]:
+    def once(durable: Durable) -> float:
+        """Milliseconds from the start to the first step, of a crew that has nothing to do."""
+        pause(_PAUSE_SECONDS)
+        began = monotonic()
+        handle = durable.start(stamped)
+        # Not looked at before it has ended, or the looking would be measured.
+        pause(_PAUSE_SECONDS)
+        return (handle.result(timeout=60) - began) * 1000
+
+    def figures(durable: Durable, how: str) -> dict[str, float]:
+        found = [once(durable) for _ in range(stage.sizes.latencies)]
+        return {f"{how}, p50 ms": _percentile(found, 50), f"{how}, p99 ms": _percentile(found, 99)}
+
+    def in_process() -> dict[str, float]:
+        with stage.place.durable("in-process").embedded(threads=stage.threads) as durable:
+            once(durable)
+            try:
+                return figures(durable, "in this process")
+            finally:
+                stage.empty(durable)
+
+    once(stage.durable)
+    lines = [Line("in this process", in_process)]
+    aims = [Ratio("in this process, p50 ms", "in this process, p50 ms", at_most=2.0)]
+    if stage.broker is not None:
+        lines.append(Line("by the broker", lambda: figures(stage.durable, "by the broker")))
+        aims += [
+            Ratio("by the broker, p50 ms", "by the broker, p50 ms", at_most=10.0),
+            Ratio("by the broker, p99 ms", "by the broker, p99 ms", at_most=100.0),
+        ]
+    yield Plan(lines, aims)
+
+
+@contextmanager
+def _signals(stage: Stage) -> Generator[Plan]:
+    runs, each = stage.sizes.chains, stage.sizes.signals
+
+    def signals() -> dict[str, float]:
+        """From the first that is sent until the last run has seen all of its own."""
+        handles = stage.start_all([signalled.options()] * runs, each)
+        began = stage.durable.reader.now()
+        with ThreadPoolExecutor(stage.threads) as pool:
+            list(pool.map(lambda handle: [handle.signal("next") for _ in range(each)], handles))
+        return {_SIGNALS: runs * each / (stage.end_of(handles) - began).total_seconds()}
+
+    yield Plan([Line("signals", signals)])
+
+
+STARTS = Scenario("starts", "how many runs a second can be started", _starts)
+LATENCY = Scenario("latency", "the time from a start to the first step, of workers that are idle", _latency)
+SIGNALS = Scenario("signals", "how many signals a second are sent and seen", _signals)

@@ -1,0 +1,140 @@
+"""Scenarios of those who have nothing to do: an idle crew, a hundred thousand runs asleep, and all awake at once."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from datetime import datetime, timedelta
+
+from qwit_durable.bench.bodies import EPOCH, asleep_until
+from qwit_durable.bench.crew import Workers, pause
+from qwit_durable.bench.plan import BenchFailed, Line, Plan, Ratio, Scenario
+from qwit_durable.bench.processes import cpu_seconds_of, resident_bytes
+from qwit_durable.bench.stage import Stage
+from qwit_durable.client import Handle
+from qwit_durable.client.explanation import WaitKind
+
+__all__ = ["IDLE", "SLEEPERS"]
+
+_MEMORY, _PLAIN_MEMORY = "memory of a worker process, MiB", "memory of a plain Dramatiq process, MiB"
+_WAKING = "waking when all are due, runs/s"
+_MIB = 1024 * 1024
+#: So many are looked at to see whether all are asleep: the last that were started.
+_TAIL = 100
+
+
+def _over(what: str) -> str:
+    return f"{what}, CPU over plain Dramatiq, % of a core"
+
+
+def _cpu(what: str) -> str:
+    return f"{what}, CPU, % of a core"
+
+
+def _queries(what: str) -> str:
+    return f"{what}, transactions/s"
+
+
+def _watch(stage: Stage, plain: Workers | None, what: str) -> dict[str, float]:
+    """What the crew uses while it has nothing to do, beside plain Dramatiq workers at the same time."""
+    seconds = stage.sizes.watched_seconds
+    own, others = stage.crew.pids, [] if plain is None else plain.pids
+    had, theirs = cpu_seconds_of(own), cpu_seconds_of(others)
+    queries = stage.postgres.transactions() if stage.postgres is not None else 0
+    pause(seconds)
+    used = (cpu_seconds_of(own) - had) / seconds * 100
+    found = {_cpu(what): used}
+    if plain is not None:
+        found[_over(what)] = used - (cpu_seconds_of(others) - theirs) / seconds * 100
+    if stage.postgres is not None:
+        found[_queries(what)] = max(stage.postgres.transactions() - queries - 1, 0) / seconds
+    return found
+
+
+@contextmanager
+def _plain(stage: Stage) -> Generator[Workers | None]:
+    """As many plain Dramatiq workers, where there is a broker."""
+    with ExitStack() as stack:
+        plain = None
+        if stage.broker is not None:
+            plain = Workers(stage.place, stage.crew.processes, stage.threads, module="plain_worker")
+            stack.callback(plain.close)
+        yield plain
+
+
+def _aims(stage: Stage, what: str) -> list[Ratio]:
+    allowed = 2.0 + 0.5 * (stage.crew.processes - 1)
+    return [
+        Ratio(_over(what), _over(what), at_most=1.0),
+        Ratio(_queries(what), _queries(what), at_most=allowed),
+    ]
+
+
+@contextmanager
+def _idle(stage: Stage) -> Generator[Plan]:
+    with _plain(stage) as plain:
+        # What processes do when they begin is no part of it.
+        pause(stage.sizes.watched_seconds / 2)
+
+        def idle() -> dict[str, float]:
+            found = _watch(stage, plain, "idle")
+            found[_MEMORY] = _largest(stage.crew.pids)
+            if plain is not None:
+                found[_PLAIN_MEMORY] = _largest(plain.pids)
+            return found
+
+        yield Plan([Line("an idle crew", idle)], _aims(stage, "idle"))
+
+
+def _largest(pids: list[int]) -> float:
+    return max((resident_bytes(pid) for pid in pids), default=0) / _MIB
+
+
+@contextmanager
+def _sleepers(stage: Stage) -> Generator[Plan]:
+    count = stage.sizes.sleepers
+    what = f"{count:,} asleep"
+    sample = max(count // 50, 2)
+    with _plain(stage) as plain:
+
+        def asleep() -> dict[str, float]:
+            watched = stage.sizes.watched_seconds
+            rate = sample / _put_to_sleep(stage, sample, timedelta(seconds=watched))[1]
+            stage.settle()
+            due, _ = _put_to_sleep(stage, count, timedelta(seconds=count / rate * 2 + 3 * watched + 1))
+            found = _watch(stage, plain, what)
+            if stage.durable.reader.now() >= due:
+                raise BenchFailed(f"{count:,} runs were not asleep before they were due: the machine is busy")
+            stage.wait_until(stage.is_done, poll_seconds=0.1)
+            return found | {_WAKING: count / (stage.durable.reader.now() - due).total_seconds()}
+
+        yield Plan([Line(what, asleep)], [*_aims(stage, what), Ratio(_WAKING, _WAKING, at_least=2_000)])
+
+
+def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime, float]:
+    """Start so many that are all due at once; when that is, and how many seconds it took until they slept."""
+    began = stage.durable.reader.now()
+    due = began + spare
+    handles = stage.start_all(
+        [asleep_until.options()] * count, round((due - EPOCH) / timedelta(milliseconds=1))
+    )
+    waiting = handles[-_TAIL:]
+
+    def all_sleep() -> bool:
+        while waiting and _sleeps(waiting[-1]):
+            waiting.pop()
+        return not waiting
+
+    stage.wait_until(all_sleep)
+    return due, (stage.durable.reader.now() - began).total_seconds()
+
+
+def _sleeps(handle: Handle[None]) -> bool:
+    found = handle.explain()
+    return found.status.is_ended or any(wait.kind is WaitKind.TIMER for wait in found.waits)
+
+
+IDLE = Scenario("idle", "what workers that have nothing to do cost, beside idle plain ones", _idle)
+SLEEPERS = Scenario(
+    "sleepers", "what runs that are asleep cost, and how fast they wake", _sleepers, is_long=True
+)
