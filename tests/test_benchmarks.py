@@ -61,7 +61,8 @@ def test_with_servers_everything_is_measured_and_nothing_is_left(
 ) -> None:
     file = tmp_path / "figures.json"
     mine = Durable(store_url, namespace="mine", registry=REGISTRY)
-    mine.start(stamped)
+    with mine.embedded(threads=1):
+        mine.start(stamped).result(timeout=60)
 
     done = bench(
         *("--quick", "--processes", "1", "--threads", "2"),
@@ -75,10 +76,11 @@ def test_with_servers_everything_is_measured_and_nothing_is_left(
     for scenario in found["scenarios"].values():
         assert scenario["rounds"]
         assert all(name in done.stdout for name in (*scenario["rounds"], *scenario["ratios"]))
-    assert [run.status for run in mine.runs()] == ["running"]
-    assert _tables_and_runs(store_url) == (0, 1)
-    assert Redis.from_url(redis_url).keys() == []
+    assert [run.status for run in mine.runs()] == ["completed"]
     mine.close()
+    assert _tables_and_runs(store_url) == (0, 1)
+    with Redis.from_url(redis_url) as redis:
+        assert redis.keys() == []
 
 
 def _tables_and_runs(url: str) -> tuple[int, int]:
@@ -120,6 +122,28 @@ def test_a_server_that_is_not_there_is_told_on_one_line(option: str, url: str, t
     assert told in result.stderr.splitlines()[-1]
 
 
+def test_a_store_with_open_runs_is_left_alone(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mine.db"
+    mine = Durable(store, registry=REGISTRY)
+    mine.start(stamped)
+    mine.close()
+
+    result = bench("--quick", "--store", store)
+
+    assert result.exit_code == 1
+    assert "1 runs are open in this store" in result.stderr
+
+
+def test_a_store_on_which_others_work_is_left_alone(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mine.db"
+
+    with Durable(store, registry=REGISTRY).embedded(threads=1):
+        result = bench("--quick", "--store", store)
+
+    assert result.exit_code == 1
+    assert "1 workers live on this store" in result.stderr
+
+
 def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
     result = bench("--quick", "--store", postgres_url)
 
@@ -127,15 +151,17 @@ def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
     assert "qwit migrate" in result.stderr
 
 
+@pytest.mark.timeout(400)  # the same
 def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
+    options = ("--quick", "--only", "lone", "--processes", "1", "--threads", "2")
 
     done = subprocess.run(
-        [sys.executable, "benchmarks/bench.py", "--quick", "--only", "lone", "--json", str(file)],
+        [sys.executable, "benchmarks/bench.py", *options, "--json", str(file)],
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=380,
         check=False,
     )
 

@@ -13,6 +13,7 @@ from qwit_durable.bench.bodies import inline_steps, signalled, stamped
 from qwit_durable.bench.crew import pause
 from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario
 from qwit_durable.bench.stage import Stage
+from qwit_durable.client import Handle
 from qwit_durable.clock import monotonic
 
 __all__ = ["LATENCY", "SIGNALS", "STARTS"]
@@ -105,12 +106,16 @@ def _latency(stage: Stage) -> Generator[Plan]:
 def _signals(stage: Stage) -> Generator[Plan]:
     runs, each = stage.sizes.chains, stage.sizes.signals
 
+    def send(handle: Handle[None]) -> None:
+        for _ in range(each):
+            handle.signal("next")
+
     def signals() -> dict[str, float]:
         """From the first that is sent until the last run has seen all of its own."""
         handles = stage.start_all([signalled.options()] * runs, each)
         began = stage.durable.reader.now()
         with ThreadPoolExecutor(stage.threads) as pool:
-            list(pool.map(lambda handle: [handle.signal("next") for _ in range(each)], handles))
+            list(pool.map(send, handles))
         return {_SIGNALS: runs * each / (stage.end_of(handles) - began).total_seconds()}
 
     yield Plan([Line("signals", signals)])

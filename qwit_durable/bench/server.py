@@ -47,6 +47,11 @@ class PostgresServer:
         ).fetchone()
         return int(row[0]) if row else 0
 
+    def open_runs(self) -> int:
+        """How many runs of all namespaces are open."""
+        row = self.connection.execute("select count(*) from qwit.live").fetchone()
+        return int(row[0]) if row else 0
+
     def wal_bytes(self) -> int:
         """How much has been written ahead, by everybody."""
         row = self.connection.execute("select pg_current_wal_lsn() - '0/0'").fetchone()

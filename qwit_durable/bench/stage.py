@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Self
 from qwit_durable.app import Durable
 from qwit_durable.bench.bodies import inline_steps
 from qwit_durable.bench.crew import Crew, Embedded, Workers, pause, wait_until
+from qwit_durable.bench.neighbours import refuse_neighbours
 from qwit_durable.bench.place import Place
 from qwit_durable.bench.server import PostgresServer
 from qwit_durable.bench.sizes import Sizes
@@ -68,11 +69,14 @@ class Stage:
             self.broker, self.durable, self.send_chain = place.connect()
             stack.callback(self.durable.close)
             stack.callback(self.broker.close)
-            _ = self.durable.store  # what is wrong with the store is said here, not by workers
+            # What is wrong with the store is said here, not by workers.
+            refuse_neighbours(self.durable, self.postgres, self.file)
             stack.callback(place.forget, self.broker)
             stack.callback(self._clear)
         else:
             self.durable = place.durable()
+            stack.callback(self.durable.close)
+            refuse_neighbours(self.durable, self.postgres, self.file)
             stack.callback(self._clear)
         stack.callback(self._dismiss)
 
@@ -122,10 +126,14 @@ class Stage:
 
     def start_all(self, workflows: Sequence[BoundWorkflow[[int], Any]], size: int) -> list[Handle[Any]]:
         """Start them from several threads, so that they share commits."""
+
+        def start(workflow: BoundWorkflow[[int], Any]) -> Handle[Any]:
+            return self.durable.start(workflow, size)
+
         if len(workflows) < _MANY:
-            return [self.durable.start(workflow, size) for workflow in workflows]
+            return [start(workflow) for workflow in workflows]
         with ThreadPoolExecutor(self.threads) as pool:
-            return list(pool.map(lambda workflow: self.durable.start(workflow, size), workflows))
+            return list(pool.map(start, workflows))
 
     # -- the crew ----------------------------------------------------------------------------------------------
 
