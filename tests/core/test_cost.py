@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import attrs
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Decision, Event, Interpreter, Status, closings, decide
+from qwit_durable.core import Decision, Event, Interpreter, Kind, Resolved, Status, Value, closings, decide
 from qwit_durable.core.scope import lies_in
 from qwit_durable.engine.ports import Settings
 from qwit_durable.language.groups import gather as make_gather
@@ -19,7 +22,7 @@ from qwit_durable.language.verbs import wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.testing.environment import Environment
-from tests.core.asking import CANCEL, Play, decode, done, gather, race, scheduled
+from tests.core.asking import CANCEL, Play, decode, done, gather, mapped, race, scheduled
 from tests.core.asking import step as ask
 
 N = 1_000
@@ -199,6 +202,61 @@ def test_values_nobody_waits_for_are_not_decoded():
 
     assert play.finish.status is Status.CANCELLED
     assert counted.decodes == 0
+
+
+@contextmanager
+def kept_by(thing: Any) -> Iterator[list[int]]:
+    """How many bytes were allocated in this block and are still held at its end."""
+    found: list[int] = []
+    gc.collect()
+    tracemalloc.start()
+    try:
+        yield found
+        gc.collect()
+        found.append(tracemalloc.get_traced_memory()[0])
+        assert thing is not None  # it is alive until here
+    finally:
+        tracemalloc.stop()
+
+
+def test_step_without_an_undo_leaves_nothing_behind():
+    """A live interpreter of a thousand steps is no larger than one of a single step."""
+    command = ask("a")
+    play = Interpreter(Play(Resuming([command] * N).body).program)
+    play.feed([done("0", command)])
+
+    with kept_by(play) as kept:
+        for position in range(1, N - 1):
+            play.feed([done(f"{position}", command)])
+
+    assert kept[0] < 10 * N
+
+
+def test_step_with_an_undo_leaves_its_debt_behind():
+    """What is owed is kept: a few hundred bytes a step, with its arguments and its value."""
+    command = ask("a", undo="completed")
+    play = Interpreter(Play(Resuming([command] * N).body).program)
+    play.feed([done("0", command)])
+
+    with kept_by(play) as kept:
+        for position in range(1, N - 1):
+            play.feed([done(f"{position}", command, position)])
+
+    assert kept[0] < 500 * N
+
+
+def test_call_of_a_map_costs_its_parent_less_than_a_kilobyte():
+    """Of the calls of a map, the parent keeps arguments and values, and what is owed."""
+    with kept_by(counted) as kept:
+        command = mapped("a", *range(N), undo="completed")
+        interpreter = Interpreter(Play(Resuming([command]).body).program)
+        interpreter.feed([attrs.evolve(scheduled("0", command, queued=True), upto=N)])
+        interpreter.feed(
+            Resolved(position=f"0.{n}", kind=Kind.MAP, name="a", args=b"[%d]" % n, outcome=Value(b"%d" % n))
+            for n in range(N - 1)
+        )
+
+    assert kept[0] < 1_000 * N
 
 
 # -- the engine ----------------------------------------------------------------------------------------------------
