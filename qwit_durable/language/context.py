@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any, NoReturn
+from typing import Any, NoReturn, Protocol
 
 import attrs
 
@@ -58,6 +58,11 @@ class StepContext:
     _report: Callable[[Any], None] = attrs.field(default=_nothing, alias="report", eq=False, repr=False)
     _open: Callable[[], str] = attrs.field(default=_refuse_to_open, alias="open", eq=False, repr=False)
     _connect: Callable[[], Any] = attrs.field(default=_no_connection, alias="connect", eq=False, repr=False)
+
+    @property
+    def context(self) -> StepContext:
+        """Itself."""
+        return self
 
     @property
     def connection(self) -> Any:
@@ -118,7 +123,16 @@ class StepContext:
         return self._open()
 
 
-_current: ContextVar[StepContext | None] = ContextVar("qwit_step_context", default=None)
+class HasContext(Protocol):
+    """What knows the context of its attempt."""
+
+    @property
+    def context(self) -> StepContext:
+        """The same at each time."""
+        ...
+
+
+_current: ContextVar[HasContext | None] = ContextVar("qwit_step_context", default=None)
 
 
 def current() -> StepContext:
@@ -135,17 +149,17 @@ def current() -> StepContext:
     ... def charge(cents: int) -> str:
     ...     return gateway.charge(cents, idempotency_key=current().idempotency_key)
     """
-    context = _current.get()
-    if context is None:
+    attempt = _current.get()
+    if attempt is None:
         msg = (
             "current() was called where no step runs\n"
             "  likely cause: it is in a workflow's body, or in a thread that the step started by itself\n"
             "  way out: call it in the step, or start the thread with contextvars.copy_context().run"
         )
         raise NotRunningError(msg)
-    return context
+    return attempt.context
 
 
-def entered(context: StepContext) -> Within[StepContext | None]:
-    """Let `current()` answer with `context` in this block."""
-    return Within(_current, context)
+def entered(attempt: HasContext) -> Within[HasContext | None]:
+    """Let `current()` answer with `attempt.context` in this block; it is asked for when it is wanted."""
+    return Within(_current, attempt)

@@ -70,7 +70,7 @@ def leave(starter: Starter) -> None:
                 return
 
 
-def using(starter: Starter) -> Within[Starter | None]:
+def using(starter: Starter | None) -> Within[Starter | None]:
     """Let this `Durable` be meant in this block: the engine runs a step's attempts inside it."""
     return Within(_own, starter)
 
