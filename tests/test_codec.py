@@ -598,7 +598,7 @@ def test_wrong_arguments_are_refused_in_pythons_words(args, kwargs, message):
     with pytest.raises(TypeError) as caught:
         SignatureCodec(plain).encode(args, kwargs)
 
-    assert str(caught.value) == message
+    assert str(caught.value).startswith(message)  # from Python 3.13 on, a suggestion may follow
     assert not isinstance(caught.value, EncodingError)
 
 
