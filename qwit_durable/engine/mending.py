@@ -1,7 +1,7 @@
 """What is held by mistake, by this process or by one that nobody knows of: found on a walk over the open runs.
 
 The walk takes one stretch for each lease, so it costs the same however many runs are open: a round of some thousands
-takes one lease, one of a hundred thousand ten. It is a net beneath a net: a turn that breaks off lets its run go, and
+takes one lease, a hundred thousand take twenty. It is a net beneath a net: a turn that breaks off lets its run go, and
 what a dead worker held is freed when its lease has lapsed. The one that sweeps for all walks always; any other process
 only after it has done something, until one whole round has found nothing.
 """
@@ -17,7 +17,7 @@ from qwit_durable.stores.writes import Disown, Reap, Write
 
 __all__ = ["Mending"]
 
-_STRETCH = 10_000
+_STRETCH = 5000
 
 
 class Mending:

@@ -15,6 +15,7 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
@@ -201,7 +202,9 @@ class PostgresStore(SqlReader):
         writer = here.patient_writer if any(map(may_wait, writes)) else here.writer
         with writer.lock:
             if len(writes) == 1 and goes_alone(writes[0]):
-                return [self._tend(writer, writes[0])]
+                carry_out = partial(self._repeated, writer)
+                walks, write = self._cache.walks, writes[0]
+                return [tend(carry_out, self._transact, self._tables, walks, write, self._now_given)]
             if not are_hot(writes):
                 return self._repeated(writer, lambda statements: self._transact(statements, writes))
             encoding, now = self._tables.encoding, self._now_given
@@ -212,13 +215,6 @@ class PostgresStore(SqlReader):
                 return [answer for answer in answers if answer is not None]
             looked_at = iter(self._repeated(writer, lambda statements: self._transact(statements, losers)))
             return [next(looked_at) if answer is None else answer for answer in answers]
-
-    def _tend(self, writer: _Writer, write: Write) -> Answer:
-        def carry_out(statements: PgStatements) -> Answer:
-            answer = tend(statements, self._tables, write, self._now_given)
-            return answer or self._transact(statements, [write])[0]
-
-        return self._repeated(writer, carry_out)
 
     @property
     def _now_given(self) -> datetime | None:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
 
+import attrs
 import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
+from qwit_durable.core import SignalReceived, Verb
 from qwit_durable.language.verbs import sleep
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.stores.rows import TURN, TimerRow
-from qwit_durable.stores.writes import Beat, Lead
-from qwit_durable.testing.contract.stage import LEASE, Stage, seconds
+from qwit_durable.stores.rows import TURN, TimerKind, TimerRow
+from qwit_durable.stores.writes import Beat, FireTimers, Lead, RingDue
+from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, seconds, task
 from qwit_durable.testing.environment import Environment
 from tests.stores.places import migrate, opened
 
@@ -58,6 +62,11 @@ def statements(monkeypatch: pytest.MonkeyPatch):
     for name in ("rows", "ask", "many"):
         monkeypatch.setattr(PgStatements, name, watched(name))
     return seen
+
+
+def by_the_kernel(carry_out, transact, tables, walks, write, now):
+    """What is carried out in one statement, as the kernel does it."""
+    return carry_out(lambda statements: transact(statements, [write]))[0]
 
 
 def ten_seconds_of(environment: Environment, clock: ManualClock) -> None:
@@ -145,6 +154,90 @@ def test_the_beat_in_one_statement_answers_and_writes_what_the_kernel_does(
         return answers, rows
 
     in_one = play(10)
-    monkeypatch.setattr(postgres_module, "tend", lambda *_: None)
+    monkeypatch.setattr(postgres_module, "tend", by_the_kernel)
 
     assert in_one == play(20)
+
+
+def test_timers_and_bells_in_one_statement_are_answered_and_written_as_by_the_kernel(
+    store: PostgresStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    stage = Stage(store, clock)
+
+    def begin(**options: Any) -> Hold:
+        stage.wait(0.001)  # ids are in the order of their times
+        return stage.begin(**options)
+
+    def later(delay: timedelta) -> UUID:
+        stage.wait(0.001)
+        return stage.start(delay=delay).run.id
+
+    def sleeps(hold: Hold, *timers: tuple[str, str, float], **parts: Any) -> UUID:
+        hold.release(timers=tuple(_timer(hold, *timer) for timer in timers), **parts)
+        return hold.id
+
+    def _timer(hold: Hold, position: str, kind: TimerKind, after: float) -> TimerRow:
+        due = clock.now() + seconds(after)
+        return TimerRow(run_id=hold.id, position=position, kind=kind, fire_at=due)
+
+    def play() -> list[Any]:
+        held, begun = begin(), begin(deadline=seconds(4))
+        stage.beat(1)
+        runs = [
+            sleeps(begin(), ("0", "fire", 1)),
+            sleeps(begin(), ("0", "fire", 1)),
+            sleeps(begin(), ("1", "fire", 2), ("0", "fire", 3), ("2", "wake", 3)),
+            sleeps(begin(), ("0", "wake", 2), ("1", "fire", 9)),
+            sleeps(begin(), ("0", "fire", 3), tasks=(task("1"),)),
+            stage.join("right", delay=seconds(1)).run.id,
+            later(seconds(2)),
+            stage.join(delay=seconds(3)).run.id,
+            stage.join(delay=seconds(2)).run.id,
+            sleeps(begun, ("0", "fire", 5)),
+            sleeps(begin(), ("0", "fire", 5)),
+            held.id,
+        ]
+        held.committed(timers=(_timer(held, "0", "fire", 1),))
+        stage.operate(runs[1], Verb.PAUSE)
+        stage.tell(runs[10], SignalReceived(name="go"))
+        stage.claimed(runs[4], "1", worker=1)
+        answers: list[Any] = []
+        for wait in (2, 3, 10, 10):
+            stage.wait(wait)
+            stage.beat(1)
+            answers += [stage.do(FireTimers(limit=limit)) for limit in (1, 4, 500)]
+            answers += [stage.do(RingDue(limit=limit)) for limit in (2, 500)]
+        rows = [
+            (
+                attrs.evolve(stage.live(run_id), run_id=UUID(int=0)),
+                list(store.history(run_id)),
+                [attrs.evolve(row, run_id=UUID(int=0)) for row in store.tasks(run_id)],
+                [attrs.evolve(row, run_id=UUID(int=0)) for row in store.timers(run_id)],
+            )
+            for run_id in runs
+        ]
+        for run_id in runs:
+            stage.operate(run_id, Verb.TERMINATE)
+        names = {run_id: number for number, run_id in enumerate(runs)}
+        told = [[(names[ring.run_id], ring.position) for ring in answer.rings] for answer in answers]
+        return [told, [answer.more for answer in answers], rows]
+
+    def since(found: Any, start: datetime) -> Any:
+        """The same with times that count from the beginning."""
+        match found:
+            case datetime():
+                return found - start
+            case list() | tuple():
+                return [since(one, start) for one in found]
+            case _ if attrs.has(type(found)):
+                return [since(getattr(found, field.name), start) for field in attrs.fields(type(found))]
+            case _:
+                return found
+
+    start = clock.now()
+    in_one = since(play(), start)
+    monkeypatch.setattr(postgres_module, "tend", by_the_kernel)
+    start = clock.now()
+
+    assert in_one == since(play(), start)
+    assert sum(map(len, in_one[0])) > len(in_one[0])

@@ -22,12 +22,15 @@ from qwit_durable.stores.rows import TURN, LiveRow, Ring, TimerRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import FireTimers, RingDue
 
-__all__ = ["fire_timers", "ring_due"]
+__all__ = ["FIRST_RING", "LAST_RING", "RING_DOUBLINGS", "STUCK_LATER", "fire_timers", "ring_due"]
 
-_FIRST_RING = timedelta(seconds=2)
-_LAST_RING = timedelta(seconds=60)
+#: The waits between the bells of a task that nobody begins: the first one, how often it is doubled, and the longest.
+FIRST_RING = timedelta(seconds=2)
+RING_DOUBLINGS = 10
+LAST_RING = timedelta(seconds=60)
+#: When a task that somebody is in the middle of is looked at again.
+STUCK_LATER = timedelta(seconds=30)
 _SCHEDULES = 100
-_STUCK_LATER = timedelta(seconds=30)
 
 
 def fire_timers(session: Session, write: FireTimers) -> Rings:
@@ -91,9 +94,9 @@ def ring_due(session: Session, write: RingDue) -> Rings:
     rings: list[Ring] = []
     due = session.due_tasks(write.limit, write.queues)
     for task in due:
-        wait = min(_FIRST_RING * 2 ** min(task.rings, 10), _LAST_RING)
+        wait = min(FIRST_RING * 2 ** min(task.rings, RING_DOUBLINGS), LAST_RING)
         if task.position != TURN and is_held(session, task.owner, may_take_over=True):
-            session.put_task(attrs.evolve(task, ring_at=session.now + _STUCK_LATER))
+            session.put_task(attrs.evolve(task, ring_at=session.now + STUCK_LATER))
             continue
         session.put_task(attrs.evolve(task, ring_at=session.now + wait, rings=task.rings + 1))
         rings.append(ring_for(task))

@@ -190,6 +190,10 @@ class PgStatements(Statements):
     def rows(self, sql: str, params: Sequence[Any] = ()) -> Sequence[Columns]:
         return self._cursor.execute(sql.encode(), params).fetchall()
 
+    def once(self, sql: str, params: Sequence[Any]) -> Sequence[Columns]:
+        """Carry out one statement, planned anew for these parameters, and answer its rows."""
+        return self._cursor.execute(sql.encode(), params, prepare=False).fetchall()
+
     def ask(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[Sequence[Columns]]:
         """Carry out several statements in one round trip and answer the rows of each. Each sees what came before it."""
         cursors: list[psycopg.Cursor[tuple[Any, ...]]] = []
