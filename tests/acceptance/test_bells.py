@@ -33,6 +33,13 @@ def test_forged_repeated_and_malformed_bells_harm_nothing(store_url, redis_url, 
             ):
                 application.send("default", "charge", run_id, position)
                 application.send("mail", "reserve", run_id, position)
+        for arguments in (
+            ([*ids, stranger, *ids], "default"),
+            ([*ids], "no queue"),
+            (ids,),
+            ([*ids, "no id"], "default"),
+        ):
+            application.send("default", "qwit.turn", *arguments)
         for arguments in ((), ("not an id",), (7,), (None, None), (stranger, "0", "more"), ({"a": 1}, [])):
             application.send("default", "qwit.turn", *arguments)
             application.send("default", "pack", *arguments)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 from uuid import uuid4
 
 import dramatiq
@@ -34,6 +35,17 @@ def meeting(number: int, of: int) -> Workflow[int]:
     return (yield from meet(number, of))
 
 
+@step
+def look() -> bool:
+    return bool(begun)
+
+
+@workflow
+def looking() -> Workflow[None]:
+    while not (yield from look()):
+        pass
+
+
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     all_began.clear()
@@ -52,7 +64,7 @@ def local():
 def stub():
     """A stub broker with a `Durable` on it."""
     broker = StubBroker(middleware=[])
-    durable = Durable("memory://")
+    durable = Durable("memory://", time_slice=timedelta(milliseconds=20))
     broker.add_middleware(durable)
     broker.declare_queue("default")
     durable.on_broker(broker)
@@ -135,6 +147,27 @@ def test_nobody_is_held_up_by_the_run_before_it(stub):
 
     assert results == list(range(count))
     assert sorted(begun) == results
+
+
+def test_a_run_without_end_leaves_the_only_thread_to_those_on_the_same_bell(stub):
+    broker, durable = stub
+    endless, short = durable.start(looking), durable.start(meeting, 1, 2)
+    broker.flush_all()
+    ids = [handle.run().run_id.hex for handle in (endless, short)]
+    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
+
+    broker.enqueue(
+        dramatiq.Message(
+            queue_name="default", actor_name="qwit.turn", args=(ids, "default"), kwargs={}, options={}
+        )
+    )
+    worker.start()
+    try:
+        results = [handle.result(timeout=_PATIENCE_SECONDS) for handle in (short, endless)]
+    finally:
+        worker.stop()
+
+    assert results == [1, None]
 
 
 def test_wrong_bells_are_dropped_with_a_word_and_right_ones_followed(stub, caplog):
