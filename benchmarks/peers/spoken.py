@@ -113,7 +113,7 @@ class Spoken:
                 start_new_session=True,
             )
         self._process = process
-        self._few = f"steps {2 * processes * threads} 2"
+        self._few = f"steps {2 * processes * threads} 5"
         # Where the janitor looks, should this process be killed.
         (self._folder / "peer.pids").write_text(f"{process.pid} 0 {born(process.pid)}\n")
         heard = self._hear(_READY_SECONDS)
