@@ -86,22 +86,28 @@ class Ear:
             return None
         from redis.exceptions import RedisError, ResponseError  # its broker has done so already
 
-        client = self._broker.client
-        if not self._has_room(client):
-            self._be_deaf("its connection pool is too small to keep one waiting for each queue")
-            return None
-        longest = client.connection_pool.connection_kwargs.get("socket_timeout", _SOCKET_SECONDS)
-        if longest:
-            seconds = min(seconds, longest / 2)
-        key = f"{self._broker.namespace}:{queue}"
         try:
-            return client.blmove(key, key, seconds, "LEFT", "LEFT") is not None
+            return self._wait(queue, seconds)
         except ResponseError as error:
             self._be_deaf(str(error))
         except RedisError:
             # The connection is lost, which the broker's own consumer sees next and knows how to mend.
             pass
+        except Exception as error:  # noqa: BLE001 - a client of another make, which can't do this
+            self._be_deaf(f"{type(error).__name__}: {error}")
         return None
+
+    def _wait(self, queue: str, seconds: float) -> bool | None:
+        client = self._broker.client
+        if not self._has_room(client):
+            self._be_deaf("its connection pool is too small to keep one waiting for each queue")
+            return None
+        longest = client.connection_pool.connection_kwargs.get("socket_timeout", _SOCKET_SECONDS)
+        key = f"{self._broker.namespace}:{queue}"
+        return (
+            client.blmove(key, key, min(seconds, longest / 2 if longest else seconds), "LEFT", "LEFT")
+            is not None
+        )
 
     def _has_room(self, client: Any) -> bool:
         """Whether a waiting connection takes nothing from the threads: each needs one, and each consumer."""

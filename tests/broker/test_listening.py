@@ -133,6 +133,18 @@ def test_a_server_that_is_gone_is_left_to_the_brokers_own_consumer(caplog):
     assert not caplog.records
 
 
+def test_a_client_that_cannot_do_it_is_left_alone(open_broker, caplog):
+    broker = open_broker()
+    ear, client = ear_of(broker), broker.client
+    broker.client = object()
+
+    answer = ear.wait("default", _VERY_LONG_SECONDS)
+
+    broker.client = client
+    assert answer is None
+    assert [record.levelno for record in caplog.records] == [logging.WARNING]
+
+
 def test_a_worker_with_its_hands_full_fetches_again_before_its_threads_run_dry():
     broker = LocalBroker()
     broker.declare_queue("default")
