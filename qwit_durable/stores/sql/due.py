@@ -57,9 +57,14 @@ class SqlDue:
     def next_due(self) -> tuple[datetime | None, datetime | None]:
         self.flush()
         sql = "SELECT (SELECT min(fire_at) FROM {timer} WHERE fire_at >= ?), (SELECT min(next_at) FROM {schedule})"
-        since = self._dialect.time_in(self._cache.walks.of("timer").since)
-        timer_at, schedule_at = self._statements.rows(self._dialect.sql(sql), [since])[0]
-        return self._dialect.maybe_time_out(timer_at), self._dialect.maybe_time_out(schedule_at)
+        d, walk = self._dialect, self._cache.walks.of("timer")
+        since, began = walk.since, monotonic()
+        timer_at, schedule_at = map(
+            d.maybe_time_out, self._statements.rows(d.sql(sql), [d.time_in(since)])[0]
+        )
+        left_none = timer_at is None or timer_at > self.now
+        walk.taken(since, self.now, monotonic() - began, left_none=left_none)
+        return timer_at, schedule_at
 
     def _walked(
         self, walk: Walk, mapped: Mapped[Any, _R], sql: str, params: Sequence[Any], limit: int
