@@ -6,14 +6,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree as ET
 
+import pika
+import pika.exceptions
 import psycopg
 import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
 from qwit_durable import Durable
-from qwit_durable.bench.bodies import REGISTRY, stamped
+from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
 from qwit_durable.bench.scenarios import SCENARIOS
 from qwit_durable.cli.main import cli
 from qwit_durable.stores import open_store
@@ -45,14 +48,19 @@ def test_every_scenario_is_listed_with_what_it_is_about() -> None:
     assert json.loads(result.stdout) == {name: found.about for name, found in SCENARIOS.items()}
 
 
-def test_without_servers_what_needs_none_is_measured_and_the_rest_is_named() -> None:
-    result = bench("--quick", "--json")
+def test_without_servers_what_needs_none_is_measured_and_the_rest_is_named(tmp_path: Path) -> None:
+    chart = tmp_path / "figures.svg"
+
+    result = bench("--quick", "--json", "--chart", str(chart))
 
     assert result.exit_code == 0, result.stderr
     found = json.loads(result.stdout)
     assert set(found["scenarios"]) | set(found["skipped"]) == set(SCENARIOS)
     assert "needs a broker" in found["skipped"]["queued"]
     assert "removed at the end" in result.stderr
+    drawn = "".join(ET.fromstring(chart.read_text()).itertext())
+    assert all(curve in drawn for one in found["scenarios"].values() for curve in one["curves"])
+    assert all(f"{name}: " in drawn for name in found["scenarios"])
 
 
 @pytest.mark.timeout(400)  # a dozen processes are started; on an idle machine they take some seconds
@@ -90,6 +98,20 @@ def _tables_and_runs(url: str) -> tuple[int, int]:
     assert tables is not None
     assert runs is not None
     return tables[0], runs[0]
+
+
+@pytest.mark.timeout(400)  # the same
+def test_rabbitmq_is_measured_too_and_its_queues_are_removed(rabbitmq_url: str) -> None:
+    options = ("--quick", "--processes", "1", "--threads", "2", "--only", "queued", "--only", "latency")
+
+    result = bench(*options, "--broker", rabbitmq_url, "--json")
+
+    assert result.exit_code == 0, result.stderr
+    assert set(json.loads(result.stdout)["scenarios"]) == {"queued", "latency"}
+    with pika.BlockingConnection(pika.URLParameters(rabbitmq_url)) as connection:
+        for queue in (QUEUE, PLAIN_QUEUE, f"{QUEUE}.DQ", f"{QUEUE}.XQ"):
+            with pytest.raises(pika.exceptions.ChannelClosedByBroker, match="no queue"):
+                connection.channel().queue_declare(queue, passive=True)
 
 
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
@@ -154,10 +176,11 @@ def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
 @pytest.mark.timeout(400)  # the same
 def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
-    options = ("--quick", "--only", "lone", "--processes", "1", "--threads", "2")
+    chart = tmp_path / "figures.svg"
+    options = ("--quick", "--only", "lone", "--processes", "1", "--threads", "2", "--peers", "dramatiq")
 
     done = subprocess.run(
-        [sys.executable, "benchmarks/bench.py", *options, "--json", str(file)],
+        [sys.executable, "benchmarks/bench.py", *options, "--json", str(file), "--chart", str(chart)],
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -166,4 +189,7 @@ def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     )
 
     assert done.returncode == 0, done.stderr
-    assert list(json.loads(file.read_text())["scenarios"]) == ["lone"]
+    found = json.loads(file.read_text())["scenarios"]
+    assert list(found) == ["lone"]
+    assert "step of a lone run / plain Dramatiq chain" in found["lone"]["ratios"]
+    assert ET.fromstring(chart.read_text()).tag == "{http://www.w3.org/2000/svg}svg"

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from qwit_durable.bench.plan import Scenario
     from qwit_durable.bench.report import Report
 
-__all__ = ["bench", "show"]
+__all__ = ["bench", "save", "show"]
 
 _STDOUT = "-"
 
@@ -44,6 +44,9 @@ _STDOUT = "-"
 @click.option("--threads", type=click.IntRange(min=1), default=8, show_default=True, help="Of each process.")
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios, and measure nothing.")
 @click.option(
+    "--chart", type=click.Path(dir_okay=False, path_type=Path), help="Draw it as SVG into this file."
+)
+@click.option(
     "--json",
     "json_to",
     is_flag=False,
@@ -62,6 +65,7 @@ def bench(
     processes: int,
     threads: int,
     as_list: bool,
+    chart: Path | None,
     json_to: str | None,
 ) -> int:
     """Measure steps beside what they can at best cost.
@@ -93,9 +97,7 @@ def bench(
 
     with output.progress.status("") as status:
         report = run(asked, status.update, announce=announce)
-    if json_to not in (None, _STDOUT):
-        assert json_to is not None
-        Path(json_to).write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    save(report, json_to=None if json_to in (None, _STDOUT) else Path(str(json_to)), chart_to=chart)
     if output.is_json:
         output.json(report.to_json())
     else:
@@ -113,6 +115,16 @@ def _list(output: Output) -> None:
         (name, scenario.about, " and ".join(sorted(scenario.needs))) for name, scenario in SCENARIOS.items()
     ]
     output.table(("scenario", "about", "needs"), rows)
+
+
+def save(report: Report, *, json_to: Path | None, chart_to: Path | None) -> None:
+    """Write what came out into files."""
+    from qwit_durable.bench.charts import chart
+
+    if json_to is not None:
+        json_to.write_text(json.dumps(report.to_json(), indent=2) + "\n", encoding="utf-8")
+    if chart_to is not None:
+        chart_to.write_text(chart(report), encoding="utf-8")
 
 
 def show(output: Output, report: Report) -> None:
