@@ -27,7 +27,7 @@ from tests.servers import run
 from tests.servers.janitor import born, kill_tree
 
 _PROGRAMS = Path(__file__).resolve().parent / "programs"
-_READY_SECONDS = 120
+_READY_SECONDS = 300
 _ANSWER_SECONDS = 900
 
 
