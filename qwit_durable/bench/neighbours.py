@@ -38,7 +38,9 @@ def refuse_neighbours(durable: Durable, postgres: PostgresServer | None, file: P
         count = postgres.open_runs()
     elif file is not None:
         with closing(sqlite3.connect(file)) as connection:
-            [count] = connection.execute("SELECT count(*) FROM live").fetchone()
+            [count] = connection.execute(
+                "SELECT count(*) FROM live JOIN run ON id = run_id WHERE namespace NOT LIKE 'qwit-bench-%'"
+            ).fetchone()
     if count:
         raise BenchFailed(
             f"{count:,} runs are open in this store: the benchmark's workers would ring for them{_WAY_OUT}"

@@ -48,8 +48,10 @@ class PostgresServer:
         return int(row[0]) if row else 0
 
     def open_runs(self) -> int:
-        """How many runs of all namespaces are open."""
-        row = self.connection.execute("select count(*) from qwit.live").fetchone()
+        """How many runs are open; those of a benchmark that was killed do not count."""
+        row = self.connection.execute(
+            "select count(*) from qwit.live join qwit.run on id = run_id where namespace not like 'qwit-bench-%'"
+        ).fetchone()
         return int(row[0]) if row else 0
 
     def wal_bytes(self) -> int:
