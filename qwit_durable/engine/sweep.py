@@ -6,8 +6,8 @@ there is. The leader knows at each look when the next timer is due, and is there
 that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
 
 A backlog goes out in portions, so that it does not become a flood of bells: a portion each time it sweeps, whatever
-happens, and the next one as soon as most of the last one is taken up. Where the broker is in process, no more goes out
-than its threads can soon begin: the rest is left to processes that idle.
+happens, and the next one as soon as most of the last one is taken up. Portions shrink while they are not. Where the
+broker is in process, no more goes out than its threads can soon begin: the rest is left to processes that idle.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ _STAMP_SECONDS = 0.05
 _HUNGRY_SECONDS = 0.01
 _TOGETHER_SECONDS = 0.01
 _PORTION = 500
+_LEAST_PORTION = 100
 _SAMPLE = 16
 
 
@@ -67,6 +68,7 @@ class Sweeper:
         self._rings_locally = rings_locally
         self._room = room
         self._left_some = False
+        self._portion = _PORTION
         self._sample: Sequence[tuple[UUID, str]] = ()
         self._condition = threading.Condition()
         self._next_timer: datetime | None = None
@@ -110,6 +112,7 @@ class Sweeper:
         """One round of everything this process is responsible for."""
         services = self._services
         if self._looks or self._timer_is_due() or self._left_some:
+            self._measure()
             self._see_to()
         if services.clock.now() >= self._tidy_at:
             self._tidy_at = services.clock.now() + services.settings.lease
@@ -186,9 +189,16 @@ class Sweeper:
     # -- how much of it ----------------------------------------------------------------------------------------
 
     def _limit(self) -> int:
-        limit = min(self._room(), _PORTION) if self._rings_locally else _PORTION
+        limit = min(self._room(), _PORTION) if self._rings_locally else self._portion
         self._left_some |= limit <= 0
         return limit
+
+    def _measure(self) -> None:
+        """Let portions be half as large where the last one still waits, and grow again where it does not."""
+        if self._left_some and not self._may_go_on():
+            self._portion = max(self._portion // 2, _LEAST_PORTION)
+        else:
+            self._portion = min(self._portion * 2, _PORTION)
 
     def _may_go_on(self) -> bool:
         """Whether there is room for what was left: most of what was rung for is taken up."""

@@ -198,6 +198,8 @@ class PostgresStore(SqlReader):
     # -- writing -----------------------------------------------------------------------------------------------
 
     def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
+        if not writes:
+            return []
         here = self._here
         writer = here.patient_writer if any(map(may_wait, writes)) else here.writer
         with writer.lock:
