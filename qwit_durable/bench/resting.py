@@ -38,6 +38,8 @@ def _queries(what: str) -> str:
 def _watch(stage: Stage, plain: Workers | None, what: str) -> dict[str, float]:
     """What the crew uses while it has nothing to do, beside plain Dramatiq workers at the same time."""
     seconds = stage.sizes.watched_seconds
+    # Sessions of a Postgres server tell their statistics up to ten seconds late.
+    pause(seconds * 1.1)
     own, others = stage.crew.pids, [] if plain is None else plain.pids
     had, theirs = cpu_seconds_of(own), cpu_seconds_of(others)
     queries = stage.postgres.transactions() if stage.postgres is not None else 0
@@ -101,7 +103,7 @@ def _sleepers(stage: Stage) -> Generator[Plan]:
             watched = stage.sizes.watched_seconds
             rate = sample / _put_to_sleep(stage, sample, timedelta(seconds=watched))[1]
             stage.settle()
-            due, _ = _put_to_sleep(stage, count, timedelta(seconds=count / rate * 2 + 3 * watched + 1))
+            due, _ = _put_to_sleep(stage, count, timedelta(seconds=count / rate * 2 + 5 * watched + 1))
             found = _watch(stage, plain, what)
             if stage.durable.reader.now() >= due:
                 raise BenchFailed(f"{count:,} runs were not asleep before they were due: the machine is busy")

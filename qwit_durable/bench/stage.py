@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qwit_durable.app import Durable
 from qwit_durable.bench.bodies import inline_steps
-from qwit_durable.bench.crew import Crew, Embedded, Workers, pause, wait_until
+from qwit_durable.bench.crew import Crew, Embedded, Workers, wait_until
 from qwit_durable.bench.neighbours import refuse_neighbours
 from qwit_durable.bench.place import Place
 from qwit_durable.bench.server import PostgresServer
@@ -30,7 +30,6 @@ __all__ = ["Stage"]
 _PATIENCE_SECONDS = 1_800.0
 _POLL_SECONDS = 0.02
 _MANY = 50
-_TELLING_SECONDS = 1.2
 
 
 class Stage:
@@ -187,12 +186,10 @@ class Stage:
         return Path(path) if found else None
 
     def written(self) -> tuple[int, int]:
-        """Bytes of WAL and transactions until now, on a Postgres server; its sessions tell once they are idle."""
+        """Bytes of WAL and writing transactions until now, on a Postgres server."""
         if self.postgres is None:
             return 0, 0
-        if self.sizes.seconds > 1:
-            pause(_TELLING_SECONDS)
-        return self.postgres.wal_bytes(), self.postgres.transactions()
+        return self.postgres.wal_bytes(), self.postgres.commits()
 
     def server_cpu_seconds(self) -> float:
         """CPU time of a Postgres server on this machine."""
