@@ -31,13 +31,16 @@ __all__ = ["fire_hot", "ring_hot"]
 _CLOCK = "clock AS MATERIALIZED (SELECT coalesce(%s::timestamptz, clock_timestamp()) AS now)"
 
 _FIRE = f"""
-WITH {_CLOCK}, due AS MATERIALIZED (
-    SELECT timer.run_id, position, fire_at, kind = 'fire' AS fires, queue, workflow, CASE kind
-        WHEN 'fire' THEN status <> 'scheduled' WHEN 'wake' THEN position <> 'start' OR lane IS NULL ELSE false
+WITH {_CLOCK}, first AS MATERIALIZED (
+    SELECT run_id, position FROM qwit.timer WHERE fire_at >= %s AND fire_at <= (SELECT now FROM clock)
+    ORDER BY fire_at, run_id, position LIMIT %s
+), due AS MATERIALIZED (
+    SELECT timer.run_id, timer.position, fire_at, kind = 'fire' AS fires, queue, workflow, CASE kind
+        WHEN 'fire' THEN status <> 'scheduled' WHEN 'wake' THEN timer.position <> 'start' OR lane IS NULL ELSE false
     END AS is_plain
-    FROM qwit.timer JOIN qwit.live USING (run_id) JOIN qwit.run ON run.id = timer.run_id
-    WHERE fire_at >= %s AND fire_at <= (SELECT now FROM clock) ORDER BY fire_at, timer.run_id, position LIMIT %s
-    FOR UPDATE OF live, timer SKIP LOCKED
+    FROM first JOIN qwit.timer ON timer.run_id = first.run_id AND timer.position = first.position
+    JOIN qwit.live ON live.run_id = timer.run_id JOIN qwit.run ON run.id = timer.run_id
+    WHERE fire_at <= (SELECT now FROM clock) FOR UPDATE OF live, timer SKIP LOCKED
 ), ranked AS (
     SELECT *, row_number() OVER in_order AS place, bool_and(is_plain) OVER in_order AS goes,
         count(*) FILTER (WHERE fires) OVER (PARTITION BY run_id ORDER BY fire_at, position) AS nth
