@@ -194,11 +194,11 @@ class Registry:
             callback(definition)
 
     def _get(self, kind: str, known: dict[str, _D], name: str) -> _D:
-        with self._lock:
-            found = known.get(name)
-            names: list[str] = list(known)
+        found = known.get(name)
         if found is not None:
             return found
+        with self._lock:
+            names: list[str] = list(known)
         close: list[str] = difflib.get_close_matches(name, names, n=len(names) or 1)
         listed = ", ".join([*close, *sorted(set(names) - set(close))]) or "none"
         msg = (

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -158,12 +158,13 @@ class Attempts:
         Raises:
             Abandoned: The attempt took too long in code that can't be interrupted and was recorded by `on_abandon`.
         """
+        settings = work.settings
+        heartbeat = settings.heartbeat
+        if settings.timeout is None and settings.deadline is None and heartbeat is None:
+            return self._call(work, info, lifeline)
         timeout = self._timeout(work, info, began_at)
         if timeout is not None and timeout <= timedelta(0):
             return _timed_out(work, "its deadline had passed before the attempt began")
-        heartbeat = work.settings.heartbeat
-        if timeout is None and heartbeat is None:
-            return self._call(work, info, lifeline)
 
         def late() -> Failure:
             if attempt.silent:
@@ -190,17 +191,24 @@ class Attempts:
             bounds.append(work.settings.deadline - (info.started_at - began_at))
         return min(bounds, default=None)
 
+    def _around(self, info: AttemptInfo) -> AbstractContextManager[None]:
+        """What users have put around attempts; what costs a lot is left to those who have."""
+        if not self._services.around_step:
+            return self._services.observers.around(info)
+        return self._around_step(info)
+
+    @contextmanager
+    def _around_step(self, info: AttemptInfo) -> Generator[None]:
+        with ExitStack() as stack:
+            stack.enter_context(self._services.observers.around(info))
+            for factory in self._services.around_step:
+                stack.enter_context(factory(info))
+            yield
+
     def _call(self, work: Work, info: AttemptInfo, lifeline: Lifeline) -> Value | Failure | Left:
         services = self._services
         try:
-            with ExitStack() as stack:
-                stack.enter_context(running_step(work.step.name))
-                stack.enter_context(entered(lifeline.context))
-                if services.starter is not None:
-                    stack.enter_context(using(services.starter))
-                stack.enter_context(services.observers.around(info))
-                for factory in services.around_step:
-                    stack.enter_context(factory(info))
+            with running_step(work.step.name), entered(lifeline), using(services.starter), self._around(info):
                 value = work.call()
                 if inspect.iscoroutine(value):
                     value = services.run_coroutine(value)

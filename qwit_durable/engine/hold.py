@@ -63,7 +63,7 @@ class Hold:
         self._clear()
 
     def _sync(self, store_now: datetime) -> None:
-        self._offset = store_now - self._services.clock.now()
+        self.offset = store_now - self._services.clock.now()
 
     def _clear(self) -> None:
         self._events: list[Event] = []
@@ -82,7 +82,7 @@ class Hold:
 
     def now(self) -> datetime:
         """The store's time."""
-        return self._services.clock.now() + self._offset
+        return self._services.clock.now() + self.offset
 
     @property
     def decision(self) -> Decision:
@@ -220,7 +220,7 @@ class Hold:
         after = [*self._after_facts, *self._after]
         self._clear()
         for timer in timers:
-            self._services.timer_set(timer.fire_at - self._offset)
+            self._services.timer_set(timer.fire_at - self.offset)
         for call in after:
             call()
         if answer.settled:

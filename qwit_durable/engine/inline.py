@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import attrs
+from typing import Any
 
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
 from qwit_durable.engine.attempts import Attempts, Left, Work, what_follows
-from qwit_durable.engine.handover import queue_of, resolved
+from qwit_durable.engine.handover import resolved
 from qwit_durable.engine.hold import Hold, LostHold
 from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
@@ -26,13 +26,16 @@ __all__ = ["InlineAttempt"]
 class InlineAttempt:
     """The next attempt of the one command that a held run has to carry out."""
 
-    def __init__(self, services: Services, attempts: Attempts, hold: Hold, pending: Pending) -> None:
+    def __init__(
+        self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, queue: str
+    ) -> None:
         assert isinstance(pending.command, CallStep | Undo)
         self._services = services
         self._attempts = attempts
         self._hold = hold
         self._pending = pending
         self._command = pending.command
+        self._queue = queue
         self.unknown: str | None = None
 
     def run(self) -> bool:
@@ -86,10 +89,11 @@ class InlineAttempt:
             )
         )
         hold.record(event)
-        told = attrs.evolve(
-            self._info(attempt), ended_at=now, failure=lost, retry_at=None if delay is None else now
+        info, observers = self._info(attempt), self._services.observers
+        retry_at = None if delay is None else now
+        hold.after_commit(
+            lambda: observers.attempt_finished(info, ended_at=now, failure=lost, retry_at=retry_at)
         )
-        hold.after_commit(lambda: self._services.observers.attempt_finished(told))
 
     def _info(self, number: int) -> AttemptInfo:
         return AttemptInfo(
@@ -98,7 +102,7 @@ class InlineAttempt:
             step=self._command.name,
             position=self._pending.position,
             attempt=number,
-            queue=queue_of(self._services, self._hold.run, self._command),
+            queue=self._queue,
             inline=True,
             started_at=self._hold.now(),
             undoes=self._command.attempt if isinstance(self._command, Undo) else None,
@@ -131,7 +135,9 @@ class InlineAttempt:
         if isinstance(outcome, Left):
             raise LostHold
         event, ended, timer = self._fact(work, info, outcome)
-        hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(ended))
+        hold.record_fact(
+            event, timer=timer, then=lambda: services.observers.attempt_finished(info, **ended)
+        )
 
     def _record_within(self, transaction: Transaction, info: AttemptInfo, value: Value) -> Failure | None:
         """Record the value and commit it with what the step wrote; the failure, if the database won't have that.
@@ -154,25 +160,24 @@ class InlineAttempt:
             return answer
         if not isinstance(answer, Committed):
             raise LostHold
-        self._services.observers.attempt_finished(attrs.evolve(info, ended_at=answer.now))
+        self._services.observers.attempt_finished(info, ended_at=answer.now)
         if not hold.follow(event, answer.head):
             hold.retreat()
         return None
 
     def _fact(
         self, work: Work, info: AttemptInfo, outcome: Value | Failure
-    ) -> tuple[Resolved | AttemptFailed, AttemptInfo, TimerRow | None]:
-        """The event that records an attempt, what observers are told, and the timer of the next attempt."""
+    ) -> tuple[Resolved | AttemptFailed, dict[str, Any], TimerRow | None]:
+        """The event that records an attempt, what observers are told of its end, and the timer of the next attempt."""
         pending, hold = self._pending, self._hold
         now = hold.now()
-        ended = attrs.evolve(info, ended_at=now)
         if isinstance(outcome, Value):
-            told = attrs.evolve(ended, awaits=outcome.awaits)
+            told = {"ended_at": now, "awaits": outcome.awaits}
             return resolved(pending, outcome, info.attempt), told, None
         began_at = pending.began_at or info.started_at
         delay, outcome = what_follows(work, info.attempt, outcome, now=now, began_at=began_at)
         if delay is None:
-            return resolved(pending, outcome, info.attempt), attrs.evolve(ended, failure=outcome), None
+            return resolved(pending, outcome, info.attempt), {"ended_at": now, "failure": outcome}, None
         due = now + delay
         event = AttemptFailed(
             position=pending.position,
@@ -187,7 +192,7 @@ class InlineAttempt:
             if delay
             else None
         )
-        return event, attrs.evolve(ended, failure=outcome, retry_at=due), timer
+        return event, {"ended_at": now, "failure": outcome, "retry_at": due}, timer
 
     def _record_without_thread(
         self, work: Work, info: AttemptInfo, failure: Failure, promotion: Promotion, progress: bytes | None
@@ -213,7 +218,7 @@ class InlineAttempt:
         )
         hold.give_back()
         if isinstance(answer, Committed):
-            services.observers.attempt_finished(ended)
+            services.observers.attempt_finished(info, **ended)
             services.bells.ring(answer.rings)
             if timer is not None:
                 services.timer_set(timer.fire_at)

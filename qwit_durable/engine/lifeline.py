@@ -10,6 +10,7 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from functools import cached_property
 from typing import Any, Protocol
 
 from qwit_durable.codec import check_size, decode, encode
@@ -72,7 +73,7 @@ class Lifeline:
         self.token: str | None = None
         self.unsent: bytes | None = None
 
-    @property
+    @cached_property
     def context(self) -> StepContext:
         """What `current()` answers with in this attempt."""
         run, info = self._info.run, self._info

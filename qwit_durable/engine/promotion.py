@@ -8,7 +8,6 @@ on with the run as before, as long as nobody else has appended to its history.
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import timedelta
 
 import attrs
 
@@ -51,7 +50,6 @@ class Promotion:
         self._pending = pending
         self._command = pending.command
         self._info = info
-        self._offset: timedelta = hold.now() - services.clock.now()
         self._recorder: TaskRecorder | None = None
         self._give_back: Callable[[], None] = _nothing
         self._is_behind = False
@@ -112,7 +110,7 @@ class Promotion:
             began_at=began_at,
             spec=new.spec,
         )
-        self._recorder = TaskRecorder(self._services, info, task, self._offset)
+        self._recorder = TaskRecorder(self._services, info, task, self._hold.offset)
         self._is_behind = not hold.follow(scheduled, answer.head)
         return True
 
@@ -149,7 +147,7 @@ class Promotion:
             began_at=self._pending.began_at or self._info.started_at,
             spec=new.spec,
         )
-        return TaskRecorder(self._services, self._info, task, self._offset)
+        return TaskRecorder(self._services, self._info, task, self._hold.offset)
 
     def follow(self, recorded: Recorded | None) -> None:
         """Take what was recorded into the held run; or let go of it where somebody else has appended, too.

@@ -139,7 +139,7 @@ class TaskRecorder:
         if not isinstance(answer, Accepted):
             return None
         services.observers.attempt_finished(
-            attrs.evolve(self._info, ended_at=now, failure=failure, retry_at=event.retry_at)
+            self._info, ended_at=now, failure=failure, retry_at=event.retry_at
         )
         services.timer_set(now + delay - self._offset)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
@@ -153,13 +153,12 @@ class TaskRecorder:
         """Take in the answer to a `resolution`, and tell observers of it."""
         if not isinstance(answer, Accepted):
             return None
-        told = attrs.evolve(
+        self._services.observers.attempt_finished(
             self._info,
             ended_at=self._now,
             failure=event.outcome if isinstance(event.outcome, Failure) else None,
             awaits=event.outcome.awaits if isinstance(event.outcome, Value) else None,
         )
-        self._services.observers.attempt_finished(told)
         return Recorded(rings=answer.rings, event=event, head=answer.head, acquired=answer.acquired)
 
     def resolve_lost(self, lost: Failure) -> Recorded | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing
 from typing import NoReturn
 
 from qwit_durable.engine.attempts import Work
@@ -16,14 +15,9 @@ from qwit_durable.stores.writes import Commit, ResolveTask
 __all__ = ["committed_within", "transaction_of"]
 
 
-@contextmanager
-def transaction_of(store: Store, work: Work) -> Generator[Transaction]:
+def transaction_of(store: Store, work: Work) -> closing[Transaction]:
     """The transaction that an attempt may use; what was not committed in the block is rolled back with it."""
-    transaction = store.transaction() if work.settings.transactional else _NoTransaction(work)
-    try:
-        yield transaction
-    finally:
-        transaction.close()
+    return closing(store.transaction() if work.settings.transactional else _NoTransaction(work))
 
 
 def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> Answer | Failure:

@@ -255,6 +255,8 @@ class Turns:
 
     def _do_here(self, hold: Hold, decision: Advance) -> bool:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
+        if not decision.settle and all(type(pending.command) is CallStep for pending in decision.begin):
+            return False
         outcomes = (resolve_local(self._services, hold, pending) for pending in decision.begin)
         local = [event for event in outcomes if event is not None]
         if local:
@@ -282,29 +284,25 @@ class Turns:
     def _inline(self, hold: Hold, decision: Advance) -> InlineAttempt | None:
         """Hand over what is not to be run here; the attempt to be made now, if there is one."""
         now = hold.now()
-        chosen: Pending | None = None
+        chosen: tuple[Pending, str] | None = None
         alone = len(decision.begin) == 1 and not decision.waiting
         for pending in decision.begin:
             if pending.retry_at is not None and pending.retry_at > now and not pending.queued:
                 continue
             command = pending.command
-            if (
-                chosen is None
-                and isinstance(command, CallStep | Undo)
-                and self._runs_here(hold, command, alone=alone)
-            ):
-                chosen = pending
-                continue
+            if chosen is None and isinstance(command, CallStep | Undo):
+                queue = queue_of(self._services, hold.run, command)
+                if self._runs_here(command, queue, alone=alone):
+                    chosen = pending, queue
+                    continue
             hand_over(self._services, hold, pending)
-        if chosen is None:
-            return None
-        return InlineAttempt(self._services, self._attempts, hold, chosen)
+        return None if chosen is None else InlineAttempt(self._services, self._attempts, hold, *chosen)
 
-    def _runs_here(self, hold: Hold, command: CallStep | Undo, *, alone: bool) -> bool:
+    def _runs_here(self, command: CallStep | Undo, queue: str, *, alone: bool) -> bool:
         dispatch = command.settings.dispatch if isinstance(command, CallStep) else None
         if dispatch is not None:
             return dispatch == "inline"
-        return alone and self._services.bells.consumes(queue_of(self._services, hold.run, command))
+        return alone and self._services.bells.consumes(queue)
 
     def _must_yield(self, until: float) -> bool:
         services = self._services

@@ -11,7 +11,7 @@ import logging
 from collections.abc import Callable, Generator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["AttemptInfo", "EndInfo", "Observer", "Observers"]
 
 _logger = logging.getLogger("qwit_durable.observers")
+_NOBODY = nullcontext()
 
 
 @attrs.frozen(kw_only=True)
@@ -142,14 +143,18 @@ class Observers:
         if self._observers:
             self.tell("undo_starting" if attempt.is_undo else "step_starting", attempt)
 
-    def attempt_finished(self, attempt: AttemptInfo) -> None:
-        """An attempt of either sort is recorded."""
+    def attempt_finished(self, attempt: AttemptInfo, **ended: Any) -> None:
+        """An attempt of either sort is recorded. `ended`: what of it has changed since it began."""
         if self._observers:
-            self.tell("undo_finished" if attempt.is_undo else "step_finished", attempt)
+            told = attrs.evolve(attempt, **ended)
+            self.tell("undo_finished" if attempt.is_undo else "step_finished", told)
+
+    def around(self, attempt: AttemptInfo) -> AbstractContextManager[None]:
+        """All observers' `around_attempt`, none of which can break the attempt."""
+        return self._around(attempt) if self._observers else _NOBODY
 
     @contextmanager
-    def around(self, attempt: AttemptInfo) -> Generator[None]:
-        """All observers' `around_attempt`, none of which can break the attempt."""
+    def _around(self, attempt: AttemptInfo) -> Generator[None]:
         with ExitStack() as stack:
             for observer in self._observers:
                 try:
