@@ -39,7 +39,7 @@ from qwit_durable.stores.pg.connecting import (
     is_stale,
     is_worth_repeating,
 )
-from qwit_durable.stores.pg.hot import append_hot, are_hot
+from qwit_durable.stores.pg.hot import HotWrites, Prepared
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
 from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
 from qwit_durable.stores.pg.tending import tend
@@ -67,18 +67,26 @@ class _Unwritten(Exception):
         super().__init__(error)
 
 
+class _Link:
+    """One connection, and the two ways in which it is used: by the driver's cursors, and below them."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+        self.statements = PgStatements(connection)
+        self.prepared = Prepared(connection, prepares=connection.prepare_threshold is not None)
+
+
 class _Writer:
     """A connection for batches of writes, one at a time."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
-        self.connection: Connection | None = None
-        self.statements: PgStatements | None = None
+        self.link: _Link | None = None
 
     def discard(self) -> None:
-        if self.connection is not None:
-            self.connection.close()
-            self.connection = self.statements = None
+        if self.link is not None:
+            self.link.connection.close()
+            self.link = None
 
 
 class _InProcess:
@@ -118,6 +126,7 @@ class PostgresStore(SqlReader):
         self._migrates = migrate
         self._tables = Tables(POSTGRES, Encoding(payload_codec))
         self._cache = RunCache()
+        self._hot = HotWrites(self._tables, self._cache)
         self._shared = SharedDatabase(
             address=self._address,
             tables=self._tables,
@@ -169,11 +178,11 @@ class PostgresStore(SqlReader):
             except psycopg.Error as error:
                 raise explain(error, self._address.where) from error
 
-    def _connected(self, writer: _Writer) -> Connection:
+    def _connected(self, writer: _Writer) -> _Link:
         """The connection of a writer, whose lock is held."""
-        if writer.connection is not None and is_stale(writer.connection):
+        if writer.link is not None and is_stale(writer.link.connection):
             writer.discard()
-        if writer.connection is None:
+        if writer.link is None:
             connection = self._address.connect()
             try:
                 self._check(connection)
@@ -183,8 +192,8 @@ class PostgresStore(SqlReader):
             except BaseException:
                 connection.close()
                 raise
-            writer.connection, writer.statements = connection, PgStatements(connection)
-        return writer.connection
+            writer.link = _Link(connection)
+        return writer.link
 
     def _check(self, connection: Connection) -> None:
         here = self._here
@@ -204,34 +213,34 @@ class PostgresStore(SqlReader):
         writer = here.patient_writer if any(map(may_wait, writes)) else here.writer
         with writer.lock:
             if len(writes) == 1 and goes_alone(writes[0]):
-                carry_out = partial(self._repeated, writer)
                 walks, write = self._cache.walks, writes[0]
+
+                def carry_out(call: Callable[[PgStatements], _T]) -> _T:
+                    return self._repeated(writer, lambda link: call(link.statements))
+
                 return [tend(carry_out, self._transact, self._tables, walks, write, self._now_given)]
-            if not are_hot(writes):
-                return self._repeated(writer, lambda statements: self._transact(statements, writes))
-            encoding, now = self._tables.encoding, self._now_given
-            answers = self._repeated(writer, lambda statements: append_hot(statements, encoding, writes, now))
-            # What has won is durable, so the losers are looked at in a transaction of their own.
-            losers = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
-            if not losers:
+            now = self._now_given
+            answers = self._repeated(writer, lambda link: self._hot.carry_out(link.prepared, writes, now))
+            # What has won is durable, so the rest is looked at in a transaction of its own.
+            rest = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
+            if not rest:
                 return [answer for answer in answers if answer is not None]
-            looked_at = iter(self._repeated(writer, lambda statements: self._transact(statements, losers)))
+            looked_at = iter(self._repeated(writer, lambda link: self._transact(link.statements, rest)))
             return [next(looked_at) if answer is None else answer for answer in answers]
 
     @property
     def _now_given(self) -> datetime | None:
         return None if self._clock is None else self._clock.now()
 
-    def _repeated(self, writer: _Writer, carry_out: Callable[[PgStatements], _T]) -> _T:
+    def _repeated(self, writer: _Writer, carry_out: Callable[[_Link], _T]) -> _T:
         """Carry something out, all or nothing; again where it lost a race or had written nothing yet."""
         last: psycopg.Error | None = None
         for _ in range(_REPEATS):
-            connection = self._connected(writer)
-            assert writer.statements is not None
+            link = self._connected(writer)
             try:
-                return carry_out(writer.statements)
+                return carry_out(link)
             except BaseException as error:
-                self._clean_up(writer, connection, error)
+                self._clean_up(writer, link.connection, error)
                 match error:
                     case _Unwritten():
                         last = error.error

@@ -1,0 +1,127 @@
+"""Hot writes: the common ones of a run's life, each a statement for a whole batch, all in one round trip and commit.
+
+Each module here carries out one kind of write for as many runs as a batch has, and answers those that have won. The
+conditions under which it is the plain case stand in the statement's `WHERE`; whoever is not among the rows answered is
+looked at again by the kernel, which says why. So the meaning stays where it is written (`stores.kernel`), and what is
+here is its common case: the contract suite and a model of random writes compare the two.
+
+Lock order: users' ids, then live rows in the order of their ids; where several statements touch live rows, all of them
+are locked before the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.acquire import AcquireFree
+from qwit_durable.stores.pg.hot.append import Append
+from qwit_durable.stores.pg.hot.finish import Finish
+from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.start import StartAtOnce
+from qwit_durable.stores.sql.cache import RunCache
+from qwit_durable.stores.sql.tables import Tables
+from qwit_durable.stores.writes import Write
+
+__all__ = ["HotWrites", "Prepared"]
+
+_LOCK = b"SELECT FROM qwit.live WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE"
+
+
+class Kind(Protocol):
+    """One kind of hot write. `locks` tells whether it locks live rows that may be others', too."""
+
+    locks: bool
+
+    def takes(self, write: Write) -> UUID | None:
+        """The run that it is about; None if it is not the plain case."""
+        ...
+
+    def questions(self, writes: Sequence[Any], now: bytes | None) -> Sequence[Question]:
+        """The statements for these writes; `now` is given in tests alone."""
+        ...
+
+    def answers(
+        self, writes: Sequence[Any], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """An answer to each; None for those that have not won. `link` may be asked for more."""
+        ...
+
+
+class _LockAll:
+    """Locks the live rows of several kinds at once, in their order."""
+
+    locks = False
+
+    def takes(self, write: Write) -> UUID | None:
+        """No write of its own."""
+        _ = write
+        return None
+
+    def questions(self, writes: Sequence[Any], now: bytes | None) -> Sequence[Question]:
+        """The statement that locks the runs of these writes."""
+        _ = now
+        return ((_LOCK, (binary.uuids([write.run_id for write in writes]),)),)
+
+    def answers(
+        self, writes: Sequence[Any], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """None yet."""
+        _ = results, link
+        return [None] * len(writes)
+
+
+_Batch = list[tuple[int, Write]]
+
+
+class HotWrites:
+    """Carries out what is hot of a batch."""
+
+    def __init__(self, tables: Tables, cache: RunCache) -> None:
+        self._start = StartAtOnce(tables, cache)
+        self._lock = _LockAll()
+        self._kinds: tuple[Kind, ...] = (Append(tables), Finish(tables, cache), AcquireFree(tables, cache))
+
+    def carry_out(
+        self, link: Prepared, writes: Sequence[Write], now: datetime | None
+    ) -> Sequence[Answer | None]:
+        """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
+        answers: list[Answer | None] = [None] * len(writes)
+        given = None if now is None else binary.time(now)
+        asked = [
+            (kind, batch, kind.questions([write for _, write in batch], given))
+            for kind, batch in self._sorted_out(writes)
+        ]
+        if not asked:
+            return answers
+        results = iter(link.ask([question for *_, questions in asked for question in questions]))
+        for kind, batch, questions in asked:
+            of_kind = [next(results) for _ in questions]
+            found = kind.answers([write for _, write in batch], of_kind, link)
+            for (nth, _), answer in zip(batch, found, strict=True):
+                answers[nth] = answer
+        return answers
+
+    def _sorted_out(self, writes: Sequence[Write]) -> list[tuple[Kind, _Batch]]:
+        """What is hot, by kind, in the order of ids; of two writes about one run, only the first is."""
+        batches: dict[Kind, dict[UUID, tuple[int, Write]]] = {}
+        seen: set[UUID] = set()
+        for nth, write in enumerate(writes):
+            for kind in (*self._kinds, self._start):
+                run_id = kind.takes(write)
+                if run_id is not None:
+                    if run_id not in seen:
+                        seen.add(run_id)
+                        batches.setdefault(kind, {})[run_id] = nth, write
+                    break
+        sorted_out = [(kind, [batches[kind][run_id] for run_id in sorted(batches[kind])]) for kind in batches]
+        locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
+        if len(locking) > 1:
+            locking.insert(0, (self._lock, [one for _, batch in locking for one in batch]))
+        return [*((kind, batch) for kind, batch in sorted_out if not kind.locks), *locking]

@@ -1,0 +1,195 @@
+"""Transitions that only append events: the write that a run makes once a step.
+
+The holder, the epoch and the head are compared in the update's `WHERE`, under the row's lock, and the events are
+inserted for the rows that were updated. Three forms of one statement: for one event of one run, whose plan is the
+cheapest; for one event each of several; for several.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.stores.answers import Answer, Committed
+from qwit_durable.stores.encoding import Columns
+from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
+from qwit_durable.stores.writes import Commit, Write
+
+__all__ = [
+    "ADDED",
+    "EVENT_TYPES",
+    "NOW",
+    "Append",
+    "event_arrays",
+    "holders",
+    "is_plain",
+    "marks",
+    "numbered",
+]
+
+ADDED = f"INSERT INTO qwit.event (run_id, number, at, {EVENT_COLUMNS})"
+NOW = "coalesce($1::timestamptz, statement_timestamp())"
+#: Of `EVENT_COLUMNS`.
+EVENT_TYPES = ("text", "text", "text", "int8", "bytea", "bytea", "bytea")
+
+
+def marks(first: int, types: Sequence[str], suffix: str = "") -> str:
+    """Parameters of these types, counted from `first`."""
+    return ", ".join(f"${first + nth}::{kind}{suffix}" for nth, kind in enumerate(types))
+
+
+_ONE = f"""
+WITH won AS (
+    UPDATE qwit.live SET head = head + 1, lost = 0, updated_at = {NOW}
+    WHERE run_id = $2::uuid AND owner = $3::int8 AND epoch = $4::int8 AND head = coalesce($5::int8, head)
+    RETURNING run_id, head, updated_at, cancel_asked
+), added AS (
+    {ADDED} SELECT run_id, head, updated_at, {marks(6, EVENT_TYPES)} FROM won
+)
+SELECT run_id, head, updated_at, cancel_asked FROM won
+""".encode()
+
+_ONE_EACH = f"""
+WITH won AS (
+    UPDATE qwit.live SET head = live.head + 1, lost = 0, updated_at = {NOW}
+    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], {marks(6, EVENT_TYPES, "[]")})
+    AS given (id, holder, term, known, {EVENT_COLUMNS})
+    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
+    RETURNING live.run_id, live.head, updated_at, cancel_asked, {EVENT_COLUMNS}
+), added AS (
+    {ADDED} SELECT run_id, head, updated_at, {EVENT_COLUMNS} FROM won
+)
+SELECT run_id, head, updated_at, cancel_asked FROM won
+""".encode()
+
+_MANY = f"""
+WITH won AS (
+    UPDATE qwit.live SET head = live.head + count, lost = 0, updated_at = {NOW}
+    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[])
+    AS given (id, holder, term, known, count)
+    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
+    RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
+), added AS (
+    {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
+    FROM unnest($7::uuid[], $8::int8[], {marks(9, EVENT_TYPES, "[]")})
+    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+)
+SELECT run_id, head, updated_at, cancel_asked FROM won
+""".encode()
+
+
+class Append:
+    """`HotWrites`' kind for them."""
+
+    locks = True
+
+    def __init__(self, tables: Tables) -> None:
+        self._encoding = tables.encoding
+
+    def takes(self, write: Write) -> UUID | None:
+        """The run, if the write only appends events to it."""
+        if type(write) is not Commit or write.outcome is not None or write.status is not None:
+            return None
+        return write.run_id if write.events and is_plain(write) else None
+
+    def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
+        """The statement that carries all of them out."""
+        if len(writes) == 1 and len(writes[0].events) == 1:
+            return ((_ONE, (now, *self._of_one(writes[0]))),)
+        whose = holders(writes)
+        columns = event_arrays(
+            [self._encoding.write_event(event) for write in writes for event in write.events]
+        )
+        counts = [len(write.events) for write in writes]
+        if max(counts) == 1:
+            return ((_ONE_EACH, (now, *whose, *columns)),)
+        of_run, nth = numbered(writes)
+        return ((_MANY, (now, *whose, binary.numbers(counts), of_run, nth, *columns)),)
+
+    def _of_one(self, write: Commit) -> Sequence[bytes | None]:
+        kind, position, name, attempt, args, value, detail = self._encoding.write_event(write.events[0])
+        return (
+            write.run_id.bytes,
+            binary.number(write.worker),
+            binary.number(write.epoch),
+            None if write.head is None else binary.number(write.head),
+            kind.encode(),
+            position.encode(),
+            name.encode(),
+            binary.number(attempt),
+            args,
+            value,
+            detail,
+        )
+
+    def answers(
+        self, writes: Sequence[Commit], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """The answers of those that won."""
+        _ = link
+        return committed(writes, results[0])
+
+
+def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed | None]:
+    """The answers of those whose run, head, time and `cancel_asked` were answered."""
+    won: dict[bytes, Committed] = {}
+    for row in range(result.ntuples):
+        run_id, head, at, cancel_asked = (result.get_value(row, column) or b"" for column in range(4))
+        won[run_id] = Committed(
+            head=binary.read_number(head), now=binary.read_time(at), cancel_asked=cancel_asked != b"\0"
+        )
+    return [won.get(write.run_id.bytes) for write in writes]
+
+
+def is_plain(write: Commit) -> bool:
+    """Whether a transition only appends events; that it ends the run, or changes its status, is left out of account."""
+    return (
+        write.known is None
+        and write.release is None
+        and write.report is None
+        and write.reason is None
+        and not (
+            write.settle
+            or write.tasks
+            or write.timers
+            or write.drop_timers
+            or write.starts
+            or write.reopens
+            or write.published
+            or write.restart
+        )
+    )
+
+
+def holders(writes: Sequence[Commit]) -> Sequence[bytes]:
+    """Of which runs, by whom, under which epoch and over which head, as arrays."""
+    return (
+        binary.uuids([write.run_id for write in writes]),
+        binary.numbers([write.worker for write in writes]),
+        binary.numbers([write.epoch for write in writes]),
+        binary.numbers([write.head for write in writes]),
+    )
+
+
+def numbered(writes: Sequence[Commit]) -> tuple[bytes, bytes]:
+    """For each event the run that it belongs to, and its number among those of its write, as arrays."""
+    of_run = binary.uuids([write.run_id for write in writes for _ in write.events])
+    return of_run, binary.numbers([nth for write in writes for nth, _ in enumerate(write.events, start=1)])
+
+
+def event_arrays(events: Sequence[Columns]) -> Sequence[bytes]:
+    """Events as arrays of their columns."""
+    kinds, positions, names, attempts, args, values, details = zip(*events, strict=True)
+    return (
+        binary.texts(kinds),
+        binary.texts(positions),
+        binary.texts(names),
+        binary.numbers(attempts),
+        binary.payloads(args),
+        binary.payloads(values),
+        binary.payloads(details),
+    )

@@ -1,0 +1,101 @@
+"""The transition that ends a run: its last events, its outcome, and the end of its live row and of what it waits for.
+
+For runs that were started from outside and stand in no lane: nobody else's row is touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from uuid import UUID
+
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.append import (
+    ADDED,
+    EVENT_TYPES,
+    NOW,
+    committed,
+    event_arrays,
+    holders,
+    is_plain,
+    marks,
+    numbered,
+)
+from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.sql.cache import RunCache
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
+from qwit_durable.stores.writes import Commit, Write
+
+__all__ = ["Finish"]
+
+_FINISH = f"""
+WITH won AS (
+    DELETE FROM qwit.live
+    USING unnest(
+        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::bytea[], $9::bytea[], $10::text[]
+    ) AS given (id, holder, term, known, count, end_status, end_value, failure, undone)
+    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
+    RETURNING live.run_id, live.head, count, live.epoch, live.generation, {NOW} AS at, cancel_asked,
+        end_status, end_value, failure, undone
+), ended AS (
+    INSERT INTO qwit.outcome (run_id, status, ended_at, value, failure, undone, epoch, head, generation)
+    SELECT run_id, end_status, at, end_value, failure, undone, epoch, head + count, generation FROM won
+), tasks AS (
+    DELETE FROM qwit.task USING won WHERE task.run_id = won.run_id
+), timers AS (
+    DELETE FROM qwit.timer USING won WHERE timer.run_id = won.run_id
+), added AS (
+    {ADDED} SELECT run_id, head + nth, at, {EVENT_COLUMNS}
+    FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})
+    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+)
+SELECT run_id, head + count, at, cancel_asked FROM won
+""".encode()
+
+
+class Finish:
+    """`HotWrites`' kind for them."""
+
+    locks = True
+
+    def __init__(self, tables: Tables, cache: RunCache) -> None:
+        self._tables = tables
+        self._cache = cache
+
+    def takes(self, write: Write) -> UUID | None:
+        """The run, if the write only ends it."""
+        if type(write) is not Commit or write.outcome is None or not (write.events and is_plain(write)):
+            return None
+        run = self._cache.get(write.run_id)
+        is_alone = run is not None and run.lane is None and run.parent_id is None
+        return write.run_id if is_alone else None
+
+    def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
+        """The statement that carries all of them out."""
+        encoding = self._tables.encoding
+        ends = [self._tables.outcome.row_in(write.outcome) for write in writes if write.outcome is not None]
+        _, statuses, _, values, failures, undone, *_ = zip(*ends, strict=True)
+        columns = event_arrays([encoding.write_event(event) for write in writes for event in write.events])
+        of_run, nth = numbered(writes)
+        params = (
+            now,
+            *holders(writes),
+            binary.numbers([len(write.events) for write in writes]),
+            binary.texts(statuses),
+            binary.payloads(values),
+            binary.payloads(failures),
+            binary.texts(undone),
+            of_run,
+            nth,
+            *columns,
+        )
+        return ((_FINISH, params),)
+
+    def answers(
+        self, writes: Sequence[Commit], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """The answers of those that won."""
+        _ = link
+        return committed(writes, results[0])

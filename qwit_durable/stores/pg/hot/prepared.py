@@ -1,0 +1,112 @@
+"""Statements that are prepared once and sent in binary, on the driver's own connection: one round trip for all of them.
+
+Below the driver's cursors, at its documented interface to libpq (`psycopg.pq`). Several statements go as a pipeline:
+they are one implicit transaction, which commits at its end. An error leaves the connection unusable, and whoever owns
+it discards it, as after each of the server's errors. Waiting is done in Python, so that a thread that is interrupted
+from outside notices.
+"""
+
+from __future__ import annotations
+
+import select
+from collections.abc import Sequence
+
+import psycopg
+from psycopg.adapt import Transformer
+from psycopg.pq import ExecStatus
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.stores.sql.table import Columns
+
+__all__ = ["Prepared", "Question"]
+
+#: A statement and its parameters, each in binary or None.
+Question = tuple[bytes, Sequence[bytes | None]]
+
+_GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
+_BINARY = 1
+
+
+class Prepared:
+    """Asks questions over one connection, of which nobody else makes use meanwhile.
+
+    Args:
+        connection: An idle one.
+        prepares: Whether statements are kept on the server, which some poolers do not know how to do.
+    """
+
+    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], *, prepares: bool) -> None:
+        self._link = connection.pgconn
+        self._transformer = Transformer(connection)
+        self._prepares = prepares
+        self._names: dict[bytes, bytes] = {}
+        self._readable, self._either = select.poll(), select.poll()
+        self._readable.register(self._link.socket, select.POLLIN)
+        self._either.register(self._link.socket, select.POLLIN | select.POLLOUT)
+
+    def ask(self, questions: Sequence[Question]) -> list[PGresult]:
+        """The answers, when all of it is committed.
+
+        Raises:
+            psycopg.Error: Nothing of it was written, unless the connection was lost.
+        """
+        if len(questions) == 1 and (not self._prepares or questions[0][0] in self._names):
+            self._send(*questions[0])
+            self._flush()
+            results = [self._answer()]
+            self._take()
+            return results
+        return self._ask_in_pipeline(questions)
+
+    def rows(self, result: PGresult) -> Sequence[Columns]:
+        """What was answered, in columns, as the driver reads them."""
+        self._transformer.set_pgresult(result)
+        return self._transformer.load_rows(0, result.ntuples, tuple)
+
+    def _ask_in_pipeline(self, questions: Sequence[Question]) -> list[PGresult]:
+        link = self._link
+        link.enter_pipeline_mode()
+        fresh = [sql for sql, _ in questions if self._prepares and sql not in self._names]
+        for sql in fresh:
+            self._names[sql] = b"qwit_%d" % len(self._names)
+            link.send_prepare(self._names[sql], sql)
+        for sql, params in questions:
+            self._send(sql, params)
+        link.pipeline_sync()
+        self._flush()
+        results: list[PGresult] = []
+        for _ in range(len(fresh) + len(questions)):
+            results.append(self._answer())
+            self._take()  # the None behind each answer
+        self._take()  # the end of the pipeline
+        link.exit_pipeline_mode()
+        return results[len(fresh) :]
+
+    def _send(self, sql: bytes, params: Sequence[bytes | None]) -> None:
+        formats = [_BINARY] * len(params)
+        if self._prepares:
+            self._link.send_query_prepared(self._names[sql], params, formats, _BINARY)
+        else:
+            self._link.send_query_params(sql, params, None, formats, _BINARY)
+
+    def _flush(self) -> None:
+        while self._link.flush():
+            ((_, events),) = self._either.poll()
+            if events & ~select.POLLOUT:
+                self._link.consume_input()
+
+    def _answer(self) -> PGresult:
+        result = self._take()
+        if result is None:
+            msg = "the server's answer is missing"
+            raise psycopg.OperationalError(msg)
+        if result.status not in _GOOD:
+            raise psycopg.errors.error_from_result(result)
+        return result
+
+    def _take(self) -> PGresult | None:
+        link = self._link
+        while link.is_busy():
+            self._readable.poll()
+            link.consume_input()
+        return link.get_result()

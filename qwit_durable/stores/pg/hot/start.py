@@ -1,0 +1,111 @@
+"""Runs that begin at once: their rows, and the turn that they are owed, unless their id is taken.
+
+For runs in no lane, without a delay or a deadline. Ids are taken in their order. Two that take one id at once wait for
+each other at its row, and the later one finds it taken.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from uuid import UUID
+
+import attrs
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.core import Status
+from qwit_durable.stores.answers import Answer, Started
+from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.append import NOW
+from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.rows import TURN, Ring, RunRow
+from qwit_durable.stores.sql.cache import RunCache
+from qwit_durable.stores.sql.tables import Tables
+from qwit_durable.stores.writes import Start, Write
+
+__all__ = ["StartAtOnce"]
+
+_RUN = "id, namespace, key, workflow, version, queue, root_id, args, attributes, trace"
+_START = f"""
+WITH given AS (
+    SELECT * FROM unnest(
+        $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bytea[], $10::text[],
+        $11::text[], $12::int8[]
+    ) AS given ({_RUN}, ring_after)
+), taken AS (
+    INSERT INTO qwit.idem (namespace, key, run_id) SELECT namespace, key, id FROM given ORDER BY namespace, key
+    ON CONFLICT DO NOTHING RETURNING run_id
+), won AS (
+    SELECT given.*, {NOW} AS now FROM given JOIN taken ON run_id = id
+), runs AS (
+    INSERT INTO qwit.run (id, namespace, key, workflow, version, queue, root_id, args, attributes, trace, created_at)
+    SELECT id, namespace, key, workflow, version, queue, root_id, args, attributes::jsonb, trace, now FROM won
+), lives AS (
+    INSERT INTO qwit.live (run_id, status, updated_at, epoch, head, awaiting, begun, lost, cancel_asked, generation)
+    SELECT id, 'running', now, 0, 0, 0, false, 0, false, 0 FROM won
+), turns AS (
+    INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
+    SELECT id, '', queue, workflow, now, now + ring_after * interval '1 microsecond', 0, 0, false, 0 FROM won
+)
+SELECT id, now FROM won
+""".encode()
+_MICROSECOND = timedelta(microseconds=1)
+
+
+class StartAtOnce:
+    """`HotWrites`' kind for them."""
+
+    locks = False
+
+    def __init__(self, tables: Tables, cache: RunCache) -> None:
+        self._tables = tables
+        self._cache = cache
+
+    def takes(self, write: Write) -> UUID | None:
+        """The run, if it is to begin at once."""
+        if type(write) is not Start or write.delay is not None or write.deadline is not None or write.within:
+            return None
+        run = write.run
+        waits = run.start_at is not None or run.deadline_at is not None or run.lane is not None
+        return None if waits or run.parent_id is not None else run.id
+
+    def questions(self, writes: Sequence[Start], now: bytes | None) -> Sequence[Question]:
+        """The statement that starts those whose id is free."""
+        # In the order of `Runs.columns`.
+        rows = zip(*(self._tables.run.row_in(write.run) for write in writes), strict=True)
+        ids, namespaces, keys, workflows, versions, queues, roots, args, *_, attributes, _, traces = rows
+        params = (
+            now,
+            binary.uuids(ids),
+            binary.texts(namespaces),
+            binary.texts(keys),
+            binary.texts(workflows),
+            binary.texts(versions),
+            binary.texts(queues),
+            binary.uuids(roots),
+            binary.payloads(args),
+            binary.texts(attributes),
+            binary.texts(traces),
+            binary.numbers([write.ring_after // _MICROSECOND for write in writes]),
+        )
+        return ((_START, params),)
+
+    def answers(
+        self, writes: Sequence[Start], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """The answers of those that won."""
+        _ = link
+        (result,) = results
+        won = {
+            result.get_value(row, 0): binary.read_time(result.get_value(row, 1) or b"")
+            for row in range(result.ntuples)
+        }
+        return [self._started(write.run, won.get(write.run.id.bytes)) for write in writes]
+
+    def _started(self, run: RunRow, now: datetime | None) -> Started | None:
+        if now is None:
+            return None
+        run = attrs.evolve(run, created_at=now)
+        self._cache.add(run)
+        ring = Ring(run_id=run.id, position=TURN, queue=run.queue, name=run.workflow)
+        return Started(run=run, created=True, status=Status.RUNNING, ring=ring)
