@@ -135,9 +135,7 @@ class InlineAttempt:
         if isinstance(outcome, Left):
             raise LostHold
         event, ended, timer = self._fact(work, info, outcome)
-        hold.record_fact(
-            event, timer=timer, then=lambda: services.observers.attempt_finished(info, **ended)
-        )
+        hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(info, **ended))
 
     def _record_within(self, transaction: Transaction, info: AttemptInfo, value: Value) -> Failure | None:
         """Record the value and commit it with what the step wrote; the failure, if the database won't have that.

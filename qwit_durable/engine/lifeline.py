@@ -10,7 +10,6 @@ import logging
 import threading
 from collections.abc import Callable
 from datetime import timedelta
-from functools import cached_property
 from typing import Any, Protocol
 
 from qwit_durable.codec import check_size, decode, encode
@@ -70,12 +69,18 @@ class Lifeline:
         self._is_asked = False
         self._written_at: float | None = None
         self._beat = _no_beat
+        self._context: StepContext | None = None
         self.token: str | None = None
         self.unsent: bytes | None = None
 
-    @cached_property
+    @property
     def context(self) -> StepContext:
-        """What `current()` answers with in this attempt."""
+        """What `current()` answers with in this attempt. Most steps never ask, so it is made when one does."""
+        if self._context is None:
+            self._context = self._as_context()
+        return self._context
+
+    def _as_context(self) -> StepContext:
         run, info = self._info.run, self._info
         return StepContext(
             run_id=run.key,

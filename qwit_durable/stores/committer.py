@@ -21,7 +21,7 @@ from typing import cast
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel import goes_alone, may_wait
-from qwit_durable.stores.protocol import Store
+from qwit_durable.stores.protocol import PartlyApplied, Store
 from qwit_durable.stores.transactions import refuse_deadlock
 from qwit_durable.stores.writes import Write
 
@@ -157,19 +157,26 @@ class _Queue:
 
     def _flush(self, tickets: Sequence[_Ticket]) -> None:
         try:
-            answers = self._store.apply([ticket.write for ticket in tickets])
-        except StoreUnavailable as error:
+            self._answer(tickets, self._store.apply([ticket.write for ticket in tickets]))
+        except PartlyApplied as partly:
+            self._answer(tickets, partly.answers)
+            self._fail([ticket for ticket in tickets if not ticket.done], partly.error)
+        except Exception as error:  # noqa: BLE001 - told to the one whose write it is
+            self._fail(tickets, error)
+
+    def _answer(self, tickets: Sequence[_Ticket], answers: Sequence[Answer | None]) -> None:
+        self.flushes += 1
+        for ticket, answer in zip(tickets, answers, strict=True):
+            if answer is not None:
+                self.writes += 1
+                ticket.answer, ticket.done = answer, True
+
+    def _fail(self, tickets: Sequence[_Ticket], error: Exception) -> None:
+        """Tell whose write it is; look for it if there are several."""
+        if isinstance(error, StoreUnavailable) or len(tickets) == 1:
             for ticket in tickets:
                 ticket.error, ticket.done = error, True
-        except Exception as error:  # noqa: BLE001 - told to the one whose write it is
-            if len(tickets) == 1:
-                tickets[0].error, tickets[0].done = error, True
-                return
-            middle = len(tickets) // 2
-            self._flush(tickets[:middle])
-            self._flush(tickets[middle:])
-        else:
-            self.flushes += 1
-            self.writes += len(tickets)
-            for ticket, answer in zip(tickets, answers, strict=True):
-                ticket.answer, ticket.done = answer, True
+            return
+        middle = len(tickets) // 2
+        self._flush(tickets[:middle])
+        self._flush(tickets[middle:])

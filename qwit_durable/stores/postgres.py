@@ -43,6 +43,7 @@ from qwit_durable.stores.pg.hot import HotWrites, Prepared
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
 from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
 from qwit_durable.stores.pg.tending import tend
+from qwit_durable.stores.protocol import PartlyApplied
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
@@ -225,7 +226,12 @@ class PostgresStore(SqlReader):
             rest = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
             if not rest:
                 return [answer for answer in answers if answer is not None]
-            looked_at = iter(self._repeated(writer, lambda link: self._transact(link.statements, rest)))
+            try:
+                looked_at = iter(self._repeated(writer, lambda link: self._transact(link.statements, rest)))
+            except Exception as error:
+                if len(rest) == len(writes):
+                    raise
+                raise PartlyApplied(answers, error) from error
             return [next(looked_at) if answer is None else answer for answer in answers]
 
     @property

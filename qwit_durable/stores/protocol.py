@@ -23,7 +23,20 @@ from qwit_durable.stores.schedules import ScheduleReader
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 
-__all__ = ["Reader", "RunQuery", "Store"]
+__all__ = ["PartlyApplied", "Reader", "RunQuery", "Store"]
+
+
+class PartlyApplied(Exception):
+    """Some writes of a batch are durable, and nothing was written of the others, because of `error`.
+
+    Attributes:
+        answers: One for each write; None for those of which nothing was written.
+    """
+
+    def __init__(self, answers: Sequence[Answer | None], error: Exception) -> None:
+        self.answers = answers
+        self.error = error
+        super().__init__(str(error))
 
 
 @attrs.frozen(kw_only=True)
@@ -165,9 +178,10 @@ class Store(Reader, Protocol):
         ...
 
     def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
-        """Carry out writes in order, in one transaction, and answer each once all are durable.
+        """Carry out writes in order, in one transaction or a few, and answer each once all are durable.
 
         Raises:
+            PartlyApplied: Some are durable and the others were not written.
             StoreUnavailable: The connection was lost; the writes may or may not have happened. Repeating is safe.
         """
         ...

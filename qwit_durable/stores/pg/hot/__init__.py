@@ -11,7 +11,7 @@ are locked before the first.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import Any, Protocol
 from uuid import UUID
@@ -19,6 +19,7 @@ from uuid import UUID
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.acquire import AcquireFree
 from qwit_durable.stores.pg.hot.append import Append
@@ -27,7 +28,7 @@ from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.pg.hot.start import StartAtOnce
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["HotWrites", "Prepared"]
 
@@ -39,8 +40,8 @@ class Kind(Protocol):
 
     locks: bool
 
-    def takes(self, write: Write) -> UUID | None:
-        """The run that it is about; None if it is not the plain case."""
+    def takes(self, write: Write) -> Sequence[Hashable] | None:
+        """What it is about, runs and users' ids; None if it is not the plain case."""
         ...
 
     def questions(self, writes: Sequence[Any], now: bytes | None) -> Sequence[Question]:
@@ -59,7 +60,7 @@ class _LockAll:
 
     locks = False
 
-    def takes(self, write: Write) -> UUID | None:
+    def takes(self, write: Write) -> Sequence[Hashable] | None:
         """No write of its own."""
         _ = write
         return None
@@ -80,13 +81,23 @@ class _LockAll:
 _Batch = list[tuple[int, Write]]
 
 
+def _place(numbered: tuple[int, Any]) -> UUID:
+    """By the ids of runs, as everybody locks."""
+    write = numbered[1]
+    run_id: UUID = write.run.id if isinstance(write, Start) else write.run_id
+    return run_id
+
+
 class HotWrites:
     """Carries out what is hot of a batch."""
 
     def __init__(self, tables: Tables, cache: RunCache) -> None:
-        self._start = StartAtOnce(tables, cache)
         self._lock = _LockAll()
-        self._kinds: tuple[Kind, ...] = (Append(tables), Finish(tables, cache), AcquireFree(tables, cache))
+        # The most frequent first.
+        self._kinds: tuple[Kind, ...] = (
+            *(Append(tables), Finish(tables, cache), AcquireFree(tables, cache)),
+            StartAtOnce(tables, cache),
+        )
 
     def carry_out(
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
@@ -109,18 +120,25 @@ class HotWrites:
         return answers
 
     def _sorted_out(self, writes: Sequence[Write]) -> list[tuple[Kind, _Batch]]:
-        """What is hot, by kind, in the order of ids; of two writes about one run, only the first is."""
-        batches: dict[Kind, dict[UUID, tuple[int, Write]]] = {}
-        seen: set[UUID] = set()
+        """What is hot, by kind, in the order of ids.
+
+        What is hot comes before all the rest, so a write about a run that one before it is about, or may be about, is
+        left to the rest.
+        """
+        batches: dict[Kind, _Batch] = {}
+        seen: set[Hashable] = set()
         for nth, write in enumerate(writes):
-            for kind in (*self._kinds, self._start):
-                run_id = kind.takes(write)
-                if run_id is not None:
-                    if run_id not in seen:
-                        seen.add(run_id)
-                        batches.setdefault(kind, {})[run_id] = nth, write
+            for kind in self._kinds:
+                if (about := kind.takes(write)) is not None:
+                    if seen.isdisjoint(about):
+                        batches.setdefault(kind, []).append((nth, write))
+                    seen.update(about)
                     break
-        sorted_out = [(kind, [batches[kind][run_id] for run_id in sorted(batches[kind])]) for kind in batches]
+            else:
+                if not (rows := touched(write)):
+                    break
+                seen.update(rows)
+        sorted_out = [(kind, sorted(batches[kind], key=_place)) for kind in batches]
         locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
         if len(locking) > 1:
             locking.insert(0, (self._lock, [one for _, batch in locking for one in batch]))

@@ -59,9 +59,9 @@ class AcquireFree:
         self._tables = tables
         self._cache = cache
 
-    def takes(self, write: Write) -> UUID | None:
+    def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if a write asks for its turn."""
-        return write.run_id if type(write) is Acquire else None
+        return (write.run_id,) if type(write) is Acquire else None
 
     def questions(self, writes: Sequence[Acquire], now: bytes | None) -> Sequence[Question]:
         """The statement that grants what is free."""

@@ -90,11 +90,11 @@ class Append:
     def __init__(self, tables: Tables) -> None:
         self._encoding = tables.encoding
 
-    def takes(self, write: Write) -> UUID | None:
+    def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only appends events to it."""
         if type(write) is not Commit or write.outcome is not None or write.status is not None:
             return None
-        return write.run_id if write.events and is_plain(write) else None
+        return (write.run_id,) if write.events and is_plain(write) else None
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""

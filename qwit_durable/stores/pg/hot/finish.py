@@ -64,13 +64,13 @@ class Finish:
         self._tables = tables
         self._cache = cache
 
-    def takes(self, write: Write) -> UUID | None:
+    def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only ends it."""
         if type(write) is not Commit or write.outcome is None or not (write.events and is_plain(write)):
             return None
         run = self._cache.get(write.run_id)
         is_alone = run is not None and run.lane is None and run.parent_id is None
-        return write.run_id if is_alone else None
+        return (write.run_id,) if is_alone else None
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""

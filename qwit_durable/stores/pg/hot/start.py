@@ -6,14 +6,14 @@ each other at its row, and the later one finds it taken.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 import attrs
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Status
+from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Answer, Started
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
@@ -26,28 +26,31 @@ from qwit_durable.stores.writes import Start, Write
 __all__ = ["StartAtOnce"]
 
 _RUN = "id, namespace, key, workflow, version, queue, root_id, args, attributes, trace"
+_MADE = "id, namespace, key, workflow, version, queue, root_id, args, attributes::jsonb, trace"
 _START = f"""
 WITH given AS (
     SELECT * FROM unnest(
         $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bytea[], $10::text[],
-        $11::text[], $12::int8[]
-    ) AS given ({_RUN}, ring_after)
+        $11::text[], $12::bool[], $13::int8[]
+    ) AS given ({_RUN}, names_itself, ring_after)
 ), taken AS (
-    INSERT INTO qwit.idem (namespace, key, run_id) SELECT namespace, key, id FROM given ORDER BY namespace, key
+    INSERT INTO qwit.idem (namespace, key, run_id)
+    SELECT namespace, key, id FROM given WHERE NOT names_itself ORDER BY namespace, key
     ON CONFLICT DO NOTHING RETURNING run_id
 ), won AS (
-    SELECT given.*, {NOW} AS now FROM given JOIN taken ON run_id = id
-), runs AS (
-    INSERT INTO qwit.run (id, namespace, key, workflow, version, queue, root_id, args, attributes, trace, created_at)
-    SELECT id, namespace, key, workflow, version, queue, root_id, args, attributes::jsonb, trace, now FROM won
+    INSERT INTO qwit.run ({_RUN}, created_at)
+    SELECT {_MADE}, {NOW} FROM given WHERE names_itself OR id IN (SELECT run_id FROM taken)
+    ON CONFLICT (id) DO NOTHING RETURNING id, queue, workflow, created_at
 ), lives AS (
     INSERT INTO qwit.live (run_id, status, updated_at, epoch, head, awaiting, begun, lost, cancel_asked, generation)
-    SELECT id, 'running', now, 0, 0, 0, false, 0, false, 0 FROM won
+    SELECT id, 'running', created_at, 0, 0, 0, false, 0, false, 0 FROM won
 ), turns AS (
     INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
-    SELECT id, '', queue, workflow, now, now + ring_after * interval '1 microsecond', 0, 0, false, 0 FROM won
+    SELECT id, '', won.queue, won.workflow, created_at, created_at + ring_after * interval '1 microsecond',
+        0, 0, false, 0
+    FROM won JOIN given USING (id)
 )
-SELECT id, now FROM won
+SELECT id, created_at FROM won
 """.encode()
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -61,13 +64,15 @@ class StartAtOnce:
         self._tables = tables
         self._cache = cache
 
-    def takes(self, write: Write) -> UUID | None:
-        """The run, if it is to begin at once."""
+    def takes(self, write: Write) -> Sequence[Hashable] | None:
+        """The run and its user's id, if it is to begin at once."""
         if type(write) is not Start or write.delay is not None or write.deadline is not None or write.within:
             return None
         run = write.run
         waits = run.start_at is not None or run.deadline_at is not None or run.lane is not None
-        return None if waits or run.parent_id is not None else run.id
+        # An id that looks like one of ours may stand for the run that has it.
+        is_odd = not run.names_itself and parse_run_id(run.key) is not None
+        return None if waits or is_odd or run.parent_id is not None else (run.id, (run.namespace, run.key))
 
     def questions(self, writes: Sequence[Start], now: bytes | None) -> Sequence[Question]:
         """The statement that starts those whose id is free."""
@@ -86,6 +91,7 @@ class StartAtOnce:
             binary.payloads(args),
             binary.texts(attributes),
             binary.texts(traces),
+            binary.flags([write.run.names_itself for write in writes]),
             binary.numbers([write.ring_after // _MICROSECOND for write in writes]),
         )
         return ((_START, params),)
