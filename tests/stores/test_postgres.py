@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import subprocess
 import sys
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import attrs
@@ -14,17 +15,21 @@ import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Completed, SignalReceived
+from qwit_durable.core import Completed, SignalReceived, Status
 from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
 from qwit_durable.stores.pg import hot
 from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.pg.hot.append import Append
+from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.rows import TURN, OutcomeRow
 from qwit_durable.stores.writes import Acquire, Commit, Deliver, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved
 from tests.stores.places import migrate, opened
+
+HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
@@ -100,7 +105,7 @@ def test_a_connection_lost_before_anything_was_written_is_tried_again(
 
     calls = _performing(monkeypatch, lose, times=2)
 
-    assert stage.start("order-1").created
+    assert stage.start("order-1", delay=HOUR).created
     assert len(calls) == 2
 
 
@@ -111,9 +116,9 @@ def test_a_connection_lost_while_writing_is_told_and_repeating_is_safe(
     _performing(monkeypatch, lambda: _cut(url), times=1)
 
     with pytest.raises(StoreUnavailable, match="no connection to the Postgres server"):
-        stage.start(row=row)
+        stage.start(row=row, delay=HOUR)
 
-    assert stage.start(row=row).run.id == row.id
+    assert stage.start(row=row, delay=HOUR).run.id == row.id
     assert len(stage.store.runs(_all())) == 1
 
 
@@ -133,11 +138,12 @@ def test_an_interrupted_thread_leaves_nothing_behind_and_gives_up_its_connection
     def interrupt():
         raise Interrupt
 
-    before = store._here.writer.connection
+    store.open()
+    before = store._here.writer.link.connection
     _performing(monkeypatch, interrupt, times=1)
 
     with pytest.raises(Interrupt):
-        stage.start("order-1")
+        stage.start("order-1", delay=HOUR)
 
     assert before.closed
     assert stage.store.find("contract", "order-1") is None
@@ -196,7 +202,7 @@ def test_a_store_goes_on_on_both_sides_of_a_fork(url: str):
 
 def test_nothing_is_kept_in_a_session_so_a_pooler_may_stand_in_between(url: str, clock: ManualClock):
     def forget(store: PostgresStore) -> None:
-        store._here.writer.connection.execute("DISCARD ALL")
+        store._here.writer.link.connection.execute("DISCARD ALL")
 
     with opened(PostgresStore(f"{url}?prepare_threshold=none", clock=clock)) as store:
         stage = Stage(store, clock)
@@ -209,7 +215,7 @@ def test_nothing_is_kept_in_a_session_so_a_pooler_may_stand_in_between(url: str,
             forget(store)
             hold.end()
             assert len(store.history(hold.id)) == 3
-        assert store._here.writer.connection.execute(
+        assert store._here.writer.link.connection.execute(
             "SELECT count(*) FROM pg_prepared_statements"
         ).fetchone() == (0,)
 
@@ -221,6 +227,7 @@ class Counted:
         self.trips: list[str] = []
         for name in ("rows", "ask", "many"):
             monkeypatch.setattr(PgStatements, name, self._counting(getattr(PgStatements, name), name))
+        monkeypatch.setattr(Prepared, "ask", self._counting(Prepared.ask, "hot"))
 
     def _counting(self, method, name):
         def counted(statements, *args, **options):
@@ -238,24 +245,38 @@ class Counted:
 def test_how_many_round_trips_writes_cost(
     stage: Stage, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ):
-    held, free = stage.begin(), stage.start()
+    held, free, other, ending = stage.begin(), stage.start(), stage.start(), stage.begin()
     others = [stage.begin() for _ in range(20)]
     batch = [
         Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
         for hold in others
     ]
+    again = [attrs.evolve(write, head=2) for write in batch]
     mixed = [
         *(Start(run=stage.row()) for _ in range(5)),
         *(Deliver(run_id=hold.id, event=SignalReceived(name="go", dedupe_id="1")) for hold in others),
     ]
     counted = Counted(store, monkeypatch)
 
-    assert counted.during(lambda: held.committed(resolved("0"))) == ["rows"]
-    assert counted.during(lambda: store.apply(batch)) == ["rows"]
-    assert counted.during(stage.start) == ["ask", "many"]
-    assert counted.during(lambda: stage.acquire(free.run.id)) == ["ask", "many"]
+    assert counted.during(lambda: held.committed(resolved("0"))) == ["hot"]
+    assert counted.during(lambda: store.apply(batch)) == ["hot"]
+    assert counted.during(stage.start) == ["hot"]
+    assert counted.during(lambda: stage.acquire(free.run.id)) == ["hot"]
+    assert counted.during(lambda: store.apply([*again, Acquire(run_id=other.run.id, worker=1)])) == ["hot"]
+    assert counted.during(lambda: ending.end(resolved("0"))) == ["hot"]
     assert counted.during(lambda: held.release(resolved("1"))) == ["ask", "many"]
-    assert counted.during(lambda: store.apply(mixed)) == ["ask", "many"]
+    assert counted.during(lambda: store.apply(mixed)) == ["hot", "ask", "many"]
+
+
+def test_a_history_that_is_not_known_costs_a_round_trip_of_its_own(
+    stage: Stage, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+):
+    hold = stage.begin()
+    hold.release(resolved("0"), resolved("1"), wake_at=stage.clock.now())
+    counted = Counted(store, monkeypatch)
+
+    assert counted.during(lambda: stage.acquire(hold.id)) == ["hot", "hot"]
+    assert len(stage.store.history(hold.id)) == 2
 
 
 def test_the_hot_statement_answers_and_writes_what_the_kernel_does(
@@ -263,7 +284,7 @@ def test_the_hot_statement_answers_and_writes_what_the_kernel_does(
 ):
     def play(is_hot: bool):
         if not is_hot:
-            monkeypatch.setattr(postgres_module, "are_hot", lambda _: False)
+            monkeypatch.setattr(hot.HotWrites, "carry_out", lambda _, __, writes, ___: [None] * len(writes))
         holds = [stage.begin() for _ in range(5)]
         stage.tell(holds[1].id, SignalReceived(name="go"))
         stage.tell(holds[4].id, SignalReceived(name="go"))
@@ -287,18 +308,61 @@ def test_the_hot_statement_answers_and_writes_what_the_kernel_does(
     assert play(is_hot=True) == play(is_hot=False)
 
 
-def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage):
+def test_starts_turns_and_ends_mean_what_the_kernel_says_in_one_batch_too(
+    stage: Stage, store: PostgresStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    def play(is_hot: bool):
+        if not is_hot:
+            monkeypatch.setattr(hot.HotWrites, "carry_out", lambda _, __, writes, ___: [None] * len(writes))
+        ended, told, going, free = stage.begin(), stage.begin(), stage.begin(), stage.start()
+        stage.tell(told.id, SignalReceived(name="go"))
+        fresh, taken = stage.row(f"order-{is_hot}"), stage.row(f"order-{is_hot}")
+        end = OutcomeRow(run_id=ended.id, status=Status.COMPLETED, ended_at=clock.now(), value=b"1")
+        writes = [
+            Commit(run_id=ended.id, worker=1, epoch=1, head=0, events=(resolved("0"),), outcome=end),
+            Commit(run_id=told.id, worker=1, epoch=1, head=0, outcome=attrs.evolve(end, run_id=told.id)),
+            Start(run=fresh),
+            Start(run=taken),
+            Start(run=stage.row()),
+            Acquire(run_id=free.run.id, worker=1),
+            Acquire(run_id=going.id, worker=2),
+            Commit(run_id=going.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
+        ]
+        answers = store.apply(writes)
+        ids = [ended.id, told.id, going.id, free.run.id, fresh.id, taken.id]
+        rows = [(store.view(run_id), list(store.history(run_id)), store.tasks(run_id)) for run_id in ids]
+        return _named(repr(answers), ids), _named(repr(rows), ids)
+
+    assert play(is_hot=True) == play(is_hot=False)
+
+
+def _named(text: str, ids: list[UUID]) -> str:
+    """With the ids of runs as their places, and without those of others."""
+    for nth, run_id in enumerate(ids):
+        text = text.replace(str(run_id), f"run {nth}")
+    return re.sub(r"[0-9a-f-]{36}|order-(True|False)", "", text)
+
+
+def test_a_server_that_has_forgotten_the_statements_is_told_them_again(stage: Stage, store: PostgresStore):
+    hold = stage.begin()
+    hold.committed(resolved("0"))
+    store._here.writer.link.connection.execute("DEALLOCATE ALL")
+
+    assert hold.committed(resolved("1")).head == 2
+
+
+def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage, store: PostgresStore):
     hold = stage.begin()
     plain = Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
 
-    assert hot.are_hot([plain])
-    assert not hot.are_hot([plain, plain])
-    assert not hot.are_hot([plain, Acquire(run_id=hold.id, worker=1)])
-    assert not hot.are_hot([attrs.evolve(plain, events=())])
-    assert not hot.are_hot([attrs.evolve(plain, drop_timers=("1",))])
+    takes = Append(store._tables).takes
+    assert takes(plain)
+    assert not takes(Acquire(run_id=hold.id, worker=1))
+    assert not takes(attrs.evolve(plain, events=()))
+    assert not takes(attrs.evolve(plain, drop_timers=("1",)))
     for field in attrs.fields(Commit):
         if field.default is not attrs.NOTHING and field.name not in {"events", "generation"}:
-            assert not hot.are_hot([attrs.evolve(plain, **{field.name: (1,)})]), field.name
+            assert not takes(attrs.evolve(plain, **{field.name: (1,)})), field.name
 
 
 def test_times_are_the_servers_and_in_utc(url: str):
@@ -493,7 +557,7 @@ def test_a_database_that_is_not_there_is_named(postgres_url: str):
 
 
 def test_a_server_that_takes_no_writes_is_named(stage: Stage, store: PostgresStore):
-    store._here.writer.connection.execute("SET default_transaction_read_only = on")
+    store._here.writer.link.connection.execute("SET default_transaction_read_only = on")
 
     with pytest.raises(StoreUnavailable, match="read-only: a standby"):
         stage.start()

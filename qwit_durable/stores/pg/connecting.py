@@ -218,8 +218,9 @@ class PgStatements(Statements):
 
 # -- what errors mean ------------------------------------------------------------------------------------------
 
-#: The last one says that the server has ended a transaction that stood still: nothing of it was written.
-_REPEAT = frozenset({"40001", "40P01", "23505", "25P03"})
+#: The last two say that the server has ended a transaction that stood still, and that a pooler has put another session
+#: in the place of the one that knew a prepared statement: nothing was written.
+_REPEAT = frozenset({"40001", "40P01", "23505", "25P03", "26000"})
 _GONE_CLASSES = ("08", "57P")
 
 

@@ -183,7 +183,8 @@ def numbered(writes: Sequence[Commit]) -> tuple[bytes, bytes]:
 
 def event_arrays(events: Sequence[Columns]) -> Sequence[bytes]:
     """Events as arrays of their columns."""
-    kinds, positions, names, attempts, args, values, details = zip(*events, strict=True)
+    columns = zip(*events, strict=True) if events else ((),) * len(EVENT_TYPES)
+    kinds, positions, names, attempts, args, values, details = columns
     return (
         binary.texts(kinds),
         binary.texts(positions),

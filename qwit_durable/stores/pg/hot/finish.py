@@ -66,7 +66,7 @@ class Finish:
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only ends it."""
-        if type(write) is not Commit or write.outcome is None or not (write.events and is_plain(write)):
+        if type(write) is not Commit or write.outcome is None or not is_plain(write):
             return None
         run = self._cache.get(write.run_id)
         is_alone = run is not None and run.lane is None and run.parent_id is None
