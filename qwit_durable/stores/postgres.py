@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import threading
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -39,9 +38,10 @@ from qwit_durable.stores.pg.connecting import (
     is_stale,
     is_worth_repeating,
 )
-from qwit_durable.stores.pg.hot import HotWrites, Prepared
+from qwit_durable.stores.pg.hot import HotWrites
+from qwit_durable.stores.pg.links import InProcess, Link, Writer
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
-from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase, StepConnection
+from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase
 from qwit_durable.stores.pg.tending import tend
 from qwit_durable.stores.protocol import PartlyApplied
 from qwit_durable.stores.sql.cache import RunCache
@@ -66,40 +66,6 @@ class _Unwritten(Exception):
     def __init__(self, error: psycopg.Error) -> None:
         self.error = error
         super().__init__(error)
-
-
-class _Link:
-    """One connection, and the two ways in which it is used: by the driver's cursors, and below them."""
-
-    def __init__(self, connection: Connection) -> None:
-        self.connection = connection
-        self.statements = PgStatements(connection)
-        self.prepared = Prepared(connection, prepares=connection.prepare_threshold is not None)
-
-
-class _Writer:
-    """A connection for batches of writes, one at a time."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.link: _Link | None = None
-
-    def discard(self) -> None:
-        if self.link is not None:
-            self.link.connection.close()
-            self.link = None
-
-
-class _InProcess:
-    """The connections of one process. A fork begins anew: a connection must not be used on both sides of it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.writer = _Writer()
-        self.patient_writer = _Writer()
-        self.pool: ConnectionPool[Connection] | None = None
-        self.for_steps: list[StepConnection] = []
-        self.is_checked = False
 
 
 class PostgresStore(SqlReader):
@@ -136,7 +102,7 @@ class PostgresStore(SqlReader):
             now=lambda: self._now_given,
         )
         # By pid. What a fork inherits stays here unused: closing it would end the parent's sessions.
-        self._processes: dict[int, _InProcess] = {}
+        self._processes: dict[int, InProcess] = {}
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -166,9 +132,9 @@ class PostgresStore(SqlReader):
             return max(applied(connection), default=0), len(migrations("postgres"))
 
     @property
-    def _here(self) -> _InProcess:
+    def _here(self) -> InProcess:
         here = self._processes.get(os.getpid())
-        return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
+        return self._processes.setdefault(os.getpid(), InProcess()) if here is None else here
 
     @contextmanager
     def _apart(self) -> Generator[Connection]:
@@ -179,7 +145,7 @@ class PostgresStore(SqlReader):
             except psycopg.Error as error:
                 raise explain(error, self._address.where) from error
 
-    def _connected(self, writer: _Writer) -> _Link:
+    def _connected(self, writer: Writer) -> Link:
         """The connection of a writer, whose lock is held."""
         if writer.link is not None and is_stale(writer.link.connection):
             writer.discard()
@@ -193,7 +159,7 @@ class PostgresStore(SqlReader):
             except BaseException:
                 connection.close()
                 raise
-            writer.link = _Link(connection)
+            writer.link = Link(connection)
         return writer.link
 
     def _check(self, connection: Connection) -> None:
@@ -238,7 +204,7 @@ class PostgresStore(SqlReader):
     def _now_given(self) -> datetime | None:
         return None if self._clock is None else self._clock.now()
 
-    def _repeated(self, writer: _Writer, carry_out: Callable[[_Link], _T]) -> _T:
+    def _repeated(self, writer: Writer, carry_out: Callable[[Link], _T]) -> _T:
         """Carry something out, all or nothing; again where it lost a race or had written nothing yet."""
         last: psycopg.Error | None = None
         for _ in range(_REPEATS):
@@ -275,7 +241,7 @@ class PostgresStore(SqlReader):
         session.committed()
         return answers
 
-    def _clean_up(self, writer: _Writer, connection: Connection, error: BaseException) -> None:
+    def _clean_up(self, writer: Writer, connection: Connection, error: BaseException) -> None:
         """Leave the connection as new, or give it up.
 
         That is done when the thread was interrupted from outside, and after each of the server's errors: what stood
