@@ -147,7 +147,8 @@ class PostgresStore(SqlReader):
 
     def _connected(self, writer: Writer) -> Link:
         """The connection of a writer, whose lock is held."""
-        if writer.link is not None and is_stale(writer.link.connection):
+        # One that was used a moment ago is not asked: that costs a system call, and a flush follows a flush.
+        if writer.link is not None and not writer.is_in_use and is_stale(writer.link.connection):
             writer.discard()
         if writer.link is None:
             connection = self._address.connect()
@@ -210,7 +211,9 @@ class PostgresStore(SqlReader):
         for _ in range(_REPEATS):
             link = self._connected(writer)
             try:
-                return carry_out(link)
+                done = carry_out(link)
+                writer.used()
+                return done
             except BaseException as error:
                 self._clean_up(writer, link.connection, error)
                 match error:

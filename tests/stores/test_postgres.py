@@ -25,7 +25,7 @@ from qwit_durable.stores.pg.hot.append import Append
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
-from qwit_durable.stores.writes import Acquire, Commit, Deliver, Start
+from qwit_durable.stores.writes import Acquire, Commit, Deliver, Release, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved
 from tests.stores.places import migrate, opened
 
@@ -272,7 +272,7 @@ def test_a_history_that_is_not_known_costs_a_round_trip_of_its_own(
     stage: Stage, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
 ):
     hold = stage.begin()
-    hold.release(resolved("0"), resolved("1"), wake_at=stage.clock.now())
+    hold.committed(resolved("0"), resolved("1"), release=Release(wake_at=stage.clock.now()))
     counted = Counted(store, monkeypatch)
 
     assert counted.during(lambda: stage.acquire(hold.id)) == ["hot", "hot"]

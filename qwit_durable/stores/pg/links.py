@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import threading
+from math import inf
 
 from psycopg_pool import ConnectionPool
 
+from qwit_durable.clock import monotonic
 from qwit_durable.stores.pg.connecting import Connection, PgStatements
 from qwit_durable.stores.pg.hot import Prepared
 from qwit_durable.stores.pg.shared import StepConnection
 
 __all__ = ["InProcess", "Link", "Writer"]
+
+_MOMENT_SECONDS = 0.01
 
 
 class Link:
@@ -28,6 +32,16 @@ class Writer:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self.link: Link | None = None
+        self._used_at = -inf
+
+    @property
+    def is_in_use(self) -> bool:
+        """Whether it has worked a moment ago."""
+        return monotonic() - self._used_at < _MOMENT_SECONDS
+
+    def used(self) -> None:
+        """Take down that it works."""
+        self._used_at = monotonic()
 
     def discard(self) -> None:
         if self.link is not None:

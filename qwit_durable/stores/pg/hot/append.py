@@ -136,12 +136,14 @@ class Append:
 
 def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed | None]:
     """The answers of those whose run, head, time and `cancel_asked` were answered."""
-    won: dict[bytes, Committed] = {}
+    won: dict[bytes | None, Committed] = {}
+    value = result.get_value
+    # It is one statement, so it has one time.
+    now = binary.read_time(value(0, 2) or b"") if result.ntuples else None
     for row in range(result.ntuples):
-        run_id, head, at, cancel_asked = (result.get_value(row, column) or b"" for column in range(4))
-        won[run_id] = Committed(
-            head=binary.read_number(head), now=binary.read_time(at), cancel_asked=cancel_asked != b"\0"
-        )
+        assert now is not None
+        head = binary.read_number(value(row, 1) or b"")
+        won[value(row, 0)] = Committed(head=head, now=now, cancel_asked=value(row, 3) != b"\0")
     return [won.get(write.run_id.bytes) for write in writes]
 
 

@@ -2,13 +2,14 @@
 
 Below the driver's cursors, at its documented interface to libpq (`psycopg.pq`). Several statements go as a pipeline:
 they are one implicit transaction, which commits at its end. An error leaves the connection unusable, and whoever owns
-it discards it, as after each of the server's errors. Waiting is done in Python, so that a thread that is interrupted
-from outside notices.
+it discards it, as after each of the server's errors. A single statement is one call of libpq: each call gives up the
+interpreter's lock, and with eight threads that want it, getting it back costs more than the call.
 """
 
 from __future__ import annotations
 
 import select
+import threading
 from collections.abc import Sequence
 
 import psycopg
@@ -25,6 +26,12 @@ Question = tuple[bytes, Sequence[bytes | None]]
 
 _GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 _BINARY = 1
+
+
+def _good(result: PGresult) -> PGresult:
+    if result.status not in _GOOD:
+        raise psycopg.errors.error_from_result(result)
+    return result
 
 
 class Prepared:
@@ -50,13 +57,21 @@ class Prepared:
         Raises:
             psycopg.Error: Nothing of it was written, unless the connection was lost.
         """
-        if len(questions) == 1 and (not self._prepares or questions[0][0] in self._names):
-            self._send(*questions[0])
-            self._flush()
-            results = [self._answer()]
-            self._take()
-            return results
+        if len(questions) == 1 and (name := self._names.get(questions[0][0])) is not None:
+            return [self._ask_one(name, questions[0][1])]
         return self._ask_in_pipeline(questions)
+
+    def _ask_one(self, name: bytes, params: Sequence[bytes | None]) -> PGresult:
+        link = self._link
+        formats = [_BINARY] * len(params)
+        if threading.current_thread() is not threading.main_thread():
+            return _good(link.exec_prepared(name, params, formats, _BINARY))
+        # Ctrl-C reaches this thread alone, and only while it waits in Python.
+        link.send_query_prepared(name, params, formats, _BINARY)
+        self._flush()
+        result = self._answer()
+        self._take()
+        return result
 
     def rows(self, result: PGresult) -> Sequence[Columns]:
         """What was answered, in columns, as the driver reads them."""
@@ -100,9 +115,7 @@ class Prepared:
         if result is None:
             msg = "the server's answer is missing"
             raise psycopg.OperationalError(msg)
-        if result.status not in _GOOD:
-            raise psycopg.errors.error_from_result(result)
-        return result
+        return _good(result)
 
     def _take(self) -> PGresult | None:
         link = self._link
