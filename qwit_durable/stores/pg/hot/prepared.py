@@ -11,6 +11,7 @@ from __future__ import annotations
 import select
 import threading
 from collections.abc import Sequence
+from typing import cast
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -65,7 +66,9 @@ class Prepared:
         link = self._link
         formats = [_BINARY] * len(params)
         if threading.current_thread() is not threading.main_thread():
-            return _good(link.exec_prepared(name, params, formats, _BINARY))
+            # The driver's stub has no NULL here.
+            given = cast("Sequence[bytes]", params)
+            return _good(link.exec_prepared(name, given, formats, _BINARY))
         # Ctrl-C reaches this thread alone, and only while it waits in Python.
         link.send_query_prepared(name, params, formats, _BINARY)
         self._flush()
