@@ -40,6 +40,7 @@ from qwit_durable.core import (
 from qwit_durable.engine.asking import before_calls, before_steps
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.combining import Combiner, Pieces
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
 from qwit_durable.engine.hold import Hold, LostHold, Superseded
 from qwit_durable.engine.holding import Holding
@@ -62,7 +63,7 @@ _CRASHES = 5
 
 
 class Turns:
-    """Drives runs in the calling thread."""
+    """Drives runs, for the calling threads."""
 
     def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache) -> None:
         self._services = services
@@ -70,6 +71,7 @@ class Turns:
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
+        self._combiner = Combiner(services.committer)
 
     @property
     def holding(self) -> frozenset[UUID]:
@@ -171,7 +173,7 @@ class Turns:
         try:
             interpreter = cached or self._programs.interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
-            keep = self._advance(hold)
+            keep = self._combiner.carry(self._advance(hold))
         except UnknownName as error:
             leave_to_others(self._services, acquired, str(error))
             return ()
@@ -196,7 +198,7 @@ class Turns:
 
     # -- one decision after another ----------------------------------------------------------------------------
 
-    def _advance(self, hold: Hold) -> bool:
+    def _advance(self, hold: Hold) -> Pieces[bool]:
         """Carry out decisions until the run is let go of; tell whether its interpreter is worth keeping."""
         until = monotonic() + self._services.settings.time_slice.total_seconds()
         rested = True
@@ -211,11 +213,11 @@ class Turns:
                         continue
                     attempt = self._inline(hold, decision)
                     if attempt is None:
-                        return self._wait(hold, decision)
+                        return (yield from self._wait(hold, decision))
                     if not rested and self._must_yield(until):
                         return self._rest(hold)
                     rested = False
-                    if not attempt.run():
+                    if not (yield from attempt.run()):
                         return self._leave_inline(hold, attempt)
                 case Unwind():
                     self._write_down(hold, decision)
@@ -224,7 +226,7 @@ class Turns:
                     if self._must_yield(until):
                         return self._rest(hold)
                 case Finish():
-                    finish(self._services, hold, decision)
+                    yield from finish(self._services, hold, decision)
                     return False
                 case Halt():
                     self._halt(hold, decision)
@@ -319,10 +321,10 @@ class Turns:
         hold.commit(release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
         return True
 
-    def _wait(self, hold: Hold, decision: Advance) -> bool:
+    def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         current = hold.decision
         awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
-        hold.commit(release=Release(awaiting=awaiting))
+        yield from hold.committing(release=Release(awaiting=awaiting))
         return True
 
 
