@@ -14,7 +14,6 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any, TypeVar
 
 import psycopg
