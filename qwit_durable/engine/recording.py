@@ -189,6 +189,7 @@ class TaskRecorder:
             run_id=task.run_id,
             attempt=task.attempt,
             event=event,
+            lets_none=task.spec.then is None,
             turn=turn,
         )
 

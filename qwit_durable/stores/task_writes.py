@@ -56,13 +56,15 @@ class Claim:
 class ResolveTask:
     """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
 
-    With a `turn`, whoever makes the run's turn due takes it in the same write, and nobody is rung for it.
+    With a `turn`, whoever makes the run's turn due takes it in the same write, and nobody is rung for it. `lets_none`
+    tells that its task has no `TaskSpec.then`, for stores that would have to open the spec to see it.
     """
 
     worker: int
     run_id: UUID
     attempt: int
     event: Resolved
+    lets_none: bool = False
     turn: Acquire | None = None
 
 

@@ -54,6 +54,7 @@ def work_on(task: TaskRow, live: LiveRow | None, now: datetime, draw: Any) -> Wr
                 run_id=task.run_id,
                 attempt=attempt,
                 event=event,
+                lets_none=task.spec is not None and task.spec.then is None,
                 turn=draw(st.sampled_from([None, turn])),
             )
         case "fail":

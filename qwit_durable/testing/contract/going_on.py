@@ -110,7 +110,9 @@ class GoingOn:
 
 def _with_turn(run_id: UUID, position: str, after: int = 0) -> ResolveTask:
     turn = Acquire(run_id=run_id, worker=_WORKER, after=after)
-    return ResolveTask(worker=_WORKER, run_id=run_id, attempt=1, event=resolved(position), turn=turn)
+    return ResolveTask(
+        worker=_WORKER, run_id=run_id, attempt=1, event=resolved(position), lets_none=True, turn=turn
+    )
 
 
 def _resolve(stage: Stage, run_id: UUID, position: str, after: int = 0) -> Any:

@@ -18,7 +18,7 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import RunQuery, Store
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Claim, Write
 from qwit_durable.testing.contract.drawing import NAMESPACE, Drawing
 
 __all__ = ["store_machine"]
@@ -92,7 +92,9 @@ class _Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(2, 4))
     def a_batch(self, data: st.DataObject, count: int) -> None:
-        self.apply([self.drawing.draw(data.draw) for _ in range(count)])
+        # Those who wait for a batch wait for all of it, so it has no order, and stores carry out claims last.
+        drawn = [self.drawing.draw(data.draw) for _ in range(count)]
+        self.apply(sorted(drawn, key=lambda write: isinstance(write, Claim)))
 
     @rule(data=st.data(), between=st.booleans())
     def appends(self, data: st.DataObject, between: bool) -> None:  # noqa: FBT001 - drawn

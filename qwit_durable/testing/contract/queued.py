@@ -113,7 +113,7 @@ class Queued:
         for position in positions:
             stage.claimed(hold.id, position, worker=5)
         writes = [
-            ResolveTask(worker=5, run_id=hold.id, attempt=1, event=resolved(position))
+            ResolveTask(worker=5, run_id=hold.id, attempt=1, event=resolved(position), lets_none=True)
             for position in positions
         ]
 
@@ -128,7 +128,9 @@ class Queued:
         hold.release(tasks=(task("0.0"), task("0.1")), awaiting=2)
         stage.claimed(hold.id, "0.0", worker=5)
 
-        answer = stage.do(ResolveTask(worker=5, run_id=hold.id, attempt=1, event=failed("0.0")))
+        answer = stage.do(
+            ResolveTask(worker=5, run_id=hold.id, attempt=1, event=failed("0.0"), lets_none=True)
+        )
 
         assert [ring.run_id for ring in answer.rings] == [hold.id]
 
@@ -287,7 +289,9 @@ def _dropped(position: str) -> Resolved:
 
 
 def _resolve(stage: Stage, run_id: UUID, worker: int, attempt: int) -> Any:
-    return stage.do(ResolveTask(worker=worker, run_id=run_id, attempt=attempt, event=resolved("0")))
+    return stage.do(
+        ResolveTask(worker=worker, run_id=run_id, attempt=attempt, event=resolved("0"), lets_none=True)
+    )
 
 
 def _attempt_failed(stage: Stage, claimed: TaskRow, *, retry_after: float) -> AttemptFailed:

@@ -5,8 +5,8 @@ conditions under which it is the plain case stand in the statement's `WHERE`; wh
 looked at again by the kernel, which says why. So the meaning stays where it is written (`stores.kernel`), and what is
 here is its common case: the contract suite and a model of random writes compare the two.
 
-Lock order: users' ids, then live rows in the order of their ids; where several statements touch live rows, all of them
-are locked before the first.
+Lock order: users' ids, then live rows in the order of their ids, then tasks; where several statements touch live rows,
+or one looks at more than it changes, all of them are locked before the first.
 """
 
 from __future__ import annotations
@@ -23,16 +23,29 @@ from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.acquire import AcquireFree
 from qwit_durable.stores.pg.hot.append import Append
+from qwit_durable.stores.pg.hot.claim import ClaimFree
 from qwit_durable.stores.pg.hot.finish import Finish
+from qwit_durable.stores.pg.hot.hand_over import HandOver
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.resolve import Resolve
 from qwit_durable.stores.pg.hot.start import StartAtOnce
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Start, Write
+from qwit_durable.stores.writes import Acquire, Claim, ResolveTask, Start, Write
 
 __all__ = ["HotWrites", "Prepared"]
 
 _LOCK = b"SELECT FROM qwit.live WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE"
+
+#: Rows are looked for by their keys. The server keeps one plan for all batches, made when it may have seen small
+#: tables, which it would read from end to end; said anew in each transaction, as nothing is kept in a session.
+_BY_KEY: Question = (
+    (
+        b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
+        b"set_config('enable_mergejoin', 'off', true), set_config('enable_bitmapscan', 'off', true)"
+    ),
+    (),
+)
 
 
 class Kind(Protocol):
@@ -88,15 +101,50 @@ def _place(numbered: tuple[int, Any]) -> UUID:
     return run_id
 
 
+class _Seen:
+    """What the writes of a batch are about, one after the other."""
+
+    def __init__(self) -> None:
+        self._closed: set[Hashable] = set()
+        self._places: dict[Hashable, dict[str, Acquire | None]] = {}
+
+    def close(self, about: Sequence[Hashable]) -> None:
+        """No further write about these is hot."""
+        self._closed.update(about)
+
+    def admits(self, about: Sequence[Hashable], write: Write) -> bool:
+        """Whether a write may be hot, after all those before it."""
+        if not isinstance(write, ResolveTask | Claim):
+            is_free = self._closed.isdisjoint(about) and self._places.keys().isdisjoint(about)
+            self.close(about)
+            return is_free
+        if not self._closed.isdisjoint(about):
+            return False
+        places = self._places.setdefault(write.run_id, {})
+        place = write.event.position if isinstance(write, ResolveTask) else write.position
+        if place in places or (
+            isinstance(write, ResolveTask) and any(t != write.turn for t in places.values())
+        ):
+            self.close(about)
+            return False
+        places[place] = write.turn if isinstance(write, ResolveTask) else None
+        return True
+
+
+def _claims_last(numbered: tuple[int, Write]) -> bool:
+    return isinstance(numbered[1], Claim)
+
+
 class HotWrites:
     """Carries out what is hot of a batch."""
 
     def __init__(self, tables: Tables, cache: RunCache) -> None:
         self._lock = _LockAll()
+        self._resolve, self._claim = Resolve(tables, cache), ClaimFree(tables, cache)
         # The most frequent first.
         self._kinds: tuple[Kind, ...] = (
-            *(Append(tables), Finish(tables, cache), AcquireFree(tables, cache)),
-            StartAtOnce(tables, cache),
+            *(Append(tables), self._claim, self._resolve, HandOver(tables)),
+            *(Finish(tables, cache), AcquireFree(tables, cache), StartAtOnce(tables, cache)),
         )
 
     def carry_out(
@@ -111,7 +159,9 @@ class HotWrites:
         ]
         if not asked:
             return answers
-        results = iter(link.ask([question for *_, questions in asked for question in questions]))
+        asking = [question for *_, questions in asked for question in questions]
+        is_one_row = len(writes) == 1 and len(asking) == 1
+        results = iter(link.ask(asking if is_one_row else [_BY_KEY, *asking])[0 if is_one_row else 1 :])
         for kind, batch, questions in asked:
             of_kind = [next(results) for _ in questions]
             found = kind.answers([write for _, write in batch], of_kind, link)
@@ -123,23 +173,24 @@ class HotWrites:
         """What is hot, by kind, in the order of ids.
 
         What is hot comes before all the rest, so a write about a run that one before it is about, or may be about, is
-        left to the rest.
+        left to the rest; except that outcomes and beginnings of different attempts of one run do not touch each other.
         """
         batches: dict[Kind, _Batch] = {}
-        seen: set[Hashable] = set()
-        for nth, write in enumerate(writes):
+        seen = _Seen()
+        for nth, write in sorted(enumerate(writes), key=_claims_last):
             for kind in self._kinds:
                 if (about := kind.takes(write)) is not None:
-                    if seen.isdisjoint(about):
+                    if seen.admits(about, write):
                         batches.setdefault(kind, []).append((nth, write))
-                    seen.update(about)
                     break
             else:
                 if not (rows := touched(write)):
                     break
-                seen.update(rows)
+                seen.close(rows)
         sorted_out = [(kind, sorted(batches[kind], key=_place)) for kind in batches]
         locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
-        if len(locking) > 1:
+        if len(locking) > 1 or self._resolve in batches:
             locking.insert(0, (self._lock, [one for _, batch in locking for one in batch]))
-        return [*((kind, batch) for kind, batch in sorted_out if not kind.locks), *locking]
+        others = [one for one in sorted_out if not one[0].locks]
+        # Tasks are locked after live rows.
+        return sorted([*others, *locking], key=lambda one: one[0] is self._claim)

@@ -1,0 +1,154 @@
+"""Transitions that hand steps over, let go of the run, or both: the write of a run that waits for its queued steps.
+
+Besides what `append` does, the tasks are inserted for the rows that were updated, and those rows are free again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+from psycopg.pq.abc import PGresult
+
+from qwit_durable.stores.answers import Answer, Committed
+from qwit_durable.stores.kernel.waking import RING_GRACE
+from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.append import (
+    ADDED,
+    EVENT_TYPES,
+    NOW,
+    committed,
+    event_arrays,
+    holders,
+    marks,
+    numbered,
+)
+from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.rows import Ring
+from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
+from qwit_durable.stores.writes import Commit, NewTask, Write
+
+__all__ = ["NO_TASK", "HandOver"]
+
+#: What a task is before anything has happened to it, beside its key, its times and what it is about.
+NO_TASK = "attempt, rings, cancelled, opened"
+_GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
+_HAND_OVER = f"""
+WITH won AS (
+    UPDATE qwit.live SET
+        head = live.head + count, updated_at = {NOW},
+        lost = CASE WHEN count > 0 OR frees AND NOT keeps_lost THEN 0 ELSE live.lost END,
+        owner = CASE WHEN NOT frees THEN live.owner END, begun = live.begun AND NOT frees,
+        awaiting = coalesce(waits_for, live.awaiting), note = CASE WHEN frees THEN why ELSE live.note END
+    FROM unnest(
+        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::bool[], $8::bool[], $9::int8[], $10::text[]
+    ) AS given (id, holder, term, known, count, frees, keeps_lost, waits_for, why)
+    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
+    RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
+), added AS (
+    {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
+    FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})
+    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+), tasks AS (
+    INSERT INTO qwit.task (run_id, position, queue, name, priority, spec, ready_at, ring_at, {NO_TASK})
+    SELECT run_id, position, queue, name, priority, spec, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
+    FROM unnest($20::uuid[], $21::text[], $22::text[], $23::text[], $24::int8[], $25::bytea[])
+    AS task (run_id, position, queue, name, priority, spec) JOIN won USING (run_id)
+    ON CONFLICT (run_id, position) DO UPDATE SET
+        queue = excluded.queue, name = excluded.name, priority = excluded.priority, spec = excluded.spec,
+        ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = 0, rings = 0, cancelled = false,
+        opened = 0, owner = null, began_at = null, claimed_at = null, parked_at = null, ended = null,
+        progress = null, progress_at = null, note = null
+)
+SELECT run_id, head, updated_at, cancel_asked FROM won
+""".encode()
+
+
+class HandOver:
+    """`HotWrites`' kind for them."""
+
+    locks = True
+
+    def __init__(self, tables: Tables) -> None:
+        self._encoding = tables.encoding
+
+    def takes(self, write: Write) -> Sequence[Hashable] | None:
+        """The run, if the write does nothing besides."""
+        if type(write) is not Commit or not (write.tasks or write.release is not None):
+            return None
+        if write.outcome is not None or write.status is not None or write.reason is not None:
+            return None
+        if write.known is not None or write.report is not None or write.restart is not None:
+            return None
+        if (
+            write.settle
+            or write.timers
+            or write.drop_timers
+            or write.starts
+            or write.reopens
+            or write.published
+        ):
+            return None
+        waits = write.release is not None and write.release.wake_at is not None
+        return None if waits or not all(map(_is_plain, write.tasks)) else (write.run_id,)
+
+    def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
+        """The statement that carries all of them out."""
+        write_event, write_spec = self._encoding.write_event, self._encoding.write_spec
+        releases = [write.release for write in writes]
+        events = [write_event(event) for write in writes for event in write.events]
+        of_run, nth = numbered(writes)
+        tasks = [(write.run_id, new) for write in writes for new in write.tasks]
+        params = (
+            now,
+            *holders(writes),
+            binary.numbers([len(write.events) for write in writes]),
+            binary.flags([release is not None for release in releases]),
+            binary.flags([release is not None and release.keep_lost for release in releases]),
+            binary.numbers([None if release is None else max(release.awaiting, 0) for release in releases]),
+            binary.texts([None if release is None else release.note for release in releases]),
+            of_run,
+            nth,
+            *(event_arrays(events) if events else _NO_EVENTS),
+            binary.uuids([run_id for run_id, _ in tasks]),
+            binary.texts([new.position for _, new in tasks]),
+            binary.texts([new.queue for _, new in tasks]),
+            binary.texts([new.spec.name for _, new in tasks]),
+            binary.numbers([new.priority for _, new in tasks]),
+            binary.payloads([write_spec(new.spec) for _, new in tasks]),
+        )
+        return ((_HAND_OVER, params),)
+
+    def answers(
+        self, writes: Sequence[Commit], results: Sequence[PGresult], link: Prepared
+    ) -> Sequence[Answer | None]:
+        """The answers of those that won, with the bells of their tasks."""
+        _ = link
+        won = committed(writes, results[0])
+        return [
+            None if answer is None else _with_rings(answer, write)
+            for write, answer in zip(writes, won, strict=True)
+        ]
+
+
+_NO_EVENTS = (
+    *(binary.texts(()), binary.texts(()), binary.texts(()), binary.numbers(())),
+    *(binary.payloads(()), binary.payloads(()), binary.payloads(())),
+)
+
+
+def _is_plain(new: NewTask) -> bool:
+    return new.attempt == 0 and new.after is None and new.progress is None and not new.opened
+
+
+def _with_rings(answer: Committed, write: Commit) -> Committed:
+    rings = tuple(
+        Ring(
+            run_id=write.run_id,
+            position=new.position,
+            queue=new.queue,
+            name=new.spec.name,
+            priority=new.priority,
+        )
+        for new in write.tasks
+    )
+    return Committed(head=answer.head, now=answer.now, cancel_asked=answer.cancel_asked, rings=rings)
