@@ -264,7 +264,7 @@ def test_how_many_round_trips_writes_cost(
     assert counted.during(lambda: stage.acquire(free.run.id)) == ["hot"]
     assert counted.during(lambda: store.apply([*again, Acquire(run_id=other.run.id, worker=1)])) == ["hot"]
     assert counted.during(lambda: ending.end(resolved("0"))) == ["hot"]
-    assert counted.during(lambda: held.release(resolved("1"))) == ["ask", "many"]
+    assert counted.during(lambda: held.release(resolved("1"), settle=(resolved("2"),))) == ["ask", "many"]
     assert counted.during(lambda: store.apply(mixed)) == ["hot", "ask", "many"]
 
 
