@@ -37,6 +37,8 @@ __all__ = [
 ]
 
 _MICROSECOND = timedelta(microseconds=1)
+#: A spec of kind, name and arguments alone.
+_PLAIN_SPEC = 3
 _dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -152,30 +154,29 @@ def to_signal(found: dict[str, Any]) -> SignalReceived:
 
 
 def from_spec(spec: TaskSpec) -> dict[str, Any]:
-    """What a queued attempt needs to know."""
-    retry = spec.retry
-    return {
-        "kind": spec.kind,
-        "name": spec.name,
+    """What a queued attempt needs to know, where it says more than nothing: most specs are name and arguments."""
+    retry, resumes = spec.retry, spec.resumes
+    said = {
         "undoes": spec.undoes,
-        "args": text_of(spec.args),
         "given": None if spec.given is None else text_of(spec.given),
         "then": spec.then,
         "result": None if spec.result is None else text_of(spec.result),
-        "resumes": None
-        if spec.resumes is None
-        else [text_of(spec.resumes.signal), text_of(spec.resumes.so_far)],
+        "resumes": None if resumes is None else [text_of(resumes.signal), text_of(resumes.so_far)],
         "failure": None if spec.failure is None else from_failure(spec.failure),
         "timeout": from_span(spec.timeout),
         "deadline": from_span(spec.deadline),
         "heartbeat": from_span(spec.heartbeat),
-        "transactional": spec.transactional,
+        "transactional": spec.transactional or None,
         "retry": None if retry is None else _from_retry(retry),
     }
+    always = {"kind": spec.kind, "name": spec.name, "args": text_of(spec.args)}
+    return always | {name: value for name, value in said.items() if value is not None}
 
 
 def to_spec(found: dict[str, Any]) -> TaskSpec:
     """The spec that lies in `found`."""
+    if len(found) == _PLAIN_SPEC:
+        return TaskSpec(kind=Kind(found["kind"]), name=found["name"], args=bytes_of(found["args"]))
     given, result, resumes = found.get("given"), found.get("result"), found.get("resumes")
     failure, retry = found.get("failure"), found.get("retry")
     return TaskSpec(
