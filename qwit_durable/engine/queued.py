@@ -1,4 +1,9 @@
-"""Attempts of queued steps: claimed, run inside the step's Dramatiq actor, and recorded by whoever still owns them."""
+"""Attempts of queued steps: claimed, run inside the step's Dramatiq actor, and recorded by whoever still owns them.
+
+Whoever records the last outcome that the run waits for takes the run's turn in the same write, and goes on with it. So
+a queued step is one message and three writes: the claim, the outcome with the turn, and the transition that hands the
+next step over and lets go.
+"""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ the batch: the first one that leaves nothing to wait for takes the turn, or asks
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Sequence
-from itertools import groupby
 from uuid import UUID
 
 import attrs
@@ -129,12 +128,16 @@ class Resolve:
     ) -> Sequence[Answer | None]:
         """The answers of those that still owned their attempts."""
         answers: list[Answer | None] = [None] * len(writes)
-        rows = link.rows(results[0])
-        won = [(nth, list(of_nth)) for nth, of_nth in groupby(rows, key=lambda row: row[0])]
-        for run_id, of_run in groupby(won, key=lambda one: writes[one[0]].run_id):
-            members = list(of_run)
-            done = self._one_by_one(run_id, [writes[nth] for nth, _ in members], members[0][1], link)
-            for (nth, _), answer in zip(members, done, strict=True):
+        of_writes: dict[int, list[Columns]] = {}
+        for row in link.rows(results[0]):
+            of_writes.setdefault(row[0], []).append(row)
+        # In the order of the batch, in which the writes about one run stand side by side.
+        of_runs: dict[UUID, list[int]] = {}
+        for nth in of_writes:
+            of_runs.setdefault(writes[nth].run_id, []).append(nth)
+        for run_id, won in of_runs.items():
+            done = self._one_by_one(run_id, [writes[nth] for nth in won], of_writes[won[0]], link)
+            for nth, answer in zip(won, done, strict=True):
                 answers[nth] = answer
         return answers
 
