@@ -37,8 +37,9 @@ __all__ = ["HotWrites", "Prepared"]
 
 _LOCK = b"SELECT FROM qwit.live WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE"
 
-#: Rows are looked for by their keys. The server keeps one plan for all batches, made when it may have seen small
-#: tables, which it would read from end to end; said anew in each transaction, as nothing is kept in a session.
+#: Rows are looked for by their keys. The server makes one plan for all batches when it has seen a statement a few
+#: times, perhaps over tables that are small yet, which it would go on to read from end to end. So it is told for as
+#: long as it may be planning; in each transaction anew, as nothing is kept in a session.
 _BY_KEY: Question = (
     (
         b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
@@ -94,11 +95,14 @@ class _LockAll:
 _Batch = list[tuple[int, Write]]
 
 
-def _place(numbered: tuple[int, Any]) -> UUID:
-    """By the ids of runs, as everybody locks."""
-    write = numbered[1]
+def _run_of(write: Any) -> UUID:
     run_id: UUID = write.run.id if isinstance(write, Start) else write.run_id
     return run_id
+
+
+def _place(numbered: tuple[int, Any]) -> UUID:
+    """By the ids of runs, as everybody locks."""
+    return _run_of(numbered[1])
 
 
 class _Seen:
@@ -160,8 +164,8 @@ class HotWrites:
         if not asked:
             return answers
         asking = [question for *_, questions in asked for question in questions]
-        is_one_row = len(writes) == 1 and len(asking) == 1
-        results = iter(link.ask(asking if is_one_row else [_BY_KEY, *asking])[0 if is_one_row else 1 :])
+        is_planned = len(asking) == 1 and (len(writes) == 1 or link.is_well_known(asking[0]))
+        results = iter(link.ask(asking if is_planned else [_BY_KEY, *asking])[0 if is_planned else 1 :])
         for kind, batch, questions in asked:
             of_kind = [next(results) for _ in questions]
             found = kind.answers([write for _, write in batch], of_kind, link)
@@ -175,6 +179,11 @@ class HotWrites:
         What is hot comes before all the rest, so a write about a run that one before it is about, or may be about, is
         left to the rest; except that outcomes and beginnings of different attempts of one run do not touch each other.
         """
+        append = self._kinds[0]
+        if all(append.takes(write) for write in writes) and len({_run_of(write) for write in writes}) == len(
+            writes
+        ):
+            return [(append, sorted(enumerate(writes), key=_place))]
         batches: dict[Kind, _Batch] = {}
         seen = _Seen()
         for nth, write in sorted(enumerate(writes), key=_claims_last):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import select
 import threading
+from collections import Counter
 from collections.abc import Sequence
 from typing import cast
 
@@ -27,6 +28,7 @@ Question = tuple[bytes, Sequence[bytes | None]]
 
 _GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 _BINARY = 1
+_PLANNED_AFTER = 10
 
 
 def _good(result: PGresult) -> PGresult:
@@ -48,6 +50,7 @@ class Prepared:
         self._transformer = Transformer(connection)
         self._prepares = prepares
         self._names: dict[bytes, bytes] = {}
+        self._asked: Counter[bytes] = Counter()
         self._readable, self._either = select.poll(), select.poll()
         self._readable.register(self._link.socket, select.POLLIN)
         self._either.register(self._link.socket, select.POLLIN | select.POLLOUT)
@@ -58,6 +61,8 @@ class Prepared:
         Raises:
             psycopg.Error: Nothing of it was written, unless the connection was lost.
         """
+        for sql, _ in questions:
+            self._asked[sql] += 1
         if len(questions) == 1 and (name := self._names.get(questions[0][0])) is not None:
             return [self._ask_one(name, questions[0][1])]
         return self._ask_in_pipeline(questions)
@@ -75,6 +80,10 @@ class Prepared:
         result = self._answer()
         self._take()
         return result
+
+    def is_well_known(self, question: Question) -> bool:
+        """Whether the server has made its plan for a statement: it does when it has carried it out five times."""
+        return self._prepares and self._asked[question[0]] > _PLANNED_AFTER
 
     def rows(self, result: PGresult) -> Sequence[Columns]:
         """What was answered, in columns, as the driver reads them."""
