@@ -1,4 +1,4 @@
-"""An inline attempt: run in the thread that holds the run, recorded with the run's next transition."""
+"""An inline attempt: run in the process that holds the run, recorded with the run's next transition."""
 
 from __future__ import annotations
 
