@@ -21,6 +21,9 @@ from tests.servers.fixtures import (  # noqa: F401 - fixtures are found by their
     redis_url,
 )
 
+# Before anybody imports it: failures inside the shipped contract are explained as those of any test.
+pytest.register_assert_rewrite("qwit_durable.testing.contract")
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Under xdist the controller outlives every worker: let it own the servers that they share."""

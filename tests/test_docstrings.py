@@ -62,7 +62,8 @@ def shown() -> Iterator[tuple[str, tuple[object, ModuleType]]]:
     """Whatever else in the package has an example, with its module."""
     known = {id(found) for found in _DOCUMENTED.values()}
     for found in pkgutil.walk_packages(qwit_durable.__path__, "qwit_durable."):
-        if found.name.endswith("__main__"):
+        # What `python -m` and `dramatiq` load does its work when it is imported.
+        if found.name.endswith(("__main__", ".worker", ".plain_worker")):
             continue
         module = importlib.import_module(found.name)
         members = [value for value in vars(module).values() if getattr(value, "__module__", "") == found.name]
