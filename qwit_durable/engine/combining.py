@@ -26,7 +26,7 @@ from qwit_durable.clock import monotonic
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.committer import Committer
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["Combiner", "Pieces", "carry_out"]
 
@@ -80,6 +80,13 @@ class _Rider(Generic[_T]):
         self.turn = threading.Lock()
         self.turn.acquire()
 
+    @property
+    def is_at_its_last(self) -> bool:
+        """Whether the run is let go of, or ended, by the write that it waits for."""
+        write = self.write
+        is_last = isinstance(write, Commit) and (write.release is not None or write.outcome is not None)
+        return is_last and self.state is _State.WAITING
+
     def go_on(self) -> None:
         """Carry the run up to its next write, or to its end."""
         answer, self.answer = self.answer, None
@@ -129,7 +136,7 @@ class Combiner:
             while rider.state is not _State.DONE:
                 if rider.state is _State.OWN:
                     rider.go_on()
-                    self._join(rider)
+                    self._write_by_itself(rider) if rider.is_at_its_last else self._join(rider)
                 else:
                     self._wait(rider)
         except BaseException:
@@ -139,6 +146,15 @@ class Combiner:
         if rider.error is not None:
             raise rider.error
         return rider.result  # type: ignore[return-value] # it is done
+
+    def _write_by_itself(self, rider: _Rider[Any]) -> None:
+        """Nothing is to be gone on with after the last write, so it joins any flush."""
+        assert rider.write is not None
+        try:
+            rider.answer = self._committer.write(rider.write)
+        except Exception as error:  # noqa: BLE001 - raised in the run
+            rider.answer = error
+        rider.state = _State.OWN
 
     def _join(self, rider: _Rider[Any]) -> None:
         if rider.state is _State.DONE:
