@@ -66,13 +66,15 @@ class _State(Enum):
 class _Rider(Generic[_T]):
     """One run, and the thread that brought it."""
 
-    __slots__ = ("answer", "error", "pieces", "result", "slowness", "state", "turn", "write")
+    __slots__ = ("answer", "error", "is_joined", "pieces", "result", "slowness", "state", "turn", "write")
 
     def __init__(self, pieces: Pieces[_T]) -> None:
         self.pieces = pieces
         self.write: Write | None = None
         self.answer: Answer | BaseException | None = None
         self.state = _State.OWN
+        #: Whether other threads know of it.
+        self.is_joined = False
         self.slowness = 0
         self.result: _T | None = None
         self.error: BaseException | None = None
@@ -154,13 +156,15 @@ class Combiner:
             rider.answer = self._committer.write(rider.write)
         except Exception as error:  # noqa: BLE001 - raised in the run
             rider.answer = error
-        rider.state = _State.OWN
+        finally:
+            rider.state = _State.OWN
 
     def _join(self, rider: _Rider[Any]) -> None:
         if rider.state is _State.DONE:
             return
         with self._mutex:
             self._waiting.append(rider)
+            rider.is_joined = True
             leads = self._leader is None
             if leads:
                 self._leader = rider
@@ -210,7 +214,7 @@ class Combiner:
                     if rider.answer is None:
                         rider.answer = StoreUnavailable("the write was interrupted before it was answered")
                     if rider.slowness >= _ALONE:
-                        rider.state = _State.OWN
+                        rider.state, rider.is_joined = _State.OWN, False
                         _wake(rider)
                     else:
                         rider.state = _State.READY
@@ -267,7 +271,7 @@ class Combiner:
                     if rider in queue:
                         queue.remove(rider)
                         rider.state = _State.DONE
-                if rider.state in (_State.OWN, _State.DONE):
+                if not rider.is_joined or rider.state is _State.DONE:
                     break
             rider.turn.acquire(timeout=_MOMENT_SECONDS)
         self._pass_on(rider)

@@ -16,7 +16,7 @@ from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
-from qwit_durable.stores.writes import Commit, Write
+from qwit_durable.stores.writes import Commit, Release, Write
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
 
 _PATIENCE_SECONDS = 20.0
@@ -197,6 +197,21 @@ def test_a_thread_that_is_interrupted_while_it_flushes_leaves_the_others_their_r
         combiner.carry(counting(hold, 3))
 
     assert isinstance(caught.value, Interrupt | StoreUnavailable)
+    assert combiner.carry(counting(other, 3)) == 3
+
+
+def test_a_thread_that_is_interrupted_at_the_last_write_of_its_run_leaves_at_once(
+    stage: Stage, store: Gated, combiner: Combiner
+):
+    hold, other = stage.begin(), stage.begin()
+    store.error = Interrupt()
+
+    def letting_go() -> Pieces[None]:
+        yield Commit(run_id=hold.id, worker=1, epoch=hold.epoch, head=0, release=Release())
+
+    with pytest.raises(Interrupt):
+        combiner.carry(letting_go())
+
     assert combiner.carry(counting(other, 3)) == 3
 
 
