@@ -16,7 +16,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import chdir, nullcontext
+from contextlib import chdir, contextmanager, nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import ModuleType
@@ -25,6 +25,7 @@ from typing import Any
 import attrs
 
 from qwit_durable.client.handle import Handle
+from qwit_durable.language.current import _installed
 from qwit_durable.language.options import StartOptions
 from qwit_durable.registry import default_registry
 from qwit_durable.stores.rows import Ring
@@ -122,7 +123,7 @@ def said_by(snippet: Snippet, given: str, *, server: str = SERVER) -> str:
     logger = logging.getLogger("qwit_durable")
     logger.addHandler(heard)
     try:
-        with TemporaryDirectory() as name, chdir(name), default_registry.restored():
+        with TemporaryDirectory() as name, chdir(name), default_registry.restored(), _no_others():
             folder = Path(name).resolve()
             error = _run(folder, given, snippet.code.replace(SERVER, server), is_alone=snippet.is_alone)
             text = "\n".join(heard.said) if error is None else _shown(error)
@@ -130,6 +131,17 @@ def said_by(snippet: Snippet, given: str, *, server: str = SERVER) -> str:
             return _GROWING.sub("…", _ADDRESS.sub("", _UUID.sub("…", text))) + "\n"
     finally:
         logger.removeHandler(heard)
+
+
+@contextmanager
+def _no_others() -> Iterator[None]:
+    """Without the Durables that tests before this one have installed and not yet lost."""
+    others = [*_installed]
+    _installed[:] = []
+    try:
+        yield
+    finally:
+        _installed[:] = others
 
 
 def _shown(error: Exception) -> str:

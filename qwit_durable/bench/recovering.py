@@ -34,10 +34,13 @@ def _recovery(stage: Stage) -> Generator[Plan]:
 
     def recover() -> dict[str, float]:
         """The new workers start at once; what they need to boot is in it."""
-        handles = [stage.durable.start(inline_steps, steps) for _ in range(runs)]
-        stage.wait_until(lambda: heads(handles) > runs)
-        killed_at = stage.replace()
-        before = heads(handles)
+        length, before = steps, runs * steps
+        while before == runs * length:  # or all were over before the kill
+            length *= 4
+            handles = [stage.durable.start(inline_steps, length) for _ in range(runs)]
+            stage.wait_until(lambda: heads(handles) > runs)  # noqa: B023 - it is asked at once
+            killed_at = stage.replace()
+            before = heads(handles)
         stage.wait_until(lambda: heads(handles) > before)
         first = monotonic() - killed_at
         stage.end_of(handles)
