@@ -166,6 +166,27 @@ def test_a_store_on_which_others_work_is_left_alone(tmp_path: Path) -> None:
     assert "1 workers live on this store" in result.stderr
 
 
+def test_files_beside_an_sqlite_store_are_left_alone(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/shop.db"
+    migrate(store)
+    mine = tmp_path / "bare.db"
+    mine.write_text("mine")
+
+    result = bench("--quick", "--store", store, "--only", "lone", "--only", "sqlite")
+
+    assert result.exit_code == 0, result.stderr
+    assert mine.read_text() == "mine"
+    assert {file.name.partition("-")[0] for file in tmp_path.iterdir()} == {"shop.db", "bare.db"}
+
+
+def test_a_file_that_is_not_there_is_refused_and_not_made(tmp_path: Path) -> None:
+    result = bench("--quick", "--store", f"sqlite:///{tmp_path}/shop.db")
+
+    assert result.exit_code == 1
+    assert "no such file" in result.stderr
+    assert not [*tmp_path.iterdir()]
+
+
 def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
     result = bench("--quick", "--store", postgres_url)
 

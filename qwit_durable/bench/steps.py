@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import attrs
 
@@ -32,19 +33,28 @@ class _Limit:
 
 
 @contextmanager
+def _beside(store: Path) -> Generator[Path]:
+    """A file on the same disk as the store's, in a folder that is made for it and removed."""
+    with tempfile.TemporaryDirectory(
+        prefix="qwit-bench-", dir=store.parent, ignore_cleanup_errors=True
+    ) as folder:
+        yield Path(folder) / "bare.db"
+
+
+@contextmanager
 def _limits(stage: Stage) -> Generator[list[_Limit]]:
     processes, threads = stage.crew.processes, stage.threads
     url = stage.place.store
     if stage.file is not None:
-        file = stage.file.with_name("bare.db")
-        yield [
-            _Limit(
-                "bare SQLite group commits, rows/s",
-                lambda rows: commit_grouped_to_file(file, threads=threads, rows=rows),
-                at_least=0.7,
-            ),
-            _Limit(_FILE_ONE, lambda rows: commit_grouped_to_file(file, threads=1, rows=rows)),
-        ]
+        with _beside(stage.file) as file:
+            yield [
+                _Limit(
+                    "bare SQLite group commits, rows/s",
+                    lambda rows: commit_grouped_to_file(file, threads=threads, rows=rows),
+                    at_least=0.7,
+                ),
+                _Limit(_FILE_ONE, lambda rows: commit_grouped_to_file(file, threads=1, rows=rows)),
+            ]
         return
     with bare_table(url) as table:
 
@@ -136,8 +146,8 @@ def _lone(stage: Stage) -> Generator[Plan]:
         )
 
     if stage.file is not None:
-        file = stage.file.with_name("bare.db")
-        yield plan(lambda: commit_to_file(file, rows))
+        with _beside(stage.file) as file:
+            yield plan(lambda: commit_to_file(file, rows))
         return
     with bare_table(stage.place.store) as table:
         yield plan(lambda: commit_one_by_one(stage.place.store, table, rows))

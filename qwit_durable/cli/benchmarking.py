@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from qwit_durable.cli.importing import CommandFailed
 from qwit_durable.cli.output import Output
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ def bench(
     """
     from qwit_durable.bench.running import Asked, run
 
+    _check_file(store)
     output = Output(is_json=json_to == _STDOUT)
     if as_list:
         _list(output)
@@ -103,6 +105,14 @@ def bench(
     else:
         show(output, report)
     return 0
+
+
+def _check_file(store: str) -> None:
+    _, found, path = store.partition("sqlite:///")
+    if found and not Path(path).exists():
+        raise CommandFailed(
+            f"there is no store {store}: no such file; make one with `qwit migrate`, or leave --store out"
+        )
 
 
 def _list(output: Output) -> None:
