@@ -32,15 +32,18 @@ def _recovery(stage: Stage) -> Generator[Plan]:
         views = [stage.durable.reader.find(stage.place.namespace, handle.id) for handle in handles]
         return sum(_head(view) for view in views if view is not None)
 
+    def killed(length: int) -> tuple[Sequence[Handle[Any]], float, int]:
+        """Runs that were under way when all workers were killed, when that was, and how much was recorded by then."""
+        handles = [stage.durable.start(inline_steps, length) for _ in range(runs)]
+        stage.wait_until(lambda: heads(handles) > runs)
+        killed_at = stage.replace()
+        before = heads(handles)
+        # They may have been over already.
+        return killed(length * 4) if before == runs * length else (handles, killed_at, before)
+
     def recover() -> dict[str, float]:
         """The new workers start at once; what they need to boot is in it."""
-        length, before = steps, runs * steps
-        while before == runs * length:  # or all were over before the kill
-            length *= 4
-            handles = [stage.durable.start(inline_steps, length) for _ in range(runs)]
-            stage.wait_until(lambda: heads(handles) > runs)  # noqa: B023 - it is asked at once
-            killed_at = stage.replace()
-            before = heads(handles)
+        handles, killed_at, before = killed(steps)
         stage.wait_until(lambda: heads(handles) > before)
         first = monotonic() - killed_at
         stage.end_of(handles)

@@ -9,12 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import Any
 
 import attrs
 
 from qwit_durable.core import Decision, Event, Interpreter, Resolved, Restarted, Status
-from qwit_durable.engine.combining import Pieces, carry_out
 from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
@@ -144,11 +142,7 @@ class Hold:
 
     # -- committing --------------------------------------------------------------------------------------------
 
-    def commit(self, **parts: Any) -> None:
-        """Carry out `committing` in this thread."""
-        carry_out(self._services.committer, self.committing(**parts))
-
-    def committing(
+    def commit(
         self,
         *,
         release: Release | None = None,
@@ -158,10 +152,8 @@ class Hold:
         reason: Reason | None = None,
         restart: Restarted | None = None,
         whatever_came: bool = False,
-    ) -> Pieces[None]:
+    ) -> None:
         """Make the transition durable, tell observers, and take in what settling recorded.
-
-        It yields the write, and is resumed with the answer.
 
         `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
 
@@ -173,27 +165,29 @@ class Hold:
             _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
         timers = (*self._timers, *self._fact_timers)
-        answer = yield Commit(
-            run_id=self.run.id,
-            worker=self._services.worker,
-            epoch=self.live.epoch,
-            head=None if whatever_came else self.head,
-            known=self.head if whatever_came else None,
-            events=tuple(self._events),
-            settle=settle,
-            tasks=tuple(self._tasks),
-            timers=timers,
-            drop_timers=tuple(self.interpreter.needless_timers),
-            starts=tuple(self._starts),
-            reopens=tuple(self._reopens),
-            published=tuple(self._published.items()),
-            restart=restart,
-            generation=self.live.generation,
-            status=stuck or self._new_status,
-            reason=reason.encode() if reason is not None else None,
-            outcome=outcome,
-            report=report,
-            release=release,
+        answer = self._services.committer.write(
+            Commit(
+                run_id=self.run.id,
+                worker=self._services.worker,
+                epoch=self.live.epoch,
+                head=None if whatever_came else self.head,
+                known=self.head if whatever_came else None,
+                events=tuple(self._events),
+                settle=settle,
+                tasks=tuple(self._tasks),
+                timers=timers,
+                drop_timers=tuple(self.interpreter.needless_timers),
+                starts=tuple(self._starts),
+                reopens=tuple(self._reopens),
+                published=tuple(self._published.items()),
+                restart=restart,
+                generation=self.live.generation,
+                status=stuck or self._new_status,
+                reason=reason.encode() if reason is not None else None,
+                outcome=outcome,
+                report=report,
+                release=release,
+            )
         )
         match answer:
             case Committed():

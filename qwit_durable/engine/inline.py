@@ -6,7 +6,6 @@ from typing import Any
 
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
 from qwit_durable.engine.attempts import Attempts, Left, Work, what_follows
-from qwit_durable.engine.combining import Pieces
 from qwit_durable.engine.handover import resolved
 from qwit_durable.engine.hold import Hold, LostHold
 from qwit_durable.engine.lifeline import Lifeline
@@ -39,7 +38,7 @@ class InlineAttempt:
         self._queue = queue
         self.unknown: str | None = None
 
-    def run(self) -> Pieces[bool]:
+    def run(self) -> bool:
         """Make everything durable that the attempt rests on, run it, and take its outcome into the transition.
 
         False if today's code can't: `unknown` says why, and nothing was run.
@@ -63,7 +62,7 @@ class InlineAttempt:
                 Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args)
             )
         if not hold.is_clean:
-            yield from hold.committing()
+            hold.commit()
         self._attempt(work, pending.attempts + 1)
         return True
 

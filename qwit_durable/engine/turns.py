@@ -40,7 +40,6 @@ from qwit_durable.core import (
 from qwit_durable.engine.asking import before_calls, before_steps
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
-from qwit_durable.engine.combining import Combiner, Pieces
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
 from qwit_durable.engine.hold import Hold, LostHold, Superseded
 from qwit_durable.engine.holding import Holding
@@ -63,7 +62,7 @@ _CRASHES = 5
 
 
 class Turns:
-    """Drives runs, for the calling threads."""
+    """Drives runs in the calling thread."""
 
     def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache) -> None:
         self._services = services
@@ -71,7 +70,6 @@ class Turns:
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
-        self._combiner = Combiner(services.committer)
 
     @property
     def holding(self) -> frozenset[UUID]:
@@ -173,7 +171,7 @@ class Turns:
         try:
             interpreter = cached or self._programs.interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
-            keep = self._combiner.carry(self._advance(hold))
+            keep = self._advance(hold)
         except UnknownName as error:
             leave_to_others(self._services, acquired, str(error))
             return ()
@@ -198,7 +196,7 @@ class Turns:
 
     # -- one decision after another ----------------------------------------------------------------------------
 
-    def _advance(self, hold: Hold) -> Pieces[bool]:
+    def _advance(self, hold: Hold) -> bool:
         """Carry out decisions until the run is let go of; tell whether its interpreter is worth keeping."""
         until = monotonic() + self._services.settings.time_slice.total_seconds()
         rested = True
@@ -213,11 +211,11 @@ class Turns:
                         continue
                     attempt = self._inline(hold, decision)
                     if attempt is None:
-                        return (yield from self._wait(hold, decision))
+                        return self._wait(hold, decision)
                     if not rested and self._must_yield(until):
                         return self._rest(hold)
                     rested = False
-                    if not (yield from attempt.run()):
+                    if not attempt.run():
                         return self._leave_inline(hold, attempt)
                 case Unwind():
                     self._write_down(hold, decision)
@@ -226,7 +224,7 @@ class Turns:
                     if self._must_yield(until):
                         return self._rest(hold)
                 case Finish():
-                    yield from finish(self._services, hold, decision)
+                    finish(self._services, hold, decision)
                     return False
                 case Halt():
                     self._halt(hold, decision)
@@ -321,10 +319,10 @@ class Turns:
         hold.commit(release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
         return True
 
-    def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
+    def _wait(self, hold: Hold, decision: Advance) -> bool:
         current = hold.decision
         awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
-        yield from hold.committing(release=Release(awaiting=awaiting))
+        hold.commit(release=Release(awaiting=awaiting))
         return True
 
 
