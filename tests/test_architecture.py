@@ -33,6 +33,7 @@ RANKS = {
 UNRANKED = {"__init__", "__main__"}  # the front doors: they may import anything, and nobody imports them
 
 CORE_MAY_IMPORT = {
+    "abc",
     "__future__",
     "attrs",
     "collections",

@@ -31,7 +31,7 @@ from qwit_durable.stores.rows import (
     WorkerRow,
 )
 from qwit_durable.stores.transactions import StepTransaction, Transaction, no_database
-from qwit_durable.stores.writes import Start, Write
+from qwit_durable.stores.writes import Commit, ResolveTask, Start, Write
 
 __all__ = ["MemoryStore"]
 
@@ -39,6 +39,17 @@ __all__ = ["MemoryStore"]
 class _NoDatabase(StepTransaction[None]):
     def _begin(self) -> None:
         raise no_database("memory://", "a transactional step asked for current().connection")
+
+    def _commit(self, connection: None, write: Commit | ResolveTask) -> Answer:
+        _ = connection
+        msg = f"nothing was begun, so {type(write).__name__} is committed elsewhere"
+        raise AssertionError(msg)
+
+    def _abandon(self, connection: None) -> None:
+        """Nothing was begun."""
+
+    def _end(self, connection: None) -> None:
+        """Nothing was begun."""
 
 
 class MemoryStore(MemoryScheduleReader, MemoryPruningReader, MemoryOutlookReader):

@@ -36,27 +36,7 @@ _MOVE = (
 
 def only_appends(write: Write) -> bool:
     """Whether a write appends events to a head that it names, and does nothing else."""
-    return (
-        isinstance(write, Commit)
-        and write.head is not None
-        and bool(write.events)
-        and write.known is None
-        and write.release is None
-        and write.outcome is None
-        and write.report is None
-        and write.status is None
-        and write.reason is None
-        and write.restart is None
-        and not (
-            write.settle
-            or write.tasks
-            or write.timers
-            or write.drop_timers
-            or write.starts
-            or write.reopens
-            or write.published
-        )
-    )
+    return isinstance(write, Commit) and write.head is not None and write.only_appends
 
 
 class Batch:

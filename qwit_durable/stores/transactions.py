@@ -8,6 +8,7 @@ have in hand. Neighbours: `stores.pg.shared` and `stores.sqlite_shared` know the
 from __future__ import annotations
 
 import threading
+from abc import ABC, abstractmethod
 from contextvars import ContextVar
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -63,7 +64,7 @@ class Transaction(Protocol):
         ...
 
 
-class StepTransaction(Generic[C]):
+class StepTransaction(ABC, Generic[C]):
     """What is common to the databases: begun once, by the attempt's thread; ended once, by it or by the watchdog."""
 
     #: Whether nothing else can be written to the store while it is open.
@@ -108,20 +109,21 @@ class StepTransaction(Generic[C]):
             if connection is not None:
                 self._end(connection)
 
+    @abstractmethod
     def _begin(self) -> C:
         """A connection with an open transaction."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _commit(self, connection: C, write: Commit | ResolveTask) -> Answer:
-        raise NotImplementedError
+        """Carry out the write in the transaction, and commit it."""
 
+    @abstractmethod
     def _abandon(self, connection: C) -> None:
         """Roll back beside a thread that may use the connection at this moment."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _end(self, connection: C) -> None:
         """Roll back what is left and put the connection away; never raises."""
-        raise NotImplementedError
 
 
 _exclusive: ContextVar[StepTransaction[Any] | None] = ContextVar("qwit_exclusive", default=None)

@@ -187,6 +187,31 @@ class Commit:
     report: Report | None = None
     release: Release | None = None
 
+    @property
+    def only_appends(self) -> bool:
+        """Whether it appends events and does nothing else: what a run does once a step."""
+        return bool(self.events) and self.status is None and self.outcome is None and self.is_plain
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it touches no rows but the run's own, its history and how it stands or ended."""
+        return (
+            self.known is None
+            and self.release is None
+            and self.report is None
+            and self.reason is None
+            and self.restart is None
+            and not (
+                self.settle
+                or self.tasks
+                or self.timers
+                or self.drop_timers
+                or self.starts
+                or self.reopens
+                or self.published
+            )
+        )
+
 
 # -- from outside ----------------------------------------------------------------------------------------------
 

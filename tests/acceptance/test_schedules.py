@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 _SECONDS = 3
 
 WORKER = """
-import sys, time
+import sys, threading
 from datetime import timedelta
 from qwit_durable import Durable, Workflow, step, workflow
 
@@ -32,7 +32,7 @@ def ticking(what: str) -> Workflow[None]:
 with Durable(sys.argv[1], lease=timedelta(seconds=2), beat=timedelta(seconds=0.5)).embedded(threads=2) as durable:
     durable.schedule("tick", ticking, "x", every=timedelta(seconds=1), overlap="allow", catch_up="all")
     print("ready", flush=True)
-    time.sleep(60)
+    threading.Event().wait(60)  # until it is killed
 """
 
 
@@ -65,14 +65,16 @@ def test_each_due_time_has_one_run_though_processes_are_killed(
     try:
         started = durable.get_schedule("tick").describe().created_at
         while datetime.now(UTC) < until:
-            time.sleep(0.7)
+            time.sleep(
+                0.7
+            )  # the kills come in real time, between real due times: nothing could be waited for instead
             kill(first)
             first, second = second, process(url)
         ended = durable.reader.now()
         deadline = time.monotonic() + 10
         while durable.get_schedule("tick").describe().last_due_at < ended - timedelta(seconds=1):
             assert time.monotonic() < deadline, durable.get_schedule("tick").describe()
-            time.sleep(0.1)
+            time.sleep(0.1)  # a look at another process's work, until it is done
         durable.get_schedule("tick").pause()
     finally:
         for running in (first, second):

@@ -294,7 +294,7 @@ class SqlSession(SqlSchedules, SqlPruning, SqlDue):
         return self._tables.insert_event, rows
 
     def look_again(self, run_ids: Iterable[UUID]) -> None:
-        """Ask the database again about these runs, to which something is appended beside this session.
+        """Ask the database again about these runs, to which something is appended beside these rows.
 
         Nothing of them may be waiting to be written.
         """

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from datetime import timedelta
@@ -64,8 +65,9 @@ def store_machine(
 
 
 class _Machine(RuleBasedStateMachine):
+    @abstractmethod
     def open_store(self, clock: ManualClock) -> AbstractContextManager[Store]:
-        raise NotImplementedError
+        """An empty store."""
 
     @initialize()
     def open(self) -> None:

@@ -26,7 +26,6 @@ __all__ = [
     "Append",
     "event_arrays",
     "holders",
-    "is_plain",
     "marks",
     "numbered",
 ]
@@ -92,9 +91,7 @@ class Append:
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only appends events to it."""
-        if type(write) is not Commit or write.outcome is not None or write.status is not None:
-            return None
-        return (write.run_id,) if write.events and is_plain(write) else None
+        return (write.run_id,) if type(write) is Commit and write.only_appends else None
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
@@ -145,26 +142,6 @@ def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed 
         head = binary.read_number(value(row, 1) or b"")
         won[value(row, 0)] = Committed(head=head, now=now, cancel_asked=value(row, 3) != b"\0")
     return [won.get(write.run_id.bytes) for write in writes]
-
-
-def is_plain(write: Commit) -> bool:
-    """Whether a transition only appends events; that it ends the run, or changes its status, is left out of account."""
-    return (
-        write.known is None
-        and write.release is None
-        and write.report is None
-        and write.reason is None
-        and not (
-            write.settle
-            or write.tasks
-            or write.timers
-            or write.drop_timers
-            or write.starts
-            or write.reopens
-            or write.published
-            or write.restart
-        )
-    )
 
 
 def holders(writes: Sequence[Commit]) -> Sequence[bytes]:

@@ -19,7 +19,6 @@ from qwit_durable.stores.pg.hot.append import (
     committed,
     event_arrays,
     holders,
-    is_plain,
     marks,
     numbered,
 )
@@ -66,7 +65,7 @@ class Finish:
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only ends it."""
-        if type(write) is not Commit or write.outcome is None or not is_plain(write):
+        if type(write) is not Commit or write.outcome is None or not write.is_plain:
             return None
         run = self._cache.get(write.run_id)
         is_alone = run is not None and run.lane is None and run.parent_id is None
