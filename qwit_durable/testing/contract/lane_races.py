@@ -21,7 +21,7 @@ __all__ = ["LaneRaces"]
 class LaneRaces:
     """`another` opens the same data as another process would."""
 
-    def test_concurrent_starts_into_one_lane_have_onehead_of(
+    def test_concurrent_starts_into_one_lane_have_one_head(
         self, stage: Stage, another: Callable[[], Store]
     ) -> None:
         def start(store: Store) -> Callable[[], list[Any]]:
@@ -73,7 +73,7 @@ class LaneRaces:
         assert len(set(ended)) == 20
         assert stage.store.lane(NAMESPACE, "left") is None
 
-    def test_terminating_a_run_while_it_becomes_head_loses_nolane_of(
+    def test_terminating_a_run_while_it_becomes_head_loses_no_lane(
         self, stage: Stage, another: Callable[[], Store]
     ) -> None:
         queues = [stage.queue(3, f"lane-{turn}") for turn in range(8)]

@@ -97,7 +97,7 @@ class Lanes:
         assert [released, paused, stuck, retried, compensating] == [early] * 5
         stage.hold(second)
 
-    def test_a_restarted_body_keeps_itslane_of(self, stage: Stage) -> None:
+    def test_a_restarted_body_keeps_its_lane(self, stage: Stage) -> None:
         first, second = stage.queue(2)
 
         hold = stage.hold(first)
@@ -147,7 +147,7 @@ class Lanes:
         assert again == Fenced()
         assert stage.head() == second
 
-    def test_an_end_that_conflicts_keeps_thelane_of(self, stage: Stage) -> None:
+    def test_an_end_that_conflicts_keeps_its_lane(self, stage: Stage) -> None:
         first, _ = stage.queue(2)
         hold = stage.hold(first)
         stage.tell(first, CancelRequested(reason="enough"))

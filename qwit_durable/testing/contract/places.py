@@ -100,7 +100,7 @@ class Places:
         assert [ring.run_id for ring in ended.rings] == [third]
         assert stage.head() == third
 
-    def test_a_terminated_run_leaves_itslane_of(self, stage: Stage) -> None:
+    def test_a_terminated_run_leaves_its_lane(self, stage: Stage) -> None:
         first, second, third = stage.queue(3)
 
         waiting = stage.operate(second, Verb.TERMINATE)
