@@ -153,13 +153,13 @@ class PostgresStore(SqlReader):
             connection = self._address.connect()
             try:
                 self._check(connection)
+                writer.link = Link(connection)
             except psycopg.Error as error:
                 connection.close()
                 raise explain(error, self._address.where) from error
             except BaseException:
                 connection.close()
                 raise
-            writer.link = Link(connection)
         return writer.link
 
     def _check(self, connection: Connection) -> None:

@@ -17,13 +17,31 @@ __all__ = ["InProcess", "Link", "Writer"]
 _MOMENT_SECONDS = 0.01
 
 
+#: The server is to look for rows by their keys, and to plan a statement once. It makes one plan for all batches when it
+#: has seen a statement a few times, perhaps over tables that are small yet, which it would go on to read from end to
+#: end; or it plans anew for each batch, because a small one looks cheaper, which costs more than the batch.
+_BY_KEY = """
+SELECT set_config('enable_seqscan', 'off', false), set_config('enable_hashjoin', 'off', false),
+    set_config('enable_mergejoin', 'off', false), set_config('enable_bitmapscan', 'off', false),
+    set_config('plan_cache_mode', 'force_generic_plan', false), set_config('jit', 'off', false)
+WHERE pg_backend_pid() = %s
+"""
+
+
 class Link:
-    """One connection, and the two ways in which it is used: by the driver's cursors, and below them."""
+    """One connection, and the two ways in which it is used: by the driver's cursors, and below them.
+
+    Where it is the server's own, not a pooler's, it keeps how the server is to plan: a pooler would hand that on.
+    """
 
     def __init__(self, connection: Connection) -> None:
         self.connection = connection
         self.statements = PgStatements(connection)
-        self.prepared = Prepared(connection, prepares=connection.prepare_threshold is not None)
+        prepares = connection.prepare_threshold is not None
+        # A pooler tells a number of its own.
+        pid = connection.info.backend_pid
+        is_own = prepares and connection.execute(_BY_KEY, (pid,), prepare=False).rowcount > 0
+        self.prepared = Prepared(connection, prepares=prepares, is_by_key=is_own)
 
 
 class Writer:

@@ -37,9 +37,8 @@ __all__ = ["HotWrites", "Prepared"]
 
 _LOCK = b"SELECT FROM qwit.live WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE"
 
-#: Rows are looked for by their keys. The server makes one plan for all batches when it has seen a statement a few
-#: times, perhaps over tables that are small yet, which it would go on to read from end to end. So it is told for as
-#: long as it may be planning; in each transaction anew, as nothing is kept in a session.
+#: Rows are looked for by their keys: what a session of our own keeps (`pg.links`), told in each transaction anew where
+#: nothing can be kept, for as long as the server may be planning.
 _BY_KEY: Question = (
     (
         b"SELECT set_config('enable_seqscan', 'off', true), set_config('enable_hashjoin', 'off', true), "
@@ -164,7 +163,9 @@ class HotWrites:
         if not asked:
             return answers
         asking = [question for *_, questions in asked for question in questions]
-        is_planned = len(asking) == 1 and (len(writes) == 1 or link.is_well_known(asking[0]))
+        is_planned = link.is_by_key or (
+            len(asking) == 1 and (len(writes) == 1 or link.is_well_known(asking[0]))
+        )
         results = iter(link.ask(asking if is_planned else [_BY_KEY, *asking])[0 if is_planned else 1 :])
         for kind, batch, questions in asked:
             of_kind = [next(results) for _ in questions]

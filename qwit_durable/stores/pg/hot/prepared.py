@@ -43,9 +43,13 @@ class Prepared:
     Args:
         connection: An idle one.
         prepares: Whether statements are kept on the server, which some poolers do not know how to do.
+        is_by_key: Whether the session keeps that rows are to be looked for by their keys.
     """
 
-    def __init__(self, connection: psycopg.Connection[tuple[object, ...]], *, prepares: bool) -> None:
+    def __init__(
+        self, connection: psycopg.Connection[tuple[object, ...]], *, prepares: bool, is_by_key: bool
+    ) -> None:
+        self.is_by_key = is_by_key
         self._link = connection.pgconn
         self._transformer = Transformer(connection)
         self._prepares = prepares
