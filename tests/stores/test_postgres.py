@@ -22,6 +22,7 @@ from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
 from qwit_durable.stores.pg import hot
 from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.pg.hot.append import Append
+from qwit_durable.stores.pg.hot.places import Places
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
@@ -355,7 +356,7 @@ def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage, sto
     hold = stage.begin()
     plain = Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
 
-    takes = Append(store._tables).takes
+    takes = Append(store._tables, Places()).takes
     assert takes(plain)
     assert not takes(Acquire(run_id=hold.id, worker=1))
     assert not takes(attrs.evolve(plain, events=()))

@@ -26,6 +26,7 @@ from qwit_durable.stores.pg.hot.append import Append
 from qwit_durable.stores.pg.hot.claim import ClaimFree
 from qwit_durable.stores.pg.hot.finish import Finish
 from qwit_durable.stores.pg.hot.hand_over import HandOver
+from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.pg.hot.resolve import Resolve
 from qwit_durable.stores.pg.hot.start import StartAtOnce
@@ -36,6 +37,11 @@ from qwit_durable.stores.writes import Acquire, Claim, ResolveTask, Start, Write
 __all__ = ["HotWrites", "Prepared"]
 
 _LOCK = b"SELECT FROM qwit.live WHERE run_id = ANY($1::uuid[]) ORDER BY run_id FOR UPDATE"
+#: For the order of locks alone: a row that is at its place no longer is not locked.
+_LOCK_THERE = f"""
+SELECT FROM unnest($1::uuid[], $2::tid[]) AS given (id, place) JOIN qwit.live ON {AT_PLACE}
+ORDER BY id FOR UPDATE OF live
+""".encode()
 
 #: Rows are looked for by their keys: what a session of our own keeps (`pg.links`), told in each transaction anew where
 #: nothing can be kept, for as long as the server may be planning.
@@ -69,9 +75,16 @@ class Kind(Protocol):
 
 
 class _LockAll:
-    """Locks the live rows of several kinds at once, in their order."""
+    """Locks the live rows of several kinds at once, in their order.
+
+    Args:
+        places: Where they may be looked for; None if each of them has to be locked.
+    """
 
     locks = False
+
+    def __init__(self, places: Places | None) -> None:
+        self._places = places
 
     def takes(self, write: Write) -> Sequence[Hashable] | None:
         """No write of its own."""
@@ -81,7 +94,11 @@ class _LockAll:
     def questions(self, writes: Sequence[Any], now: bytes | None) -> Sequence[Question]:
         """The statement that locks the runs of these writes."""
         _ = now
-        return ((_LOCK, (binary.uuids([write.run_id for write in writes]),)),)
+        ids = [write.run_id for write in writes]
+        places = None if self._places is None else self._places.of(ids)
+        if places is None:
+            return ((_LOCK, (binary.uuids(ids),)),)
+        return ((_LOCK_THERE, (binary.uuids(ids), binary.places(places))),)
 
     def answers(
         self, writes: Sequence[Any], results: Sequence[PGresult], link: Prepared
@@ -142,18 +159,31 @@ class HotWrites:
     """Carries out what is hot of a batch."""
 
     def __init__(self, tables: Tables, cache: RunCache) -> None:
-        self._lock = _LockAll()
+        self._places = Places()
+        self._lock, self._lock_each = _LockAll(self._places), _LockAll(None)
         self._resolve, self._claim = Resolve(tables, cache), ClaimFree(tables, cache)
+        append, acquire = Append(tables, self._places), AcquireFree(tables, cache, self._places)
+        self._tell_places: frozenset[Kind] = frozenset((append, acquire))
         # The most frequent first.
         self._kinds: tuple[Kind, ...] = (
-            *(Append(tables), self._claim, self._resolve, HandOver(tables)),
-            *(Finish(tables, cache), AcquireFree(tables, cache), StartAtOnce(tables, cache)),
+            *(append, self._claim, self._resolve, HandOver(tables)),
+            *(Finish(tables, cache), acquire, StartAtOnce(tables, cache)),
         )
 
     def carry_out(
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
+        answers = self._answers(link, writes, now)
+        for write, answer in zip(writes, answers, strict=True):
+            if answer is None:
+                for run_id in touched(write):
+                    self._places.lost(run_id)
+        return answers
+
+    def _answers(
+        self, link: Prepared, writes: Sequence[Write], now: datetime | None
+    ) -> Sequence[Answer | None]:
         answers: list[Answer | None] = [None] * len(writes)
         given = None if now is None else binary.time(now)
         asked = [
@@ -172,6 +202,9 @@ class HotWrites:
             found = kind.answers([write for _, write in batch], of_kind, link)
             for (nth, _), answer in zip(batch, found, strict=True):
                 answers[nth] = answer
+            if kind not in self._tell_places:
+                for _, write in batch:
+                    self._places.lost(_run_of(write))
         return answers
 
     def _sorted_out(self, writes: Sequence[Write]) -> list[tuple[Kind, _Batch]]:
@@ -200,7 +233,8 @@ class HotWrites:
         sorted_out = [(kind, sorted(batches[kind], key=_place)) for kind in batches]
         locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
         if len(locking) > 1 or self._resolve in batches:
-            locking.insert(0, (self._lock, [one for _, batch in locking for one in batch]))
+            lock = self._lock_each if self._resolve in batches else self._lock
+            locking.insert(0, (lock, [one for _, batch in locking for one in batch]))
         others = [one for one in sorted_out if not one[0].locks]
         # Tasks are locked after live rows.
         return sorted([*others, *locking], key=lambda one: one[0] is self._claim)

@@ -15,6 +15,7 @@ from qwit_durable.core import Event
 from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
+from qwit_durable.stores.pg.hot.places import Places
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import LiveRow, RunRow
 from qwit_durable.stores.sql.cache import RunCache
@@ -36,11 +37,11 @@ WITH won AS (
     AND NOT EXISTS (
         SELECT 1 FROM qwit.task WHERE task.run_id = id AND task.position = '' AND task.ready_at > {NOW}
     )
-    RETURNING {Lives.listed("live")}, is_new
+    RETURNING {Lives.listed("live")}, is_new, live.ctid AS place
 ), turns AS (
     DELETE FROM qwit.task USING won WHERE task.run_id = won.run_id AND task.position = ''
 )
-SELECT {Lives.listed("won")}, {Runs.listed("run")} FROM won LEFT JOIN qwit.run ON is_new AND run.id = won.run_id
+SELECT place, {Lives.listed("won")}, {Runs.listed("run")} FROM won LEFT JOIN qwit.run ON is_new AND run.id = won.run_id
 """.encode()
 
 _HISTORIES = f"""
@@ -55,9 +56,10 @@ class AcquireFree:
 
     locks = True
 
-    def __init__(self, tables: Tables, cache: RunCache) -> None:
+    def __init__(self, tables: Tables, cache: RunCache, places: Places) -> None:
         self._tables = tables
         self._cache = cache
+        self._places = places
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if a write asks for its turn."""
@@ -79,9 +81,10 @@ class AcquireFree:
     ) -> Sequence[Answer | None]:
         """The answers of those that won, with the part of the history that they want."""
         found: dict[UUID, tuple[RunRow, LiveRow]] = {}
-        for columns in link.rows(results[0]):
+        for place, *columns in link.rows(results[0]):
             live = self._tables.live.row_out(columns[:_LIVE])
             found[live.run_id] = self._run_of(live, columns[_LIVE:]), live
+            self._places.found(live.run_id, place)
         won = [(write, *found[write.run_id]) for write in writes if write.run_id in found]
         behind = [
             (live.run_id, known, live.head)

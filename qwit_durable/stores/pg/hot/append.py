@@ -2,7 +2,7 @@
 
 The holder, the epoch and the head are compared in the update's `WHERE`, under the row's lock, and the events are
 inserted for the rows that were updated. Three forms of one statement: for one event of one run, whose plan is the
-cheapest; for one event each of several; for several.
+cheapest; for one event each of several; for several. Each by the rows' keys, or where they were last (`places`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from psycopg.pq.abc import PGresult
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.encoding import Columns
 from qwit_durable.stores.pg.hot import binary
+from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, Write
@@ -41,44 +42,59 @@ def marks(first: int, types: Sequence[str], suffix: str = "") -> str:
     return ", ".join(f"${first + nth}::{kind}{suffix}" for nth, kind in enumerate(types))
 
 
-_ONE = f"""
+_BY_KEY = "live.run_id = id"
+_HELD = "live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)"
+
+
+def _one(row: str) -> bytes:
+    return f"""
 WITH won AS (
     UPDATE qwit.live SET head = head + 1, lost = 0, updated_at = {NOW}
-    WHERE run_id = $2::uuid AND owner = $3::int8 AND epoch = $4::int8 AND head = coalesce($5::int8, head)
-    RETURNING run_id, head, updated_at, cancel_asked
+    WHERE {row} AND owner = $3::int8 AND epoch = $4::int8 AND head = coalesce($5::int8, head)
+    RETURNING run_id, head, updated_at, cancel_asked, ctid AS place
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {marks(6, EVENT_TYPES)} FROM won
 )
-SELECT run_id, head, updated_at, cancel_asked FROM won
+SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
 
-_ONE_EACH = f"""
+
+def _one_each(row: str, place: str = "", named: str = "") -> bytes:
+    return f"""
 WITH won AS (
     UPDATE qwit.live SET head = live.head + 1, lost = 0, updated_at = {NOW}
-    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], {marks(6, EVENT_TYPES, "[]")})
-    AS given (id, holder, term, known, {EVENT_COLUMNS})
-    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
-    RETURNING live.run_id, live.head, updated_at, cancel_asked, {EVENT_COLUMNS}
+    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], {marks(6, EVENT_TYPES, "[]")}{place})
+    AS given (id, holder, term, known, {EVENT_COLUMNS}{named})
+    WHERE {row} AND {_HELD}
+    RETURNING live.run_id, live.head, updated_at, cancel_asked, live.ctid AS place, {EVENT_COLUMNS}
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {EVENT_COLUMNS} FROM won
 )
-SELECT run_id, head, updated_at, cancel_asked FROM won
+SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
 
-_MANY = f"""
+
+def _many(row: str, place: str = "", named: str = "") -> bytes:
+    return f"""
 WITH won AS (
     UPDATE qwit.live SET head = live.head + count, lost = 0, updated_at = {NOW}
-    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[])
-    AS given (id, holder, term, known, count)
-    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
-    RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
+    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[]{place})
+    AS given (id, holder, term, known, count{named})
+    WHERE {row} AND {_HELD}
+    RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked, live.ctid AS place
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
     FROM unnest($7::uuid[], $8::int8[], {marks(9, EVENT_TYPES, "[]")})
     AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
 )
-SELECT run_id, head, updated_at, cancel_asked FROM won
+SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
+
+
+_ONE = _one("run_id = $2::uuid")
+_ONE_THERE = _one("ctid = $13::tid AND run_id IS NOT DISTINCT FROM $2::uuid")
+_ONE_EACH, _ONE_EACH_THERE = _one_each(_BY_KEY), _one_each(AT_PLACE, ", $13::tid[]", ", place")
+_MANY, _MANY_THERE = _many(_BY_KEY), _many(AT_PLACE, ", $16::tid[]", ", place")
 
 
 class Append:
@@ -86,8 +102,9 @@ class Append:
 
     locks = True
 
-    def __init__(self, tables: Tables) -> None:
+    def __init__(self, tables: Tables, places: Places) -> None:
         self._encoding = tables.encoding
+        self._places = places
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only appends events to it."""
@@ -95,17 +112,23 @@ class Append:
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
+        places = self._places.of([write.run_id for write in writes])
         if len(writes) == 1 and len(writes[0].events) == 1:
-            return ((_ONE, (now, *self._of_one(writes[0]))),)
+            one = now, *self._of_one(writes[0])
+            return ((_ONE, one) if places is None else (_ONE_THERE, (*one, places[0])),)
         whose = holders(writes)
         columns = event_arrays(
             [self._encoding.write_event(event) for write in writes for event in write.events]
         )
         counts = [len(write.events) for write in writes]
         if max(counts) == 1:
-            return ((_ONE_EACH, (now, *whose, *columns)),)
+            each = now, *whose, *columns
+            return (
+                (_ONE_EACH, each) if places is None else (_ONE_EACH_THERE, (*each, binary.places(places))),
+            )
         of_run, nth = numbered(writes)
-        return ((_MANY, (now, *whose, binary.numbers(counts), of_run, nth, *columns)),)
+        many = now, *whose, binary.numbers(counts), of_run, nth, *columns
+        return ((_MANY, many) if places is None else (_MANY_THERE, (*many, binary.places(places))),)
 
     def _of_one(self, write: Commit) -> Sequence[bytes | None]:
         kind, position, name, attempt, args, value, detail = self._encoding.write_event(write.events[0])
@@ -128,7 +151,13 @@ class Append:
     ) -> Sequence[Answer | None]:
         """The answers of those that won."""
         _ = link
-        return committed(writes, results[0])
+        result = results[0]
+        value = result.get_value
+        found = {value(row, 0): value(row, 4) or b"" for row in range(result.ntuples)}
+        for write in writes:
+            if (place := found.get(write.run_id.bytes)) is not None:
+                self._places.found(write.run_id, place)
+        return committed(writes, result)
 
 
 def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed | None]:

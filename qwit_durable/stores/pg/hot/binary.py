@@ -16,6 +16,7 @@ __all__ = [
     "number",
     "numbers",
     "payloads",
+    "places",
     "read_number",
     "read_time",
     "texts",
@@ -30,10 +31,10 @@ _MICROSECOND = timedelta(microseconds=1)
 _INT8 = struct.Struct(">q")
 _LENGTH = struct.Struct(">i")
 _LENGTH_OF_INT8 = _LENGTH.pack(8)
-_LENGTH_OF_UUID = _LENGTH.pack(16)
+_LENGTH_OF_TID, _LENGTH_OF_UUID = _LENGTH.pack(6), _LENGTH.pack(16)
 _NULL = _LENGTH.pack(-1)
 _HEAD = struct.Struct(">iiiii")
-_BOOL, _BYTEA, _INT8_OID, _TEXT, _TIMESTAMPTZ, _UUID = 16, 17, 20, 25, 1184, 2950
+_BOOL, _BYTEA, _INT8_OID, _TEXT, _TID, _TIMESTAMPTZ, _UUID = 16, 17, 20, 25, 27, 1184, 2950
 _TRUE, _FALSE = _LENGTH.pack(1) + b"\x01", _LENGTH.pack(1) + b"\x00"
 
 
@@ -89,6 +90,11 @@ def texts(values: Sequence[str | None]) -> bytes:
 def payloads(values: Sequence[bytes | None]) -> bytes:
     """A `bytea[]`."""
     return _array(_BYTEA, len(values), [_NULL if v is None else _sized(v) for v in values])
+
+
+def places(values: Sequence[bytes | None]) -> bytes:
+    """A `tid[]`, of places as the server has told them."""
+    return _array(_TID, len(values), [_NULL if v is None else _LENGTH_OF_TID + v for v in values])
 
 
 def _sized(data: bytes) -> bytes:
