@@ -24,24 +24,26 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-_raw_decode = json.JSONDecoder().raw_decode
+_scan = json.JSONDecoder().scan_once
 _WORDS = {None: b"null", True: b"true", False: b"false"}
 
 
 def write(plain: Any) -> bytes:
     """The one text of a JSON value."""
     # To set up the encoder costs more than to write a small value.
+    if type(plain) is int:
+        return b"%d" % plain
     if plain is None or plain is True or plain is False:
         return _WORDS[plain]
-    return (repr(plain) if type(plain) is int else _encode(plain)).encode()
+    return _encode(plain).encode()
 
 
 def parse(data: bytes) -> Any:
     """The JSON value that a text spells."""
     text = data.decode()
     try:
-        value, end = _raw_decode(text)
-    except ValueError:
+        value, end = _scan(text, 0)
+    except (ValueError, StopIteration):
         end = 0
     else:
         if end == len(text):

@@ -119,6 +119,13 @@ class Body:
                 self._ready.append((entry.target, answer))
         self._run()
 
+    def give(self, entry: Open, frame: Frame, value: Any) -> None:
+        """As `resolve`, of a step that a generator waits for by itself, with its value: what most facts come to."""
+        del self.open[entry.position]
+        self._take_in(frame, resume(frame.generator, value, None, self._sink))
+        if self._ready:
+            self._run()
+
     def fail_map(self, entry: Open, error: BaseException) -> None:
         """A call of a map has failed: its other calls settle, then the error is raised."""
         if not entry.settling:
@@ -199,7 +206,7 @@ class Body:
     def _resume(self, frame: Frame, answer: Answer) -> None:
         if answer.error is not None:
             self._sink = self._sink.succeeded()
-        self._take_in(frame, resume(frame.generator, answer, self._sink))
+        self._take_in(frame, resume(frame.generator, answer.value, answer.error, self._sink))
 
     def _take_in(self, frame: Frame, resumed: Resumed) -> None:
         match resumed:

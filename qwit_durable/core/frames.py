@@ -8,6 +8,7 @@ What a body raises is a fact to record; interrupts of the thread (other kinds of
 from __future__ import annotations
 
 from inspect import GEN_CLOSED, getgeneratorstate, iscoroutine, isgenerator
+from types import GeneratorType
 from typing import Any, cast
 
 import attrs
@@ -87,17 +88,17 @@ def stands_at(generator: Branch) -> Site | None:
     return site
 
 
-def resume(generator: Branch, answer: Answer, sink: Sink) -> Resumed:
-    """Resume the generator with the answer and tell what it did next."""
+def resume(generator: Branch, value: Any, error: BaseException | None, sink: Sink) -> Resumed:
+    """Resume the generator with a value, or with an error if there is one, and tell what it did next."""
     before = enter(sink)
     try:
-        yielded = generator.send(answer.value) if answer.error is None else generator.throw(answer.error)
+        yielded = generator.send(value) if error is None else generator.throw(error)
     except StopIteration as stop:
         for call in calls_in(stop.value):
             _report_returned(call.as_command(), sink)
         return _checked(Returned(stop.value), sink)
-    except _FAILURES as error:
-        return _checked(Raised(error), sink)
+    except _FAILURES as raised:
+        return _checked(Raised(raised), sink)
     finally:
         leave(before)
     command = yielded.as_command() if isinstance(yielded, Yieldable) else yielded
@@ -113,7 +114,7 @@ def _is_answerable(generator: Branch) -> bool:
     """Whether what yields can take an answer: an iterator or a generator expression behind a `yield from` can't."""
     inner: Any = generator
     while inner is not None:
-        if not isgenerator(inner):
+        if type(inner) is not GeneratorType:
             return hasattr(inner, "send")
         if inner.__name__ == "<genexpr>":
             return False

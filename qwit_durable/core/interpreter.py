@@ -83,6 +83,10 @@ class Interpreter:
         """Take recorded events into account, in order, and decide at their end."""
         for event in events:
             self.head += 1
+            if type(event) is Resolved and self._is_under_way and self._replay.go_on(event):
+                if self._replay.body.end is not None:
+                    self._look()
+                continue
             if self._parking is not None:
                 self._parking.take(event)
             self._take(event)
@@ -182,6 +186,16 @@ class Interpreter:
             self._replay.body.stop(undoes=ending.compensate)
 
     @property
+    def _is_under_way(self) -> bool:
+        """Whether nothing but the body decides what comes next."""
+        return (
+            self._ending is None
+            and self._unwinding is None
+            and self._completed is None
+            and self._parking is None
+        )
+
+    @property
     def _is_asked_to_end(self) -> bool:
         return self._ending is not None and self._ending.is_asked
 
@@ -242,10 +256,14 @@ class Interpreter:
         return None if standstill is None or standstill.unwinding is None else standstill.unwinding.decide()
 
     def _advance(self) -> Advance:
+        body = self._replay.body
+        if len(body.open) == 1 and not body.closings:
+            [entry] = body.open.values()
+            if entry.to_begin:  # the frequent one
+                return Advance(begin=(entry.as_pending(),), awaiting=entry.left or entry.missing)
         begin: list[Pending] = []
         waiting: list[Pending] = []
         settle: list[Pending] = []
-        body = self._replay.body
         for closing in body.closings:
             if closing.unwinding is not None and isinstance(undo := closing.unwinding.decide(), Advance):
                 begin += undo.begin

@@ -27,11 +27,11 @@ from qwit_durable.core.events import (
 from qwit_durable.core.frames import Answer
 from qwit_durable.core.identity import described, matches
 from qwit_durable.core.maps import member_resolved, settled_map
-from qwit_durable.core.outcome import Dropped
+from qwit_durable.core.outcome import Dropped, Value
 from qwit_durable.core.parking import Parking
 from qwit_durable.core.program import Program
 from qwit_durable.core.salvage import Salvage
-from qwit_durable.core.scope import Closing, Open
+from qwit_durable.core.scope import Closing, Frame, Open
 from qwit_durable.core.status import Verb
 from qwit_durable.core.unwind import Unwinding
 from qwit_durable.errors import SignalTimeout
@@ -81,6 +81,33 @@ class Replay:
             return
         self.body.start(generator)
         self._look()
+
+    def go_on(self, event: Resolved) -> bool:
+        """Take in what most facts are: the value of a step that a generator waits for by itself. False: it is another.
+
+        Nothing here that `apply` does not do, only without the ways of all other facts.
+        """
+        body = self.body
+        entry = body.open.get(event.position)
+        if entry is None or self._salvage is not None or entry.settling:
+            return False
+        command, outcome, frame = entry.command, event.outcome, entry.target
+        if not (type(command) is CallStep and type(outcome) is Value and type(frame) is Frame):
+            return False
+        if event.kind is not Kind.STEP or event.name != command.name or event.args != command.args:
+            return False
+        if frame.closed:
+            return False
+        try:
+            value = command.decode(outcome.data)
+        except Exception:  # noqa: BLE001 - types of the user's take part in it; `apply` says what comes of it
+            return False
+        if command.undo_when is not None or command.takes_over is not None:
+            self.debts.settle(command, event, entry.given)
+        body.give(entry, frame, value)
+        if body.wrong is not None:
+            self._look()
+        return True
 
     def apply(self, event: Event, *, is_ending: bool) -> None:
         """Take one fact into account. `is_ending`: everything is being settled, and nothing is asked of the body."""

@@ -31,15 +31,14 @@ _OURS = (__file__.rsplit("language", 1)[0], "<attrs generated")
 
 def call_site() -> Site:
     """The nearest line outside this package: what a user reads in a message."""
-    frame = sys._getframe(1)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack() reads source files, at each call
+    # The caller of this is ours, so it need not be looked at.
+    frame = sys._getframe(2)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - inspect.stack() reads source files, at each call
     while frame.f_code.co_filename.startswith(_OURS) and frame.f_back is not None:
         frame = frame.f_back
     return _site(frame.f_code.co_filename, frame.f_lineno)
 
 
-@lru_cache(maxsize=1_000)
-def _site(file: str, line: int) -> Site:
-    return Site(file, line)
+_site = lru_cache(maxsize=1_000)(Site)
 
 
 def refuse_in_step(what: str, remedy: str) -> None:
@@ -192,7 +191,7 @@ for _name, _wrong in _USES_OF_A_VALUE.items():
 def refuse_oversized(data: bytes, where: str) -> None:
     """Refuse arguments that are larger than the body they are built in may hand over. Raises EncodingError."""
     sink = current_sink()
-    if sink is not None and sink.limit_bytes is not None:
+    if sink is not None and sink.limit_bytes is not None and len(data) > sink.limit_bytes:
         check_size(data, where, sink.limit_bytes)
 
 

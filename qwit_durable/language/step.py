@@ -70,13 +70,16 @@ class StepDecorator(Protocol):
     def __call__(self, fn: Callable[P, R], /) -> Step[P, R]: ...
 
 
-@attrs.define
 class _Shared:
     """What a step and its copies have in common."""
 
-    arguments: SignatureCodec
-    result: ResultCodec
-    undo: UndoDefinition | None = None
+    def __init__(self, fn: Callable[..., Any]) -> None:
+        self.arguments = SignatureCodec(fn)
+        self.result = ResultCodec(fn)
+        self.undo: UndoDefinition | None = None
+        # Bound once, for all commands.
+        self.decode = self.result.decode
+        self.normalise = self.arguments.normalise
 
 
 class Step(Uncalled, Generic[P, R]):
@@ -99,7 +102,7 @@ class Step(Uncalled, Generic[P, R]):
         self.settings = settings
         self.is_async = inspect.iscoroutinefunction(fn)
         self.site = site
-        self._shared = _Shared(SignatureCodec(fn), ResultCodec(fn))
+        self._shared = _Shared(fn)
         self._text = f"step {name!r}"
         self._where = f"the arguments of {self._text}"
 
@@ -130,8 +133,8 @@ class Step(Uncalled, Generic[P, R]):
             settings=self.settings,
             is_changed=self.is_changed,
             undo_when=shared.undo.when if shared.undo is not None else None,
-            decode=shared.result.decode,
-            normalise=shared.arguments.normalise,
+            decode=shared.decode,
+            normalise=shared.normalise,
             site=call_site(),
         )
         return Call(command, self._text)
