@@ -2,14 +2,13 @@
 
 The interpreter resumes a generator inside `building_in(Sink())`; a command that is dropped unused reports itself to
 that sink, which is how a forgotten `yield` is found. While a generator is closed, building is inert: nothing reports.
-A step's attempt runs inside `running_step(name)`, where building a command is an error. A `ContextVar` keeps threads
-and coroutines apart.
+A step's attempt runs between `enter_step(name)` and `leave_step`, where building a command is an error. A `ContextVar`
+keeps threads and coroutines apart.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from contextvars import ContextVar
 from typing import Any
 
@@ -23,8 +22,9 @@ __all__ = [
     "building_in",
     "current_sink",
     "enter",
+    "enter_step",
     "leave",
-    "running_step",
+    "leave_step",
     "step_in_progress",
 ]
 
@@ -66,35 +66,19 @@ current_sink = _sink.get
 #: The name of the step whose attempt runs in this context, or None.
 step_in_progress = _step.get
 
-#: `building_in` without a block, for where each step of a replay counts.
+#: `building_in` without a block, for where each step of a replay counts. With None, what runs is no part of a body.
 enter = _sink.set
 
 #: Take back `enter`.
 leave = _sink.reset
 
+#: An attempt of the step of this name runs from here on: building commands in it is an error.
+enter_step = _step.set
+
+#: Take back `enter_step`.
+leave_step = _step.reset
+
 
 def building_in(sink: Sink) -> Within[Sink | None]:
     """Let commands built in this block report to `sink`."""
     return Within(_sink, sink)
-
-
-def running_step(name: str) -> AbstractContextManager[None]:
-    """Mark this block as an attempt of the step `name`: building commands in it is an error."""
-    return _Attempt(name)
-
-
-class _Attempt:
-    """As `Within`, of two variables: an attempt is no part of a body, even where one has led to it."""
-
-    __slots__ = ("_name", "_sink_before", "_step_before")
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __enter__(self) -> None:
-        self._step_before = _step.set(self._name)
-        self._sink_before = _sink.set(None)
-
-    def __exit__(self, *_: object) -> None:
-        _sink.reset(self._sink_before)
-        _step.reset(self._step_before)

@@ -6,11 +6,11 @@ a thread from outside (a time limit, a shutdown) ends it as a failure whose outc
 
 from __future__ import annotations
 
-import inspect
 import logging
 from collections.abc import Callable, Generator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
@@ -18,14 +18,12 @@ import attrs
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
-from qwit_durable.core.building import running_step
 from qwit_durable.engine.guarding import Refusal, after_step
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
-from qwit_durable.language.context import entered
-from qwit_durable.language.current import using
+from qwit_durable.language.inside import Inside
 from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.registry import StepLike
@@ -191,14 +189,9 @@ class Attempts:
             bounds.append(work.settings.deadline - (info.started_at - began_at))
         return min(bounds, default=None)
 
-    def _around(self, info: AttemptInfo) -> AbstractContextManager[None]:
-        """What users have put around attempts; what costs a lot is left to those who have."""
-        if not self._services.around_step:
-            return self._services.observers.around(info)
-        return self._around_step(info)
-
     @contextmanager
-    def _around_step(self, info: AttemptInfo) -> Generator[None]:
+    def _around(self, info: AttemptInfo) -> Generator[None]:
+        """What users have put around attempts."""
         with ExitStack() as stack:
             stack.enter_context(self._services.observers.around(info))
             for factory in self._services.around_step:
@@ -208,10 +201,12 @@ class Attempts:
     def _call(self, work: Work, info: AttemptInfo, lifeline: Lifeline) -> Value | Failure | Left:
         services = self._services
         try:
-            with running_step(work.step.name), entered(lifeline), using(services.starter), self._around(info):
-                value = work.call()
-                if inspect.iscoroutine(value):
-                    value = services.run_coroutine(value)
+            with Inside(work.step.name, lifeline, starter=services.starter):
+                if services.around_step or services.observers.listen:
+                    with self._around(info):
+                        value = self._made(work)
+                else:
+                    value = self._made(work)
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)
         except (Interrupted, KeyboardInterrupt):
@@ -225,10 +220,15 @@ class Attempts:
             if work.is_undo:
                 return work.step.undone(value)
             data = work.step.encode_result(value)
-            check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
+            if len(data) > services.settings.limit_bytes:
+                check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
         except (EncodingError, DefinitionError) as error:
             return Failure.of(error, outcome_unknown=True)
-        return after_step(services, work, info, data)
+        return after_step(services, work, info, data) if services.guards else Value(data)
+
+    def _made(self, work: Work) -> Any:
+        value = work.call()
+        return self._services.run_coroutine(value) if isinstance(value, CoroutineType) else value
 
 
 def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:

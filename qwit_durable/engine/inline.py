@@ -29,7 +29,7 @@ class InlineAttempt:
     def __init__(
         self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, queue: str
     ) -> None:
-        assert isinstance(pending.command, CallStep | Undo)
+        assert isinstance(pending.command, (CallStep, Undo))
         self._services = services
         self._attempts = attempts
         self._hold = hold

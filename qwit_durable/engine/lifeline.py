@@ -48,6 +48,14 @@ class Lifeline:
         unsent: What was reported and is not written yet.
     """
 
+    # Of the class: most steps never ask for any of it, and each attempt has a lifeline.
+    token: str | None = None
+    unsent: bytes | None = None
+    _asked_at: float | None = None
+    _is_asked = False
+    _written_at: float | None = None
+    _context: StepContext | None = None
+
     def __init__(
         self,
         services: Services,
@@ -65,13 +73,7 @@ class Lifeline:
         self._last = last
         self._connect = connect
         self._lock = threading.RLock()
-        self._asked_at: float | None = None
-        self._is_asked = False
-        self._written_at: float | None = None
-        self._beat = _no_beat
-        self._context: StepContext | None = None
-        self.token: str | None = None
-        self.unsent: bytes | None = None
+        self._beat: Callable[[], None] = _no_beat
 
     @property
     def context(self) -> StepContext:

@@ -35,6 +35,12 @@ class Promotion:
         is_done: Whether it is known to have one.
     """
 
+    # Of the class: most attempts never ask for a task, and each inline one has this.
+    is_tried = False
+    is_done = False
+    _is_behind = False
+    _recorder: TaskRecorder | None = None
+
     def __init__(
         self,
         services: Services,
@@ -43,18 +49,14 @@ class Promotion:
         pending: Pending,
         info: AttemptInfo,
     ) -> None:
-        assert isinstance(pending.command, CallStep | Undo)
+        assert isinstance(pending.command, (CallStep, Undo))
         self._services = services
         self._attempts = attempts
         self._hold = hold
         self._pending = pending
         self._command = pending.command
         self._info = info
-        self._recorder: TaskRecorder | None = None
         self._give_back: Callable[[], None] = _nothing
-        self._is_behind = False
-        self.is_tried = False
-        self.is_done = False
 
     # -- while it is under way ---------------------------------------------------------------------------------
 

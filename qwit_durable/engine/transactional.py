@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
-from typing import NoReturn
+from contextlib import AbstractContextManager, closing
+from typing import NoReturn, Self
 
 from qwit_durable.engine.attempts import Work
 from qwit_durable.errors import Failure, MisuseError, StoreUnavailable
@@ -15,9 +15,9 @@ from qwit_durable.stores.writes import Commit, ResolveTask
 __all__ = ["committed_within", "transaction_of"]
 
 
-def transaction_of(store: Store, work: Work) -> closing[Transaction]:
+def transaction_of(store: Store, work: Work) -> AbstractContextManager[Transaction]:
     """The transaction that an attempt may use; what was not committed in the block is rolled back with it."""
-    return closing(store.transaction() if work.settings.transactional else _NoTransaction(work))
+    return closing(store.transaction()) if work.settings.transactional else _NoTransaction(work)
 
 
 def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> Answer | Failure:
@@ -31,12 +31,19 @@ def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> A
 
 
 class _NoTransaction:
-    """For a step that asked for none."""
+    """For a step that asked for none. It is its own block, as almost every attempt has one."""
 
+    __slots__ = ("_work",)
     is_begun = False
 
     def __init__(self, work: Work) -> None:
         self._work = work
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Nothing to let go of."""
 
     def connection(self) -> NoReturn:
         name, undo = self._work.step.name, ".undo" if self._work.is_undo else ""

@@ -283,14 +283,13 @@ class Turns:
 
     def _inline(self, hold: Hold, decision: Advance) -> InlineAttempt | None:
         """Hand over what is not to be run here; the attempt to be made now, if there is one."""
-        now = hold.now()
         chosen: tuple[Pending, str] | None = None
         alone = len(decision.begin) == 1 and not decision.waiting
         for pending in decision.begin:
-            if pending.retry_at is not None and pending.retry_at > now and not pending.queued:
+            if pending.retry_at is not None and not pending.queued and pending.retry_at > hold.now():
                 continue
             command = pending.command
-            if chosen is None and isinstance(command, CallStep | Undo):
+            if chosen is None and isinstance(command, (CallStep, Undo)):
                 queue = queue_of(self._services, hold.run, command)
                 if self._runs_here(command, queue, alone=alone):
                     chosen = pending, queue

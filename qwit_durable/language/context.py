@@ -11,10 +11,9 @@ from typing import Any, NoReturn, Protocol
 
 import attrs
 
-from qwit_durable.core.within import Within
 from qwit_durable.errors import MisuseError, NotRunningError
 
-__all__ = ["StepContext", "current", "entered"]
+__all__ = ["HasContext", "StepContext", "current", "enter_attempt", "leave_attempt"]
 
 
 def _never() -> bool:
@@ -160,6 +159,8 @@ def current() -> StepContext:
     return attempt.context
 
 
-def entered(attempt: HasContext) -> Within[HasContext | None]:
-    """Let `current()` answer with `attempt.context` in this block; it is asked for when it is wanted."""
-    return Within(_current, attempt)
+#: Let `current()` answer with the context of this attempt from here on; it is asked for when it is wanted.
+enter_attempt = _current.set
+
+#: Take back `enter_attempt`.
+leave_attempt = _current.reset

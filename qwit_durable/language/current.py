@@ -12,14 +12,13 @@ import weakref
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
-from qwit_durable.core.within import Within
 from qwit_durable.errors import AmbiguousDurable
 
 if TYPE_CHECKING:
     from qwit_durable.language.options import StartOptions
     from qwit_durable.language.workflow import WorkflowDefinition
 
-__all__ = ["Starter", "current_starter", "enter", "install", "leave", "uninstall", "using"]
+__all__ = ["Starter", "current_starter", "enter", "install", "leave", "mean", "uninstall", "unmean"]
 
 
 class Starter(Protocol):
@@ -70,9 +69,11 @@ def leave(starter: Starter) -> None:
                 return
 
 
-def using(starter: Starter | None) -> Within[Starter | None]:
-    """Let this `Durable` be meant in this block: the engine runs a step's attempts inside it."""
-    return Within(_own, starter)
+#: Let this `Durable` be meant from here on, whatever is entered or installed: the engine does, around each attempt.
+mean = _own.set
+
+#: Take back `mean`.
+unmean = _own.reset
 
 
 def current_starter(workflow: str = "workflow") -> Starter:

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 __all__ = ["AttemptInfo", "EndInfo", "Observer", "Observers"]
 
 _logger = logging.getLogger("qwit_durable.observers")
-_NOBODY = nullcontext()
 
 
 @attrs.frozen(kw_only=True)
@@ -117,10 +116,15 @@ class Observer:
 
 
 class Observers:
-    """Tells every observer, in the order in which they were given."""
+    """Tells every observer, in the order in which they were given.
+
+    Attributes:
+        listen: Whether there are any: what is made for them alone is left out where there are none.
+    """
 
     def __init__(self, observers: Sequence[Observer] = ()) -> None:
         self._observers = tuple(observers)
+        self.listen = bool(self._observers)
 
     def trace_for_start(self, workflow: str, key: str) -> str | None:
         """The trace context that a new run belongs to, from the first observer that keeps one."""
@@ -149,12 +153,9 @@ class Observers:
             told = attrs.evolve(attempt, **ended)
             self.tell("undo_finished" if attempt.is_undo else "step_finished", told)
 
-    def around(self, attempt: AttemptInfo) -> AbstractContextManager[None]:
-        """All observers' `around_attempt`, none of which can break the attempt."""
-        return self._around(attempt) if self._observers else _NOBODY
-
     @contextmanager
-    def _around(self, attempt: AttemptInfo) -> Generator[None]:
+    def around(self, attempt: AttemptInfo) -> Generator[None]:
+        """All observers' `around_attempt`, none of which can break the attempt."""
         with ExitStack() as stack:
             for observer in self._observers:
                 try:

@@ -11,14 +11,14 @@ import pytest
 import qwit_durable.language
 from qwit_durable.errors import NotRunningError
 from qwit_durable.language import StepContext, current
-from qwit_durable.language.context import entered
+from qwit_durable.language.inside import Inside
 
 CONTEXT = StepContext(run_id="r-1", step="charge", attempt=2, idempotency_key="key")
 
 
 def test_the_context_is_there_inside_and_not_outside():
     """Outside the message says where it can be called."""
-    with entered(CONTEXT):
+    with Inside("charge", CONTEXT):
         assert current() is CONTEXT
 
     with pytest.raises(NotRunningError) as caught:
@@ -53,7 +53,7 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
         return current()
 
     try:
-        with entered(CONTEXT):
+        with Inside("charge", CONTEXT):
             found = asyncio.run_coroutine_threadsafe(attempt(), loop).result(5)
     finally:
         loop.call_soon_threadsafe(loop.stop)
@@ -65,7 +65,7 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
 
 def test_a_thread_with_a_copied_context_has_it():
     """As the message of the error says."""
-    with entered(CONTEXT):
+    with Inside("charge", CONTEXT):
         context = copy_context()
 
     assert context.run(current) is CONTEXT

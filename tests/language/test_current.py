@@ -7,7 +7,8 @@ import gc
 import pytest
 
 from qwit_durable.errors import AmbiguousDurable
-from qwit_durable.language.current import current_starter, enter, install, leave, uninstall, using
+from qwit_durable.language.current import current_starter, enter, install, leave, uninstall
+from qwit_durable.language.inside import Inside
 
 
 class Durable:
@@ -95,7 +96,7 @@ def test_inside_a_step_its_own_is_meant():
     entered, own = Durable(), Durable()
     enter(entered)
 
-    with using(own):
+    with Inside("checkout", starter=own):
         assert current_starter() is own
 
     assert current_starter() is entered

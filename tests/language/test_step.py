@@ -11,11 +11,11 @@ import dramatiq
 import pytest
 from dramatiq.brokers.stub import StubBroker
 
-from qwit_durable.core.building import running_step
 from qwit_durable.core.commands import CallStep, Settings
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, EncodingError, Failure, MisuseError
 from qwit_durable.language import Workflow, step
+from qwit_durable.language.inside import Inside
 from qwit_durable.registry import default_registry
 
 HERE = __file__
@@ -207,7 +207,7 @@ def test_a_step_inside_a_step_is_refused():
     """The message names both and the fix."""
     charge = a_charge()
 
-    with running_step("checkout_step"), pytest.raises(MisuseError) as caught:
+    with Inside("checkout_step"), pytest.raises(MisuseError) as caught:
         charge("o")
 
     first, *others = str(caught.value).splitlines()

@@ -11,7 +11,7 @@ from uuid import UUID
 import attrs
 import pytest
 
-from qwit_durable.core.building import Sink, building_in, running_step
+from qwit_durable.core.building import Sink, building_in
 from qwit_durable.core.commands import CallStep, Compensate, Gather, Now, Record, Sleep, WaitSignal
 from qwit_durable.errors import EncodingError, MisuseError
 from qwit_durable.language import (
@@ -28,6 +28,7 @@ from qwit_durable.language import (
     wait_signal,
     workflow,
 )
+from qwit_durable.language.inside import Inside
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -351,7 +352,7 @@ def test_record_of_a_value_is_refused():
 )
 def test_a_verb_inside_a_step_is_refused(verb):
     """Nobody would yield it there."""
-    with running_step("charge"), pytest.raises(MisuseError) as caught:
+    with Inside("charge"), pytest.raises(MisuseError) as caught:
         verb()
 
     first, cause, remedy = str(caught.value).splitlines()

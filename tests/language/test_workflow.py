@@ -9,11 +9,10 @@ from typing import Any
 import attrs
 import pytest
 
-from qwit_durable.core.building import running_step
 from qwit_durable.core.commands import CallWorkflow
 from qwit_durable.errors import AmbiguousDurable, DefinitionError, EncodingError, MisuseError
 from qwit_durable.language import StartOptions, Workflow, step, workflow
-from qwit_durable.language.current import using
+from qwit_durable.language.inside import Inside
 from qwit_durable.registry import default_registry
 
 HERE = __file__
@@ -268,7 +267,7 @@ def test_options_of_a_start_are_refused_in_a_call():
 
 def test_a_call_inside_a_step_is_refused():
     """There `start` is what begins a run."""
-    with running_step("charge"), pytest.raises(MisuseError) as caught:
+    with Inside("charge"), pytest.raises(MisuseError) as caught:
         a_checkout()(Order("o"))
 
     assert str(caught.value).startswith("workflow 'checkout' was called inside the step 'charge', at ")
@@ -284,7 +283,7 @@ def test_a_start_goes_to_the_durable_that_is_meant():
     """With its arguments as they were given, and options of which none are set."""
     checkout, durable = a_checkout(), Recorder()
 
-    with using(durable):
+    with Inside("checkout", starter=durable):
         handle = checkout.start(Order("o"), note="x")
 
     assert handle == "handle"
@@ -303,7 +302,7 @@ def test_options_of_a_start():
         "deadline": timedelta(hours=1),
     }
 
-    with using(durable):
+    with Inside("checkout", starter=durable):
         checkout.options(**options).start(Order("o"))
 
     assert durable.started == [(checkout, (Order("o"),), {}, StartOptions(**options))]
