@@ -134,7 +134,8 @@ class Registry:
         Raises:
             UnknownName: None is registered; the message lists the known ones, the most similar first.
         """
-        return self._get("step", self._steps, name)
+        found = self._steps.get(name)
+        return found if found is not None else self._get("step", self._steps, name)
 
     def workflow(self, name: str) -> WorkflowLike:
         """The workflow of that name. Raises as `step` does."""

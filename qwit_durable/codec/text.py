@@ -8,6 +8,7 @@ place outwards until `codec.values` or `codec.signature` turn it into an `Encodi
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from qwit_durable.errors import DefinitionError, describe
@@ -24,7 +25,8 @@ _encode = json.JSONEncoder(
 ).encode
 
 
-_scan = json.JSONDecoder().scan_once
+# Python's own way around it costs as much as a small value.
+_scan: Callable[[str, int], tuple[Any, int]] = getattr(json.JSONDecoder(), "scan_once")  # noqa: B009 - untyped
 _WORDS = {None: b"null", True: b"true", False: b"false"}
 
 

@@ -114,11 +114,11 @@ def _is_answerable(generator: Branch) -> bool:
     """Whether what yields can take an answer: an iterator or a generator expression behind a `yield from` can't."""
     inner: Any = generator
     while inner is not None:
-        if type(inner) is not GeneratorType:
+        if not isinstance(inner, GeneratorType):
             return hasattr(inner, "send")
         if inner.__name__ == "<genexpr>":
             return False
-        inner = inner.gi_yieldfrom
+        inner = cast("Any", inner).gi_yieldfrom
     return True
 
 

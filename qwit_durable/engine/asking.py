@@ -48,7 +48,7 @@ def _ask(services: Services, hold: Hold, pending: Pending) -> None:
         allowed = Scheduled(
             position=pending.position, kind=Kind.STEP, name=command.name, args=command.args, given=answer
         )
-        hold.record_fact(allowed, timer=None, then=_nothing)
+        hold.record_fact(allowed)
 
 
 def before_calls(services: Services, hold: Hold, pending: Pending) -> Mapping[int, bytes] | None:
@@ -93,7 +93,3 @@ def _record_veto(
     )
     event = Resolved(position=position, kind=kind, name=call.name, args=call.args, outcome=why, attempt=0)
     hold.record_fact(event, timer=None, then=lambda: services.observers.attempt_finished(told))
-
-
-def _nothing() -> None:
-    """Observers are told of attempts."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 import attrs
@@ -228,7 +228,7 @@ class Attempts:
 
     def _made(self, work: Work) -> Any:
         value = work.call()
-        return self._services.run_coroutine(value) if isinstance(value, CoroutineType) else value
+        return self._services.run_coroutine(cast("Any", value)) if type(value) is CoroutineType else value
 
 
 def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:

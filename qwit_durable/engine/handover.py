@@ -122,15 +122,15 @@ def _json_time(moment: datetime) -> bytes:
 
 def queue_of(services: Services, run: RunRow, command: CallStep | Undo) -> str:
     """The broker queue of a step or an undo: the call's, else the step's, else the workflow's."""
-    named = command.settings.queue if isinstance(command, CallStep) else None
-    if named is None:
-        try:
-            step = services.registry.step(command.name)
-        except UnknownName:
-            return run.queue
-        definition = step.undo_definition if isinstance(command, Undo) else None
-        named = (definition.settings.queue if definition else None) or step.settings.queue
-    return named or run.queue
+    if isinstance(command, CallStep) and command.settings.queue is not None:
+        return command.settings.queue
+    try:
+        step = services.registry.step(command.name)
+    except UnknownName:
+        return run.queue
+    if isinstance(command, Undo) and (undo := step.undo_definition) is not None and undo.settings.queue:
+        return undo.settings.queue
+    return step.settings.queue or run.queue
 
 
 def hand_over(

@@ -102,10 +102,13 @@ class Hold:
         self._events.extend(events)
         self._unfed.extend(events)
 
-    def record_fact(self, event: Event, *, timer: TimerRow | None, then: Callable[[], None]) -> None:
+    def record_fact(
+        self, event: Event, *, timer: TimerRow | None = None, then: Callable[[], None] | None = None
+    ) -> None:
         """Take in how an attempt went: recorded whatever else happens, and `then` told."""
         self._facts.append(event)
-        self._after_facts.append(then)
+        if then is not None:
+            self._after_facts.append(then)
         if timer is not None:
             self._fact_timers.append(timer)
         self.record(event)

@@ -134,6 +134,9 @@ class InlineAttempt:
                 return
         if isinstance(outcome, Left):
             raise LostHold
+        if isinstance(outcome, Value) and not services.observers.listen:
+            hold.record_fact(resolved(pending, outcome, number))
+            return
         event, ended, timer = self._fact(work, info, outcome)
         hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(info, **ended))
 
