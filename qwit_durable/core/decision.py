@@ -64,7 +64,8 @@ class Advance:
         begin: Commands to be carried out or handed over, in the order in which the body asked for them. A step that is
             `scheduled` but not `queued` is to be carried out by whoever holds the run.
         waiting: Commands handed over, without an outcome.
-        settle: Commands to be ended: part of neither `begin` nor `waiting`.
+        settle: Commands to be ended: part of neither `begin` nor `waiting`. A map whose attempts under way are all that
+            it still waits for is part of none.
         awaiting: After how many further successes the run can go on; any failure, signal or timer wakes it at once.
     """
 

@@ -270,6 +270,8 @@ class Interpreter:
                 waiting += undo.waiting
         awaiting = 1 if begin or waiting else successes_needed(body.open)
         for entry in body.open.values():
+            if entry.is_settled:
+                continue
             part = settle if entry.settling else begin if entry.to_begin else waiting
             part.append(entry.as_pending())
         return Advance(begin=tuple(begin), waiting=tuple(waiting), settle=tuple(settle), awaiting=awaiting)

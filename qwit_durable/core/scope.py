@@ -205,6 +205,11 @@ class Open:
     left: int | None = None
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it is recorded that nobody waits for it: nothing is left but attempts under way."""
+        return self.left is not None
+
+    @property
     def to_begin(self) -> bool:
         """Whether somebody has to carry it out or hand it over."""
         if self.settling:

@@ -236,6 +236,7 @@ class World:
         for pending in decision.begin:
             yield lambda p=pending: self._begin(p)
         for pending in decision.settle:
+            assert pending.position not in self.resolved, f"{pending.position} is settled after its outcome"
             if pending.position not in self.settled:
                 yield lambda p=pending: self._settle(p)
 
