@@ -84,7 +84,8 @@ WITH gone AS (
 SELECT nth, head_before, awaiting_before, takes, asks, known, {Lives.listed("won")}, {_OF_EVENT}
 FROM gone JOIN won ON won.run_id = id
 LEFT JOIN qwit.event ON
-    takes AND nth = first AND event.run_id = id AND number > known AND head_before - known <= {_SHORT}
+    -- Not two conditions: then the history would be read for each outcome, and left out afterwards.
+    event.run_id = CASE WHEN takes AND nth = first AND head_before - known <= {_SHORT} THEN id END AND number > known
 ORDER BY nth, number
 """.encode()
 _BEFORE, _LIVE = 6, len(Lives.columns)
