@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
@@ -95,6 +96,27 @@ def test_the_members_of_a_fan_out_share_a_round_trip(
     assert [answer.acquired is not None for answer in done] == [False] * 24 + [True]
     assert done[-1].acquired.events == tuple(map(resolved, positions))
     assert list(stage.tasks(hold.id)) == ["0.50"]
+
+
+def test_a_member_of_a_fan_out_is_found_without_reading_the_others(stage: Stage, store: PostgresStore):
+    hold = stage.begin()
+    positions = [f"0.{member}" for member in range(200)]
+    store.apply([_hand_over(hold, *positions, awaiting=201)])
+
+    for position in positions:
+        store.apply([_claim(hold, position)])
+        store.apply([_resolve(hold, position)])
+    store.close()
+
+    read = "SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0)), sum(n_tup_del) FROM pg_stat_user_tables"
+    with psycopg.connect(store.url, autocommit=True) as connection:
+        told = 0
+        while told < len(positions):  # sessions tell when they end
+            found, told = connection.execute(f"{read} WHERE relname IN ('task', 'event')").fetchone() or (
+                0,
+                0,
+            )
+    assert found < 10 * len(positions)
 
 
 def test_a_long_history_comes_with_the_turn_too(stage: Stage, store: PostgresStore):

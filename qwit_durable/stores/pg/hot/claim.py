@@ -26,15 +26,20 @@ from qwit_durable.stores.writes import Claim, Write
 
 __all__ = ["ClaimFree"]
 
+#: What is wanted is put together first. Joined with the live rows in one go, the tasks would be looked for by their run
+#: alone wherever the server takes a run to have few: all tasks of a fan-out, for each of its claims.
 _CLAIM = f"""
-WITH won AS (
+WITH wanted AS MATERIALIZED (
+    SELECT given.*, generation
+    FROM unnest($2::uuid[], $3::text[], $4::int8[], $5::int8[], $6::bool[])
+    AS given (id, place, holder, lease, is_new) JOIN qwit.live ON live.run_id = id
+    WHERE live.status NOT IN ('paused', 'stuck')
+), won AS (
     UPDATE qwit.task SET
         attempt = task.attempt + 1, owner = holder, began_at = coalesce(task.began_at, {NOW}), claimed_at = {NOW},
         ring_at = {NOW} + lease * interval '1 microsecond', note = null
-    FROM unnest($2::uuid[], $3::text[], $4::int8[], $5::int8[], $6::bool[])
-    AS given (id, place, holder, lease, is_new), qwit.live
-    WHERE task.run_id = id AND task.position = place AND live.run_id = id
-    AND live.status NOT IN ('paused', 'stuck')
+    FROM wanted
+    WHERE task.run_id = id AND task.position = place
     AND task.owner IS NULL AND task.ready_at <= {NOW} AND NOT task.cancelled AND task.ended IS NULL
     AND task.opened = 0 AND task.progress IS NULL
     RETURNING
