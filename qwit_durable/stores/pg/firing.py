@@ -35,20 +35,23 @@ WITH {_CLOCK}, first AS MATERIALIZED (
     SELECT run_id, position FROM qwit.timer WHERE fire_at >= %s AND fire_at <= (SELECT now FROM clock)
     ORDER BY fire_at, run_id, position LIMIT %s
 ), due AS MATERIALIZED (
-    SELECT timer.run_id, timer.position, fire_at, kind = 'fire' AS fires, queue, workflow, CASE kind
-        WHEN 'fire' THEN status <> 'scheduled' WHEN 'wake' THEN timer.position <> 'start' OR lane IS NULL ELSE false
-    END AS is_plain
-    FROM first JOIN qwit.timer ON timer.run_id = first.run_id AND timer.position = first.position
-    JOIN qwit.live ON live.run_id = timer.run_id JOIN qwit.run ON run.id = timer.run_id
-    WHERE fire_at <= (SELECT now FROM clock) FOR UPDATE OF live, timer SKIP LOCKED
+    SELECT one.* FROM first CROSS JOIN LATERAL (
+        SELECT timer.run_id, timer.position, fire_at, kind = 'fire' AS fires, queue, workflow, CASE kind
+            WHEN 'fire' THEN status <> 'scheduled'
+            WHEN 'wake' THEN timer.position <> 'start' OR lane IS NULL ELSE false
+        END AS is_plain
+        FROM qwit.timer JOIN qwit.live ON live.run_id = timer.run_id JOIN qwit.run ON run.id = timer.run_id
+        WHERE timer.run_id = first.run_id AND timer.position = first.position
+        AND fire_at <= (SELECT now FROM clock) LIMIT 1 FOR UPDATE OF live, timer SKIP LOCKED
+    ) AS one
 ), ranked AS (
-    SELECT *, row_number() OVER in_order AS place, bool_and(is_plain) OVER in_order AS goes,
-        count(*) FILTER (WHERE fires) OVER (PARTITION BY run_id ORDER BY fire_at, position) AS nth
+    SELECT *, row_number() OVER in_order AS place, bool_and(is_plain) OVER in_order AS goes
     FROM due WINDOW in_order AS (ORDER BY fire_at, run_id, position)
 ), fired AS MATERIALIZED (
     SELECT * FROM ranked WHERE goes
 ), of_run AS (
-    SELECT run_id, min(queue) AS queue, min(workflow) AS workflow, count(*) FILTER (WHERE fires) AS count,
+    SELECT run_id, min(queue) AS queue, min(workflow) AS workflow, array_agg(place) AS places,
+        array_agg(position ORDER BY place) FILTER (WHERE fires) AS positions, count(*) FILTER (WHERE fires) AS count,
         bool_or(NOT fires) AS wakes
     FROM fired GROUP BY run_id
 ), gone AS (
@@ -57,12 +60,12 @@ WITH {_CLOCK}, first AS MATERIALIZED (
     UPDATE qwit.live SET head = head + count, awaiting = 0, updated_at = (SELECT now FROM clock),
         status = CASE WHEN wakes AND status = 'scheduled' THEN 'running' ELSE status END
     FROM of_run WHERE live.run_id = of_run.run_id
-    RETURNING live.run_id, head - count AS before, queue, workflow,
+    RETURNING live.run_id, head - count AS before, positions, places, queue, workflow,
         owner IS NULL AND status NOT IN ('paused', 'stuck', 'scheduled') AS is_free
 ), added AS (
     INSERT INTO qwit.event (run_id, number, at, {EVENT_COLUMNS})
     SELECT run_id, before + nth, now, %s, position, %s, %s, %s, %s, %s
-    FROM fired JOIN moved USING (run_id), clock WHERE fires
+    FROM moved, unnest(positions) WITH ORDINALITY AS one (position, nth), clock
 ), owed AS (
     INSERT INTO qwit.task AS task (
         run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled
@@ -71,8 +74,7 @@ WITH {_CLOCK}, first AS MATERIALIZED (
         queue = excluded.queue, name = excluded.name, rings = 0, note = NULL,
         ready_at = least(task.ready_at, excluded.ready_at), ring_at = least(task.ring_at, excluded.ring_at)
 )
-SELECT run_id, moved.queue, moved.workflow, coalesce(is_free, false)
-FROM fired LEFT JOIN moved USING (run_id) ORDER BY place
+SELECT run_id, queue, workflow, is_free FROM moved, unnest(places) AS place ORDER BY place
 """
 
 _RING = f"""
