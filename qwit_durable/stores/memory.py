@@ -14,14 +14,15 @@ from uuid import UUID
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
-from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.memory_outlook import MemoryOutlookReader
 from qwit_durable.stores.memory_pruning import MemoryPruningReader
 from qwit_durable.stores.memory_rows import MemoryRows, MemorySession
 from qwit_durable.stores.memory_schedules import MemoryScheduleReader
-from qwit_durable.stores.protocol import RunQuery
+from qwit_durable.stores.protocol import GLANCED_EVENTS, GLANCED_RINGS, Known, RunQuery
 from qwit_durable.stores.rows import (
+    TURN,
     LaneRow,
     PublishedRow,
     Recorded,
@@ -181,6 +182,24 @@ class MemoryStore(MemoryScheduleReader, MemoryPruningReader, MemoryOutlookReader
                 if run.namespace == namespace and view is not None and (ended or view.outcome is None):
                     found[view.status] = found.get(view.status, 0) + 1
             return found
+
+    def glance(self, wanted: Sequence[Known]) -> Sequence[Acquired]:
+        with self._lock:
+            found = (self._glanced(*one) for one in sorted(wanted))
+            return [one for one in found if one is not None]
+
+    def _glanced(self, run_id: UUID, generation: int, after: int) -> Acquired | None:
+        run, live = self._rows.run.get(run_id), self._rows.live.get(run_id)
+        turn, now = self._rows.task.get((run_id, TURN)), self._clock.now()
+        if run is None or live is None or turn is None or turn.ready_at > now or turn.rings > GLANCED_RINGS:
+            return None
+        known = after if generation == live.generation else 0
+        is_plain = run.lane is None and run.parent_id is None and live.head - known <= GLANCED_EVENTS
+        is_free = live.owner is None and not live.begun and not live.lost
+        if not is_plain or not is_free or live.status not in (Status.RUNNING, Status.COMPENSATING):
+            return None
+        history = self._rows.history.get(run_id, ())[known:]
+        return Acquired(run=run, live=live, events=tuple(one.event for one in history), now=now)
 
     def cancel_asked(self, run_id: UUID, position: str) -> bool:
         with self._lock:

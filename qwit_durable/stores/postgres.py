@@ -22,7 +22,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from qwit_durable.clock import Clock
 from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import redacted
-from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import goes_alone, may_wait, perform
 from qwit_durable.stores.migrations import check, migrations
@@ -37,12 +37,13 @@ from qwit_durable.stores.pg.connecting import (
     is_stale,
     is_worth_repeating,
 )
+from qwit_durable.stores.pg.glances import GLANCE, asked, seen
 from qwit_durable.stores.pg.hot import HotWrites
 from qwit_durable.stores.pg.links import InProcess, Link, Writer
 from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
 from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase
 from qwit_durable.stores.pg.tending import tend
-from qwit_durable.stores.protocol import PartlyApplied
+from qwit_durable.stores.protocol import Known, PartlyApplied
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import POSTGRES
 from qwit_durable.stores.sql.reader import SqlReader
@@ -276,6 +277,10 @@ class PostgresStore(SqlReader):
             return self._clock.now()
         found: datetime = self._rows("SELECT clock_timestamp()")[0][0]
         return found
+
+    def glance(self, wanted: Sequence[Known]) -> Sequence[Acquired]:
+        rows = self._rows(GLANCE, asked(wanted, self._now_given)) if wanted else ()
+        return seen(self._tables, self._cache, rows)
 
     def _clock_in(self) -> tuple[str, Sequence[Any]]:
         return ("clock_timestamp()", ()) if self._clock is None else ("%s::timestamptz", (self._clock.now(),))

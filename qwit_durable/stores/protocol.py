@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias
 from uuid import UUID
 
 import attrs
 
 from qwit_durable.core import Status
-from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.outlook import OutlookReader
 from qwit_durable.stores.pruning import PruningReader
 from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
@@ -23,7 +23,14 @@ from qwit_durable.stores.schedules import ScheduleReader
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 
-__all__ = ["PartlyApplied", "Reader", "RunQuery", "Store"]
+__all__ = ["GLANCED_EVENTS", "GLANCED_RINGS", "Known", "PartlyApplied", "Reader", "RunQuery", "Store"]
+
+#: See `Reader.glance`.
+GLANCED_EVENTS = 20
+GLANCED_RINGS = 1
+
+#: A run, and the generation and head up to which its history is known: 0 for nothing.
+Known: TypeAlias = tuple[UUID, int, int]
 
 
 class PartlyApplied(Exception):
@@ -143,6 +150,16 @@ class Reader(ScheduleReader, PruningReader, OutlookReader, Protocol):
         """How many runs stand in each status; statuses with none are left out.
 
         Without those that have `ended` it costs what is open, else all that is stored.
+        """
+        ...
+
+    def glance(self, wanted: Sequence[Known]) -> Sequence[Acquired]:
+        """What acquiring these runs would give, although nobody holds them: for `Commit.seen`.
+
+        Only runs whose turn is due, that are free and stand in no lane and under no parent, with at most
+        `GLANCED_EVENTS` events that the caller does not know. Left out are those of which a holder has died and those
+        that were rung for more than `GLANCED_RINGS` times: perhaps they kill who looks at them, and starts count. A
+        store that gains nothing by it answers none.
         """
         ...
 

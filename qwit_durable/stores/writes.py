@@ -23,7 +23,7 @@ from qwit_durable.core import (
     Status,
 )
 from qwit_durable.stores.pruning import Prune
-from qwit_durable.stores.rows import OutcomeRow, RunRow, TaskSpec, TimerRow
+from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
 from qwit_durable.stores.task_writes import (
     Acquire,
@@ -164,6 +164,9 @@ class Commit:
     `published` are values to be seen from outside, by key. `restart` ends this generation: its history is removed and
     the next one begins with that event. `generation` is the holder's. Where `known` is given instead of `head`, the
     transition holds whatever has come after that event, and the answer says what has.
+
+    With `seen` nobody has acquired the run: its turn is taken and given back in this one write, by a caller who knows
+    how it stands from `Reader.glance`. Refused as `Fenced` unless that is how it stands still.
     """
 
     run_id: UUID
@@ -171,6 +174,7 @@ class Commit:
     epoch: int
     head: int | None
     known: int | None = None
+    seen: LiveRow | None = None
     events: tuple[Event, ...] = ()
     settle: tuple[Resolved, ...] = ()
     tasks: tuple[NewTask, ...] = ()
@@ -190,7 +194,13 @@ class Commit:
     @property
     def only_appends(self) -> bool:
         """Whether it appends events and does nothing else: what a run does once a step."""
-        return bool(self.events) and self.status is None and self.outcome is None and self.is_plain
+        return (
+            bool(self.events)
+            and self.status is None
+            and self.outcome is None
+            and self.seen is None
+            and self.is_plain
+        )
 
     @property
     def is_plain(self) -> bool:

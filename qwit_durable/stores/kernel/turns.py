@@ -65,8 +65,8 @@ def acquire(session: Session, write: Acquire) -> Acquired | Refused:
 
 def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     """Carry out one transition, or nothing of it."""
-    live = session.live(write.run_id)
-    if live is None or live.owner != write.worker or live.epoch != write.epoch:
+    live = _held(session, write) if write.seen is None else _taken(session, write, write.seen)
+    if live is None:
         return Fenced()
     done = 0 if write.head in (None, live.head) else _successes_since(session, write)
     if done is None:
@@ -120,6 +120,22 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         cancel_asked=live.cancel_asked,
         came=came,
     )
+
+
+def _held(session: Session, write: Commit) -> LiveRow | None:
+    """The run, if the caller holds it."""
+    live = session.live(write.run_id)
+    return live if live is not None and (live.owner, live.epoch) == (write.worker, write.epoch) else None
+
+
+def _taken(session: Session, write: Commit, seen: LiveRow) -> LiveRow | None:
+    """The run, if it stands as it was seen: free, and with a turn that was due. The turn is taken."""
+    live = session.live(write.run_id)
+    is_free = seen.owner is None and not seen.begun and seen.head == write.head
+    if live != seen or not is_free or not may_move(seen) or seen.status is Status.SCHEDULED:
+        return None
+    session.drop_task(write.run_id, TURN)
+    return attrs.evolve(seen, epoch=seen.epoch + 1, note=None)
 
 
 def _restart(session: Session, run: RunRow, live: LiveRow, restart: Restarted) -> Committed:

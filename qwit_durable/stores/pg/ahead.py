@@ -146,6 +146,8 @@ class _Needs:
 
     def _add_commit(self, write: Commit) -> None:
         self.runs.update(child.id for child in write.starts)
+        if write.seen is not None:
+            self.tasks.add((write.run_id, TURN))
         self.tasks.update((write.run_id, new.after) for new in write.tasks if new.after is not None)
         self.outcomes.update(reopen.run_id for reopen in write.reopens)
         if write.report is not None:

@@ -156,7 +156,29 @@ class Drawing:
             may_take_over=draw(st.booleans()),
         )
 
+    def _end_at_once(self, draw: Any) -> Write | None:
+        """The end, or a rest, of a run that nobody holds."""
+        view = self._view(draw, held=False)
+        if view is None or view.live is None:
+            return None
+        live = view.live
+        parts: dict[str, Any] = (
+            {"release": Release()} if draw(st.booleans()) else self._ending(view.run, draw)
+        )
+        return Commit(
+            run_id=view.run.id,
+            worker=draw(_WORKERS),
+            epoch=live.epoch,
+            head=live.head,
+            seen=attrs.evolve(live, epoch=live.epoch - draw(_NOW_AND_THEN)),
+            events=tuple(draw(st.lists(events, max_size=2))),
+            **parts,
+        )
+
     def _commit(self, draw: Any) -> Write:
+        at_once = self._end_at_once(draw) if draw(st.sampled_from([False] * 3 + [True])) else None
+        if at_once is not None:
+            return at_once
         view = self._view(draw, held=True)
         if view is None or view.live is None:
             return Commit(run_id=draw(st.sampled_from(self.run_ids)), worker=1, epoch=1, head=0)

@@ -1,5 +1,8 @@
 """The transition that ends a run: its last events, its outcome, and the end of its live row and of what it waits for.
 
+That of a run which nobody holds is carried out if the row is as it was seen; each change of it changes one of what is
+compared.
+
 For runs that were started from outside and stand in no lane: nobody else's row is touched.
 """
 
@@ -10,6 +13,7 @@ from uuid import UUID
 
 from psycopg.pq.abc import PGresult
 
+from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import (
@@ -23,6 +27,7 @@ from qwit_durable.stores.pg.hot.append import (
     numbered,
 )
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.rows import LiveRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, Write
@@ -33,11 +38,17 @@ _FINISH = f"""
 WITH won AS (
     DELETE FROM qwit.live
     USING unnest(
-        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::bytea[], $9::bytea[], $10::text[]
-    ) AS given (id, holder, term, known, count, end_status, end_value, failure, undone)
-    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
-    RETURNING live.run_id, live.head, count, live.epoch, live.generation, {NOW} AS at, cancel_asked,
-        end_status, end_value, failure, undone
+        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::bytea[], $9::bytea[], $10::text[],
+        $20::timestamptz[], $21::text[], $22::int8[]
+    ) AS given (
+        id, holder, term, known, count, end_status, end_value, failure, undone, seen_at, seen_status, seen_awaiting
+    )
+    WHERE live.run_id = id AND live.epoch = term AND live.head = coalesce(known, live.head)
+    AND CASE WHEN seen_at IS NULL THEN live.owner = holder ELSE
+        live.owner IS NULL AND live.updated_at = seen_at AND live.status = seen_status AND live.awaiting = seen_awaiting
+    END
+    RETURNING live.run_id, live.head, count, live.epoch + (seen_at IS NOT NULL)::int AS epoch, live.generation,
+        {NOW} AS at, cancel_asked, end_status, end_value, failure, undone
 ), ended AS (
     INSERT INTO qwit.outcome (run_id, status, ended_at, value, failure, undone, epoch, head, generation)
     SELECT run_id, end_status, at, end_value, failure, undone, epoch, head + count, generation FROM won
@@ -69,7 +80,7 @@ class Finish:
             return None
         run = self._cache.get(write.run_id)
         is_alone = run is not None and run.lane is None and run.parent_id is None
-        return (write.run_id,) if is_alone else None
+        return (write.run_id,) if is_alone and (write.seen is None or _may_begin(write, write.seen)) else None
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
@@ -89,6 +100,9 @@ class Finish:
             of_run,
             nth,
             *columns,
+            binary.times([None if write.seen is None else write.seen.updated_at for write in writes]),
+            binary.texts([None if write.seen is None else write.seen.status.value for write in writes]),
+            binary.numbers([None if write.seen is None else write.seen.awaiting for write in writes]),
         )
         return ((_FINISH, params),)
 
@@ -98,3 +112,9 @@ class Finish:
         """The answers of those that won."""
         _ = link
         return committed(writes, results[0])
+
+
+def _may_begin(write: Commit, seen: LiveRow) -> bool:
+    """Whether a turn can be taken in the write that ends the run."""
+    is_free = seen.owner is None and not seen.begun and (seen.epoch, seen.head) == (write.epoch, write.head)
+    return is_free and seen.status in (Status.RUNNING, Status.COMPENSATING)

@@ -75,7 +75,12 @@ class HandOver:
         """The run, if the write does nothing besides."""
         if type(write) is not Commit or not (write.tasks or write.release is not None):
             return None
-        if write.outcome is not None or write.status is not None or write.reason is not None:
+        if (
+            write.seen is not None
+            or write.outcome is not None
+            or write.status is not None
+            or write.reason is not None
+        ):
             return None
         if write.known is not None or write.report is not None or write.restart is not None:
             return None
