@@ -35,6 +35,7 @@ _STAMP_SECONDS = 0.05
 _HUNGRY_SECONDS = 0.01
 _TOGETHER_SECONDS = 0.01
 _PORTION = 500
+_LARGEST_PORTION = 2000
 _LEAST_PORTION = 100
 _SAMPLE = 16
 
@@ -198,7 +199,7 @@ class Sweeper:
         if self._left_some and not self._may_go_on():
             self._portion = max(self._portion // 2, _LEAST_PORTION)
         else:
-            self._portion = min(self._portion * 2, _PORTION)
+            self._portion = min(self._portion * 2, _LARGEST_PORTION)
 
     def _may_go_on(self) -> bool:
         """Whether there is room for what was left: most of what was rung for is taken up."""

@@ -20,11 +20,12 @@ from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 
 __all__ = ["GLANCE", "asked", "seen"]
 
+_OF_EVENT = ", ".join(f"event.{column}" for column in EVENT_COLUMNS.split(", "))
 _LIVE, _RUN = len(Lives.columns), len(Runs.columns)
 
 GLANCE = f"""
 WITH clock AS MATERIALIZED (SELECT coalesce(%s::timestamptz, clock_timestamp()) AS now)
-SELECT now, one.*, {EVENT_COLUMNS}
+SELECT now, one.*, {_OF_EVENT}
 FROM clock, unnest(%s::uuid[], %s::int8[], %s::int8[]) AS wanted (id, of_generation, after)
 CROSS JOIN LATERAL (
     SELECT {Lives.listed("live")}, {Runs.listed("run")}

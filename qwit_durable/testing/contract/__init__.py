@@ -32,6 +32,7 @@ from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.contract.children import Children
 from qwit_durable.testing.contract.completing import Completing
 from qwit_durable.testing.contract.generations import Generations
+from qwit_durable.testing.contract.glances import Glances
 from qwit_durable.testing.contract.going_on import GoingOn
 from qwit_durable.testing.contract.lane_races import LaneRaces
 from qwit_durable.testing.contract.lanes import Lanes
@@ -57,6 +58,7 @@ __all__ = ["Stage", "StoreContract"]
 class StoreContract(
     Starting,
     Turns,
+    Glances,
     Children,
     Completing,
     Queued,

@@ -112,3 +112,6 @@ class _Machine(RuleBasedStateMachine):
         named = {getattr(write, "run_id", None) for write in writes}
         touched = [run_id for run_id in self.drawing.run_ids if run_id in named]
         assert _rows_of(self.store, touched) == _rows_of(self.oracle, touched)
+        known = [(run_id, 0, number % 3) for number, run_id in enumerate(touched)]
+        looks = list(self.store.glance(known))
+        assert not looks or looks == list(self.oracle.glance(known))
