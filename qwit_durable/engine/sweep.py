@@ -6,8 +6,9 @@ there is. The leader knows at each look when the next timer is due, and is there
 that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
 
 A backlog goes out in portions, so that it does not become a flood of bells: a portion each time it sweeps, whatever
-happens, and the next one as soon as most of the last one is taken up. Portions shrink while they are not. Where the
-broker is in process, no more goes out than its threads can soon begin: the rest is left to processes that idle.
+happens, and the next one as soon as most of the last one is taken up. Portions shrink while they are not, and grow
+while they are. Where the broker is in process, no more goes out than its threads can soon begin: the rest is left to
+processes that idle.
 """
 
 from __future__ import annotations
@@ -195,11 +196,15 @@ class Sweeper:
         return limit
 
     def _measure(self) -> None:
-        """Let portions be half as large where the last one still waits, and grow again where it does not."""
+        """Let portions be half as large where the last one still waits, and grow where it does not.
+
+        Beyond the usual only while there is a backlog: the larger they are, the more runs share a bell and a commit,
+        and the longer waits what is started meanwhile.
+        """
         if self._left_some and not self._may_go_on():
             self._portion = max(self._portion // 2, _LEAST_PORTION)
         else:
-            self._portion = min(self._portion * 2, _LARGEST_PORTION)
+            self._portion = min(self._portion * 2, _LARGEST_PORTION if self._left_some else _PORTION)
 
     def _may_go_on(self) -> bool:
         """Whether there is room for what was left: most of what was rung for is taken up."""

@@ -35,6 +35,7 @@ def store(clock: ManualClock):
 def small_portions(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(sweeping, "_PORTION", 40)
     monkeypatch.setattr(sweeping, "_LEAST_PORTION", 10)
+    monkeypatch.setattr(sweeping, "_LARGEST_PORTION", 60)
 
 
 def on_a_broker(store: MemoryStore, clock: ManualClock) -> Environment:
@@ -72,21 +73,21 @@ def test_portions_shrink_while_nobody_takes_them_up_and_go_on_all_the_same(
     assert rung == [40, 20, 10, 10, 10, 10]
 
 
-def test_portions_are_whole_while_they_are_taken_up(store: MemoryStore, clock: ManualClock):
+def test_portions_grow_up_to_a_bound_while_they_are_taken_up(store: MemoryStore, clock: ManualClock):
     environment = on_a_broker(store, clock)
-    asleep(environment, 100)
+    asleep(environment, 180)
     clock.advance(timedelta(seconds=10))
     sweeper = environment.engine.sweeper
 
     rung = []
-    for _ in range(3):
+    for _ in range(4):
         environment.engine.sweeper.sweep()
         rung.append(len(environment.bells.waiting))
         waits = sweeper._may_go_on()
         environment.answer_bells()
         assert (waits, sweeper._may_go_on()) == (False, True)
 
-    assert rung == [40, 40, 20]
+    assert rung == [40, 60, 60, 20]
 
 
 def test_a_process_that_does_not_lead_wakes_for_a_timer_that_the_leader_would_see_too_late(

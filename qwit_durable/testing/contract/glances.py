@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from typing import Any
-from uuid import uuid4
+from uuid import UUID
 
 import attrs
 
@@ -82,7 +82,7 @@ class Glances:
             stage.wait(wait)
             stage.do(RingDue())
 
-        wanted = [held.id, paused.id, asleep.id, lane.id, child.id, lost.id, rung.id, uuid4()]
+        wanted = [held.id, paused.id, asleep.id, lane.id, child.id, lost.id, rung.id, UUID(int=0)]
         found = stage.store.glance([(run_id, 0, 0) for run_id in wanted])
 
         assert not found
