@@ -14,8 +14,9 @@ Names of days, `L`, `#`, a sixth field for seconds (the first) and `@daily` and 
 from __future__ import annotations
 
 import json
+from bisect import bisect_left
 from collections.abc import Iterator
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from functools import cache
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -39,6 +40,7 @@ _NAMED = {
 }
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _SHORTEST = timedelta(seconds=1)
+_DAY_SECONDS = 24 * 60 * 60
 _MICROSECOND = timedelta(microseconds=1)
 _FORM = '  right:  cron="0 3 * * *", timezone="Europe/Zurich"  or  every=timedelta(minutes=10)'
 
@@ -180,13 +182,52 @@ class Timetable:
             ]
 
     def _one(self, expression: str, moment: datetime) -> Iterator[datetime]:
+        named = _NAMED.get(expression, expression)
+        clock = CronSim(named, moment.astimezone(_zone(self.timezone)))
+        if clock.fixup_tz is None:
+            yield from self._by_the_clock(named, moment)
+            return
         last = moment
-        for local in CronSim(_NAMED.get(expression, expression), moment.astimezone(_zone(self.timezone))):
+        for local in clock:
             due = local.astimezone(UTC)
             # In the hour that comes twice it may answer with a time of the first pass.
             if due > last:
                 yield due
                 last = due
+
+    def _by_the_clock(self, expression: str, moment: datetime) -> Iterator[datetime]:
+        """What the clock shows, followed from one change to the next: `cronsim` takes each for one by whole hours."""
+        last = since = moment
+        while True:
+            shown = self._offset(last)
+            for local in CronSim(expression, since.astimezone(timezone(shown))):
+                due = local.astimezone(UTC)
+                change = self._change(shown, last, due)
+                if change is not None:
+                    break
+                yield due
+                last = due
+            else:
+                return
+            # What the clock shows once it has changed is due at that very moment.
+            last, since = change, change - _SHORTEST
+
+    def _offset(self, moment: datetime) -> timedelta:
+        return moment.astimezone(_zone(self.timezone)).utcoffset() or timedelta(0)
+
+    def _change(self, shown: timedelta, after: datetime, until: datetime) -> datetime | None:
+        """The first second, up to `until`, at which the clock has another offset; no clock changes twice a day."""
+        begin = after.replace(microsecond=0)
+        total = (until - begin) // _SHORTEST
+
+        def has_changed(seconds: int) -> bool:
+            return self._offset(begin + seconds * _SHORTEST) != shown
+
+        for upto in (*range(_DAY_SECONDS, total, _DAY_SECONDS), total):
+            if has_changed(upto):
+                seconds = bisect_left(range(upto), 1, lo=max(upto - _DAY_SECONDS, 0), key=has_changed)
+                return begin + seconds * _SHORTEST
+        return None
 
     # -- as text -----------------------------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from itertools import islice, pairwise
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given, settings
@@ -66,6 +67,27 @@ def test_what_comes_twice_is_not_due_again_for_whoever_asks_in_the_second_hour()
     assert found == ["10-26 01:30:00"]
 
 
+@pytest.mark.parametrize(
+    ("cron", "after", "expected"),
+    [
+        pytest.param(
+            "5 */2 * * *", (2026, 4, 4), ["13:05", "15:35", "17:35"], id="back: none is passed over"
+        ),
+        pytest.param("45 * * * *", (2026, 4, 4), ["12:45", "13:45", "14:45", "15:15"], id="back: twice"),
+        pytest.param(
+            "45 * * * *", (2026, 10, 3), ["12:15", "13:15", "14:15", "15:15", "15:45"], id="forward"
+        ),
+        pytest.param("5 */2 * * *", (2026, 10, 3), ["13:35", "17:05"], id="forward: none in the gap"),
+    ],
+)
+def test_clocks_that_change_by_half_an_hour_show_each_time_that_there_is(cron, after, expected):
+    table = Timetable(cron=cron, timezone="Australia/Lord_Howe")
+
+    found = islice(table.times(datetime(*after, 12, tzinfo=UTC)), len(expected))
+
+    assert [f"{moment:%H:%M}" for moment in found] == expected
+
+
 @pytest.mark.parametrize("after", [SPRING, AUTUMN])
 def test_an_interval_is_elapsed_time_whatever_clocks_do(after):
     table = Timetable(every=timedelta(hours=6), timezone=ZURICH)
@@ -111,6 +133,7 @@ TABLES = st.sampled_from(
         Timetable(every=timedelta(seconds=1234.5)),
     ]
 )
+ZONES = [ZURICH, "Australia/Lord_Howe", "America/Santiago", "Africa/Cairo", "Antarctica/Troll", "UTC"]
 MOMENTS = st.one_of(
     st.datetimes(datetime(2026, 3, 7), datetime(2026, 4, 6), timezones=st.just(UTC)),
     st.datetimes(datetime(2026, 10, 3), datetime(2026, 11, 2), timezones=st.just(UTC)),
@@ -129,6 +152,18 @@ def test_due_times_are_the_same_from_wherever_one_begins_to_look(table, moment):
 
     assert step_by_step == from_afar
     assert all(due.utcoffset() == timedelta(0) for due in step_by_step)
+
+
+@settings(max_examples=60, deadline=None)
+@given(zone=st.sampled_from(ZONES), moment=MOMENTS)
+def test_wildcards_are_due_whenever_the_clock_shows_them(zone, moment):
+    until = moment + timedelta(hours=8)
+
+    found = [*Timetable(cron="*/5 */2 * * *", timezone=zone).between(moment, until)]
+
+    full = moment.replace(second=0, microsecond=0)
+    minutes = ((full + timedelta(minutes=n)).astimezone(ZoneInfo(zone)) for n in range(1, 8 * 60 + 1))
+    assert found == [one for one in minutes if one.minute % 5 == 0 and one.hour % 2 == 0]
 
 
 @settings(max_examples=100, deadline=None)
