@@ -48,6 +48,10 @@ __all__ = ["CALLS_AT_ONCE", "hand_over", "queue_of", "resolve_local", "resolved"
 
 #: How many calls of a map one transition hands over.
 CALLS_AT_ONCE = 500
+#: So many calls of a map are rung for at first; each one that begins rings for the one that is so far behind it.
+BELLS_AT_ONCE = 1_000
+#: How long so many may take before the sweeper rings for the next ones: longer than short steps need.
+_QUIET = timedelta(seconds=5)
 
 
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
@@ -185,22 +189,27 @@ def _hand_over_calls(
 ) -> None:
     """Hand over the next calls of a map: a few hundred at a time, so that no transition grows with the map.
 
-    Under a limit, the calls beyond it are held back: call n lets call n + limit begin.
+    Under a limit, the calls beyond it are held back: call n lets call n + limit begin. Those that may all begin are
+    rung for by and by: the bells of many would lie in the broker for long, and the sweeper would ring again and again.
     """
     total, limit = len(command.items), command.limit or len(command.items)
+    free = min(limit, total)
     upto = min(pending.handed + CALLS_AT_ONCE, total)
     call = CallStep(name=command.name, args=b"null", settings=command.settings)
     queue = queue_of(services, hold.run, call)
     for index in range(pending.handed, upto):
         then = f"{pending.position}.{index + limit}" if index + limit < total else None
+        behind = index + BELLS_AT_ONCE
+        rings = f"{pending.position}.{behind}" if behind < free else None
         asked_for = attrs.evolve(call, args=command.items[index])
-        spec = attrs.evolve(_spec(Kind.MAP, asked_for, None, given.get(index)), then=then)
+        spec = attrs.evolve(_spec(Kind.MAP, asked_for, None, given.get(index)), then=then, rings=rings)
         task = NewTask(
             position=f"{pending.position}.{index}",
             queue=queue,
             spec=spec,
             priority=command.settings.priority,
             after=f"{pending.position}.{index - limit}" if index >= limit else None,
+            quiet=_QUIET * (index // BELLS_AT_ONCE) if BELLS_AT_ONCE <= index < free else None,
         )
         hold.add(task=task)
     hold.record(

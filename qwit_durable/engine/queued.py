@@ -94,6 +94,7 @@ class QueuedAttempts:
         )
         if not isinstance(claimed, Claimed) or claimed.task.spec is None:
             return None
+        self._ring_behind(claimed)
         attempt = _QueuedAttempt(services, claimed, self._turns)
         try:
             work = Work.of_task(step, claimed.task.spec)
@@ -104,6 +105,16 @@ class QueuedAttempts:
             if claimed.task.attempt > work.settings.retry.max_attempts:
                 return attempt.resolve_lost(lost)
         return attempt.run(self._attempts, work, give_back)
+
+    def _ring_behind(self, claimed: Claimed) -> None:
+        """Ring for the call of the map that waits for this one to begin. Where that is lost, the sweeper rings."""
+        task = claimed.task
+        behind = None if task.spec is None else task.spec.rings
+        if behind is not None and (task.attempt == 1 or claimed.lost):
+            ring = Ring(
+                run_id=task.run_id, position=behind, queue=task.queue, name=task.name, priority=task.priority
+            )
+            self._services.bells.ring([ring])
 
 
 def _info_of(claimed: Claimed) -> AttemptInfo:

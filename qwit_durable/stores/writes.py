@@ -100,8 +100,8 @@ class Start:
 class NewTask:
     """A queued attempt to be made; or one under way, which the holder makes: then `attempt` is its number.
 
-    It is held back as long as the task at `after` is there, which then lets it begin. `opened` and `progress` are as
-    in `TaskRow`.
+    It is held back as long as the task at `after` is there, which then lets it begin. With `quiet` nobody is rung for
+    it: somebody will be, or else the sweeper rings after so long. `opened` and `progress` are as in `TaskRow`.
     """
 
     position: str
@@ -109,6 +109,7 @@ class NewTask:
     spec: TaskSpec
     priority: int | None = None
     after: str | None = None
+    quiet: timedelta | None = None
     attempt: int = 0
     began_at: datetime | None = None
     opened: bool = False

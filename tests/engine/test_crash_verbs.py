@@ -468,8 +468,9 @@ def check(truth: Store, handle: Any) -> None:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Calls of maps are handed over two at a time."""
+    """Calls of maps are handed over and rung for two at a time."""
     monkeypatch.setattr(handover, "CALLS_AT_ONCE", 2)
+    monkeypatch.setattr(handover, "BELLS_AT_ONCE", 2)
 
 
 def fresh() -> tuple[Store, ManualClock]:

@@ -268,9 +268,10 @@ def run(tree: trees.Block, weather: Weather, truth: Store, clock: ManualClock) -
 
 @pytest.fixture(autouse=True, scope="module")
 def small_chunks() -> Any:
-    """Calls of maps are handed over two at a time."""
+    """Calls of maps are handed over and rung for two at a time."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handover, "CALLS_AT_ONCE", 2)
+        patch.setattr(handover, "BELLS_AT_ONCE", 2)
         yield
     programs.programs.clear()
 

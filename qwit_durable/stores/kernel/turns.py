@@ -160,7 +160,7 @@ def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) 
             queue=new.queue,
             name=new.spec.name,
             ready_at=NEVER if is_held_back else session.now,
-            ring_at=NEVER if is_held_back else session.now + RING_GRACE,
+            ring_at=NEVER if is_held_back else session.now + (new.quiet or RING_GRACE),
             priority=new.priority,
             spec=new.spec,
             attempt=new.attempt,
@@ -172,7 +172,7 @@ def _hand_over(session: Session, run: RunRow, write: Commit, rings: list[Ring]) 
             task = attrs.evolve(
                 task, owner=write.worker, began_at=new.began_at or session.now, claimed_at=session.now
             )
-        elif not is_held_back:
+        elif not is_held_back and new.quiet is None:
             rings.append(ring_for(task))
         session.put_task(task)
     for position in write.drop_timers:

@@ -199,6 +199,7 @@ class Drawing:
                 spec=attrs.evolve(draw(specs), then=draw(st.none() | _POSITIONS)),
                 priority=draw(st.none() | st.just(3)),
                 after=draw(st.none() | _POSITIONS),
+                quiet=draw(st.none() | st.just(timedelta(seconds=5))),
             )
             for position in sorted(draw(st.sets(_POSITIONS, max_size=2)))
         )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import attrs
 
 from qwit_durable.core import Dropped, Kind, Resolved, SignalReceived
 from qwit_durable.stores.answers import Accepted, Conflict, Refused
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import NewTask, Reap, Release, ResolveTask
+from qwit_durable.stores.writes import NewTask, Reap, Release, ResolveTask, RingDue
 from qwit_durable.testing.contract.stage import Hold, Stage, failed, resolved, task
 
 __all__ = ["Maps"]
@@ -107,6 +109,20 @@ class Maps:
         stage.tell(hold.id, SignalReceived(name="go"))
 
         assert hold.commit(release=Release(awaiting=1)) == Conflict(head=1)
+
+    def test_a_quiet_call_is_rung_for_by_the_sweep_alone(self, stage: Stage) -> None:
+        hold = stage.begin()
+        answer = hold.release(tasks=(task("0.0"), task("0.1", quiet=timedelta(seconds=60))), awaiting=2)
+
+        stage.wait(59)
+        soon = stage.do(RingDue()).rings
+        stage.wait(2)
+        later = stage.do(RingDue()).rings
+
+        assert [ring.position for ring in answer.rings] == ["0.0"]
+        assert [ring.position for ring in soon] == ["0.0"]
+        assert "0.1" in {ring.position for ring in later}
+        assert stage.claimed(hold.id, "0.1", worker=5).attempt == 1
 
     def test_a_part_holds_whatever_came_and_is_told_what(self, stage: Stage) -> None:
         hold = stage.begin()

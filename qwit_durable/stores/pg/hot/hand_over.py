@@ -142,7 +142,8 @@ _NO_EVENTS = (
 
 
 def _is_plain(new: NewTask) -> bool:
-    return new.attempt == 0 and new.after is None and new.progress is None and not new.opened
+    is_rung_for = new.after is None and new.quiet is None
+    return is_rung_for and new.attempt == 0 and new.progress is None and not new.opened
 
 
 def _with_rings(answer: Committed, write: Commit) -> Committed:
