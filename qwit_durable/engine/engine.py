@@ -12,6 +12,7 @@ from uuid import UUID
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.drain import DrainableBells
+from qwit_durable.engine.foresight import Foresight
 from qwit_durable.engine.heart import Heart
 from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
@@ -53,7 +54,8 @@ class Engine:
         self._attempts = Attempts(services)
         self._cache = InterpreterCache(services.settings.cached_runs)
         self.turns = Turns(services, self._attempts, self._cache)
-        self.queued = QueuedAttempts(services, self._attempts, self.turns)
+        foresight = Foresight(services, self._cache)
+        self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight)
         self.heart = Heart(services, _worker_row(services, queues))
         self.sweeper = Sweeper(
             services,

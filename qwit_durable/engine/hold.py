@@ -164,43 +164,61 @@ class Hold:
             LostHold: The run is somebody else's now.
             Superseded: Somebody else's event came first.
         """
-        if not whatever_came:
-            _ = self.decision  # feeds what is not fed yet: it may make timers needless
-        stuck = Status.STUCK if reason is not None else None
-        timers = (*self._timers, *self._fact_timers)
-        answer = self._services.committer.write(
-            Commit(
-                run_id=self.run.id,
-                worker=self._services.worker,
-                epoch=self.live.epoch,
-                head=None if whatever_came else self.head,
-                known=self.head if whatever_came else None,
-                events=tuple(self._events),
-                settle=settle,
-                tasks=tuple(self._tasks),
-                timers=timers,
-                drop_timers=tuple(self.interpreter.needless_timers),
-                starts=tuple(self._starts),
-                reopens=tuple(self._reopens),
-                published=tuple(self._published.items()),
-                restart=restart,
-                generation=self.live.generation,
-                status=stuck or self._new_status,
-                reason=reason.encode() if reason is not None else None,
-                outcome=outcome,
-                report=report,
-                release=release,
-            )
+        write = self.transition(
+            release=release,
+            settle=settle,
+            outcome=outcome,
+            report=report,
+            reason=reason,
+            restart=restart,
+            whatever_came=whatever_came,
         )
+        answer = self._services.committer.write(write)
         match answer:
             case Committed():
-                before = len(self._unfed) - len(self._events)
-                self._unfed[before:before] = answer.came
-                self._committed(answer, timers)
+                self.committed(answer, write)
             case Conflict():
                 self.retreat()
             case _:
                 raise LostHold
+
+    def transition(
+        self,
+        *,
+        release: Release | None = None,
+        settle: tuple[Resolved, ...] = (),
+        outcome: OutcomeRow | None = None,
+        report: Report | None = None,
+        reason: Reason | None = None,
+        restart: Restarted | None = None,
+        whatever_came: bool = False,
+    ) -> Commit:
+        """The write that `commit` carries out."""
+        if not whatever_came:
+            _ = self.decision  # feeds what is not fed yet: it may make timers needless
+        stuck = Status.STUCK if reason is not None else None
+        return Commit(
+            run_id=self.run.id,
+            worker=self._services.worker,
+            epoch=self.live.epoch,
+            head=None if whatever_came else self.head,
+            known=self.head if whatever_came else None,
+            events=tuple(self._events),
+            settle=settle,
+            tasks=tuple(self._tasks),
+            timers=(*self._timers, *self._fact_timers),
+            drop_timers=tuple(self.interpreter.needless_timers),
+            starts=tuple(self._starts),
+            reopens=tuple(self._reopens),
+            published=tuple(self._published.items()),
+            restart=restart,
+            generation=self.live.generation,
+            status=stuck or self._new_status,
+            reason=reason.encode() if reason is not None else None,
+            outcome=outcome,
+            report=report,
+            release=release,
+        )
 
     def begin_again(self, restarted: Restarted, interpreter: Interpreter) -> None:
         """Go on with the generation that a restart began."""
@@ -211,7 +229,10 @@ class Hold:
         self._unfed.clear()
         self._decision = interpreter.feed([restarted])
 
-    def _committed(self, answer: Committed, timers: tuple[TimerRow, ...]) -> None:
+    def committed(self, answer: Committed, write: Commit) -> None:
+        """Take in that the transition is durable, tell observers, and take in what settling recorded."""
+        before = len(self._unfed) - len(self._events)
+        self._unfed[before:before] = answer.came
         self._sync(answer.now)
         self.head = answer.head
         self.rings.extend(answer.rings)
@@ -222,7 +243,7 @@ class Hold:
         self.interpreter.needless_timers.clear()
         after = [*self._after_facts, *self._after]
         self._clear()
-        for timer in timers:
+        for timer in write.timers:
             self._services.timer_set(timer.fire_at - self.offset)
         for call in after:
             call()

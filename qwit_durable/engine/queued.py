@@ -1,8 +1,8 @@
 """Attempts of queued steps: claimed, run inside the step's Dramatiq actor, and recorded by whoever still owns them.
 
-Whoever records the last outcome that the run waits for takes the run's turn in the same write, and goes on with it. So
-a queued step is one message and three writes: the claim, the outcome with the turn, and the transition that hands the
-next step over and lets go.
+Whoever records the last outcome that the run waits for takes the run's turn in the same write, and goes on with it;
+where nothing follows but to hand the next steps over, that is in the write too (`engine.foresight`). So a queued step
+is one message and two writes: the claim, and the outcome with all that follows from it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import attrs
 
 from qwit_durable.core import Value
 from qwit_durable.engine.attempts import Attempts, Left, Work
+from qwit_durable.engine.foresight import Ahead, Foresight
 from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.recording import Recorded, TaskRecorder
@@ -35,10 +36,11 @@ _logger = logging.getLogger("qwit_durable.queued")
 class QueuedAttempts:
     """Makes attempts of tasks in the calling thread, then goes on with the run if it is due."""
 
-    def __init__(self, services: Services, attempts: Attempts, turns: Turns) -> None:
+    def __init__(self, services: Services, attempts: Attempts, turns: Turns, foresight: Foresight) -> None:
         self._services = services
         self._attempts = attempts
         self._turns = turns
+        self._foresight = foresight
         self._making = attempts.making
 
     @property
@@ -65,15 +67,14 @@ class QueuedAttempts:
 
     def _follow(self, rings: Sequence[Ring]) -> None:
         services = self._services
-        for ring in rings:
-            if (
-                ring.position == TURN
-                and not services.draining.is_set()
-                and services.bells.consumes(ring.queue)
-            ):
-                self._turns.drive(ring.run_id)
-            else:
-                services.bells.ring([ring])
+        here = not services.draining.is_set()
+        mine = [
+            ring for ring in rings if ring.position == TURN and here and services.bells.consumes(ring.queue)
+        ]
+        # Others may begin while this thread takes turns.
+        services.bells.ring([ring for ring in rings if ring not in mine] if mine else rings)
+        for ring in mine:
+            self._turns.drive(ring.run_id)
 
     def _make(self, run_id: UUID, position: str, name: str, give_back: Callable[[], None]) -> Recorded | None:
         services = self._services
@@ -90,21 +91,26 @@ class QueuedAttempts:
                 worker=services.worker,
                 lease=services.settings.lease,
                 may_take_over=services.may_take_over(),
+                turn=self._foresight.turn(run_id),
             )
         )
         if not isinstance(claimed, Claimed) or claimed.task.spec is None:
             return None
         self._ring_behind(claimed)
-        attempt = _QueuedAttempt(services, claimed, self._turns)
+        ahead = self._foresight.of(claimed)
+        attempt = _QueuedAttempt(services, claimed, ahead)
         try:
-            work = Work.of_task(step, claimed.task.spec)
-        except MisuseError as error:
-            return attempt.resolve(Failure.of(error))
-        if claimed.lost:
-            lost = attempt.tell_lost()
-            if claimed.task.attempt > work.settings.retry.max_attempts:
-                return attempt.resolve_lost(lost)
-        return attempt.run(self._attempts, work, give_back)
+            try:
+                work = Work.of_task(step, claimed.task.spec)
+            except MisuseError as error:
+                return ahead.take_in(attempt.resolve(Failure.of(error)))
+            if claimed.lost:
+                lost = attempt.tell_lost()
+                if claimed.task.attempt > work.settings.retry.max_attempts:
+                    return attempt.resolve_lost(lost)
+            return ahead.take_in(attempt.run(self._attempts, work, give_back))
+        finally:
+            ahead.close()
 
     def _ring_behind(self, claimed: Claimed) -> None:
         """Ring for the call of the map that waits for this one to begin. Where that is lost, the sweeper rings."""
@@ -136,9 +142,9 @@ def _info_of(claimed: Claimed) -> AttemptInfo:
 class _QueuedAttempt:
     """One claimed attempt."""
 
-    def __init__(self, services: Services, claimed: Claimed, turns: Turns) -> None:
+    def __init__(self, services: Services, claimed: Claimed, ahead: Ahead) -> None:
         self._services = services
-        self._turns = turns
+        self._ahead = ahead
         self._task = claimed.task
         self._info = _info_of(claimed)
         self._recorder = TaskRecorder(services, self._info, claimed.task, claimed.now - services.clock.now())
@@ -183,12 +189,11 @@ class _QueuedAttempt:
     def _record(
         self, work: Work, outcome: Value | Failure | Left, progress: bytes | None = None
     ) -> Recorded | None:
-        turn = self._turns.wanted(self._info.run)
-        return self._recorder.record(work, outcome, progress, turn=turn)
+        return self._recorder.record(work, outcome, progress, ahead=self._ahead)
 
     def resolve(self, outcome: Value | Failure) -> Recorded | None:
         """Record the step's outcome."""
-        return self._recorder.resolve(outcome, self._turns.wanted(self._info.run))
+        return self._recorder.resolve(outcome, self._ahead)
 
     def tell_lost(self) -> Failure:
         """Tell observers of the attempt before this one, which ended with its worker; how it failed."""

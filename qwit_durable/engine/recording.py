@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -18,9 +19,12 @@ from qwit_durable.engine.guarding import Refusal
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.observers.base import AttemptInfo
-from qwit_durable.stores.answers import Accepted, Acquired, Answer
+from qwit_durable.stores.answers import Accepted, Acquired, Answer, Committed
 from qwit_durable.stores.rows import Ring, TaskRow, TaskSpec
-from qwit_durable.stores.writes import Acquire, FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
+from qwit_durable.stores.writes import FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
+
+if TYPE_CHECKING:
+    from qwit_durable.engine.foresight import Ahead
 
 __all__ = ["Recorded", "TaskRecorder"]
 
@@ -29,13 +33,15 @@ __all__ = ["Recorded", "TaskRecorder"]
 class Recorded:
     """What was recorded: the event, and its number in the history; no event where the attempt is left open.
 
-    `acquired` is the run's turn, where it was asked for and is due now.
+    `acquired` is the run's turn, where it was asked for and is due now; `committed` how it went, where it was known
+    beforehand.
     """
 
     rings: Sequence[Ring] = ()
     event: Resolved | AttemptFailed | None = None
     head: int = 0
     acquired: Acquired | None = None
+    committed: Committed | None = None
 
 
 class TaskRecorder:
@@ -84,17 +90,17 @@ class TaskRecorder:
         outcome: Value | Failure | Left,
         progress: bytes | None = None,
         *,
-        turn: Acquire | None = None,
+        ahead: Ahead | None = None,
     ) -> Recorded | None:
         """Record how it ended; None if this worker has lost it.
 
-        `progress` is what was not written yet; `turn` the run's turn, if the caller would take it.
+        `progress` is what was not written yet; `ahead` tells what follows, if the caller would go on with the run.
         """
         match outcome:
             case Value():
-                return self.resolve(outcome, turn)
+                return self.resolve(outcome, ahead)
             case Failure():
-                return self._fail(work, outcome, progress, turn)
+                return self._fail(work, outcome, progress, ahead)
             case Left():
                 return self._park(work)
 
@@ -119,12 +125,12 @@ class TaskRecorder:
         return Recorded(rings=answer.rings, head=answer.head)
 
     def _fail(
-        self, work: Work, failure: Failure, progress: bytes | None, turn: Acquire | None = None
+        self, work: Work, failure: Failure, progress: bytes | None, ahead: Ahead | None = None
     ) -> Recorded | None:
         services, task, now = self._services, self._task, self._now
         delay, failure = what_follows(work, task.attempt, failure, now=now, began_at=self._began_at)
         if delay is None:
-            return self.resolve(failure, turn)
+            return self.resolve(failure, ahead)
         event = AttemptFailed(
             position=task.position,
             name=task.name,
@@ -144,9 +150,9 @@ class TaskRecorder:
         services.timer_set(now + delay - self._offset)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
 
-    def resolve(self, outcome: Value | Failure, turn: Acquire | None = None) -> Recorded | None:
+    def resolve(self, outcome: Value | Failure, ahead: Ahead | None = None) -> Recorded | None:
         """Record the step's outcome, and take the run's turn if that is wanted and due then."""
-        write = self.resolution(outcome, turn=turn)
+        write = self.resolution(outcome, ahead=ahead)
         return self.resolved(write.event, self._services.committer.write(write))
 
     def resolved(self, event: Resolved, answer: Answer) -> Recorded | None:
@@ -159,7 +165,13 @@ class TaskRecorder:
             failure=event.outcome if isinstance(event.outcome, Failure) else None,
             awaits=event.outcome.awaits if isinstance(event.outcome, Value) else None,
         )
-        return Recorded(rings=answer.rings, event=event, head=answer.head, acquired=answer.acquired)
+        return Recorded(
+            rings=answer.rings,
+            event=event,
+            head=answer.head,
+            acquired=answer.acquired,
+            committed=answer.committed,
+        )
 
     def resolve_lost(self, lost: Failure) -> Recorded | None:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
@@ -170,7 +182,7 @@ class TaskRecorder:
         return Recorded(rings=answer.rings, event=write.event, head=answer.head)
 
     def resolution(
-        self, outcome: Value | Failure, attempt: int | None = None, turn: Acquire | None = None
+        self, outcome: Value | Failure, attempt: int | None = None, ahead: Ahead | None = None
     ) -> ResolveTask:
         """The write that records an outcome: of this attempt, or of an earlier one."""
         task = self._task
@@ -184,6 +196,7 @@ class TaskRecorder:
             attempt=attempt or task.attempt,
             refused=outcome.value if isinstance(outcome, Refusal) else None,
         )
+        turn, then = (None, None) if ahead is None else ahead.follows(event)
         return ResolveTask(
             worker=self._services.worker,
             run_id=task.run_id,
@@ -191,6 +204,7 @@ class TaskRecorder:
             event=event,
             lets_none=task.spec.then is None,
             turn=turn,
+            then=then,
         )
 
     def _args_to_record(self, spec: TaskSpec) -> bytes:

@@ -52,7 +52,7 @@ from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
 from qwit_durable.errors import StoreUnavailable, UnknownName
 from qwit_durable.stores.answers import Acquired
-from qwit_durable.stores.rows import TURN, Ring, RunRow
+from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.writes import Acquire, Release
 
 __all__ = ["Turns"]
@@ -80,16 +80,8 @@ class Turns:
         """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
         self._drive(lambda: self._turn(run_id))
 
-    def wanted(self, run: RunRow) -> Acquire | None:
-        """The turn that a thread of this process takes with the outcome that makes it due; None if it is not to."""
-        services = self._services
-        if services.draining.is_set() or not services.bells.consumes(run.queue):
-            return None
-        generation, head = self._cache.known(run.id)
-        return Acquire(run_id=run.id, worker=services.worker, after=head, generation=generation)
-
     def go_on(self, acquired: Acquired) -> None:
-        """Take the turn that was asked for by `wanted`, and those that follow from it."""
+        """Take the turn that came with an outcome, and those that follow from it."""
         self._drive(lambda: self._take_over(acquired))
 
     def _take_over(self, acquired: Acquired) -> Sequence[Ring]:

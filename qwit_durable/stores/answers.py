@@ -24,6 +24,7 @@ __all__ = [
     "Kept",
     "Refused",
     "Rings",
+    "Standing",
     "Started",
 ]
 
@@ -77,14 +78,28 @@ class Fenced:
 
 
 @attrs.frozen(kw_only=True)
+class Standing:
+    """How far a run is that nobody holds. `events` are those after what the caller knew."""
+
+    head: int
+    status: Status
+    events: tuple[Event, ...]
+
+
+@attrs.frozen(kw_only=True)
 class Claimed:
-    """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker."""
+    """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker.
+
+    `standing` is there if it was asked for, nothing but this attempt stands between the run and its next turn, and what
+    the caller does not know is not long.
+    """
 
     task: TaskRow
     run: RunRow
     generation: int
     now: datetime
     lost: bool = False
+    standing: Standing | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -96,6 +111,7 @@ class Accepted:
         cancel_asked: Whether the attempt is asked to stop.
         ended: How the attempt was ended from outside: the caller still owns it.
         acquired: The run's turn, where it was asked for and is due now.
+        committed: How that turn went, where it was known beforehand.
     """
 
     rings: tuple[Ring, ...] = ()
@@ -104,6 +120,7 @@ class Accepted:
     cancel_asked: bool = False
     ended: Failure | None = None
     acquired: Acquired | None = None
+    committed: Committed | None = None
 
 
 @attrs.frozen(kw_only=True)

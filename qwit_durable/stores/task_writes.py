@@ -6,12 +6,16 @@ Part of `stores.writes`, which lists every write there is.
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
 from uuid import UUID
 
 import attrs
 
 from qwit_durable.core import AttemptFailed, Resolved, Value
 from qwit_durable.errors import Failure
+
+if TYPE_CHECKING:
+    from qwit_durable.stores.writes import Commit
 
 __all__ = [
     "Acquire",
@@ -43,21 +47,28 @@ class Acquire:
 
 @attrs.frozen(kw_only=True)
 class Claim:
-    """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead."""
+    """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead.
+
+    With a `turn`, which the caller would take with the outcome, the answer says how the run stands, if that outcome
+    makes its turn due.
+    """
 
     run_id: UUID
     position: str
     worker: int
     lease: timedelta
     may_take_over: bool = True
+    turn: Acquire | None = None
 
 
 @attrs.frozen(kw_only=True)
 class ResolveTask:
     """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
 
-    With a `turn`, whoever makes the run's turn due takes it in the same write, and nobody is rung for it. `lets_none`
-    tells that its task has no `TaskSpec.then`, for stores that would have to open the spec to see it.
+    With a `turn`, whoever makes the run's turn due takes it in the same write, and nobody is rung for it. `then` is the
+    whole of that turn, where the caller knows it beforehand: a transition that lets go of the run. It is carried out
+    under the turn's epoch, if the history is then as long as the transition says; otherwise the caller has the turn.
+    `lets_none` tells that its task has no `TaskSpec.then`, for stores that would have to open the spec to see it.
     """
 
     worker: int
@@ -66,6 +77,7 @@ class ResolveTask:
     event: Resolved
     lets_none: bool = False
     turn: Acquire | None = None
+    then: Commit | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
+import pytest
+
 from qwit_durable.clock import ManualClock
+from qwit_durable.core import Resolved
 from qwit_durable.engine.ports import Settings
 from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
+from qwit_durable.language.verbs import wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import TURN
 from qwit_durable.testing.environment import Environment
-from tests.engine.mortal import MortalStore
+from tests.engine.mortal import LossyBells, MortalStore, ProcessDied
 
 
 @step(dispatch="queue")
@@ -40,12 +47,12 @@ def _writes_of(steps: int) -> int:
     return store.calls
 
 
-def test_a_queued_step_costs_three_writes():
+def test_a_queued_step_costs_two_writes():
     short, long = 2, 12
 
     writes = _writes_of(long) - _writes_of(short)
 
-    assert writes == 3 * (long - short)
+    assert writes == 2 * (long - short)
 
 
 def test_a_queued_step_costs_one_bell():
@@ -93,16 +100,85 @@ def test_a_worker_that_does_not_consume_the_runs_queue_rings_for_it():
         assert handle.result() == 1
 
 
+@step(dispatch="queue")
+def drain_then_count() -> int:
+    draining.pop()()
+    return 1
+
+
+draining: list[Callable[[], None]] = []
+
+
+@workflow
+def drained() -> Workflow[int]:
+    return (yield from drain_then_count())
+
+
 def test_a_draining_worker_rings_for_the_run_it_does_not_go_on_with():
     clock = ManualClock()
     store = MemoryStore(clock)
     with Environment(store, clock=clock) as environment:
-        handle = environment.start(counting, 1)
-        environment.answer(environment.bells.waiting.popleft())
-        (bell,) = environment.bells.waiting
-        environment.engine.drain()
+        handle = environment.start(drained)
+        draining.append(environment.engine.drain)
 
-        wanted = environment.engine.turns.wanted(store.view(bell.run_id).run)
+        environment.answer_bells()
 
-        assert wanted is None
         assert handle.status() == "running"
+        view = store.find("default", handle.id)
+        assert [task.position for task in store.tasks(view.run.id)] == [TURN]
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("dies_at", range(1, 12))
+def test_death_around_any_write_of_queued_steps_changes_no_outcome(dies_at: int, after: bool):
+    clock = ManualClock()
+    truth = MemoryStore(clock)
+    mortal = MortalStore(truth, dies_at=dies_at, after=after)
+    first = Environment(mortal, clock=clock)
+    with suppress(ProcessDied):
+        first.start(counting.options(id="it"), 4)
+        first.settle()
+    last = Environment(truth, clock=clock)
+
+    handle = last.start(counting.options(id="it"), 4)
+    last.settle()
+
+    assert handle.result(0) == 4
+    recorded = [
+        entry.event.position
+        for entry in truth.history(truth.find("default", "it").run.id)
+        if isinstance(entry.event, Resolved)
+    ]
+    assert recorded == ["0", "1", "2", "3"]
+
+
+@pytest.mark.parametrize("bell", range(1, 6))
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_bell_of_queued_steps_that_is_lost_or_doubled_changes_no_outcome(bell: int, lost: bool):
+    with Environment() as environment:
+        bells = LossyBells(loses=bell if lost else None, doubles=None if lost else bell)
+        environment.bells = environment.engine.services.bells = bells
+        handle = environment.start(counting, 4)
+
+        environment.settle()
+
+        assert handle.result(0) == 4
+
+
+def test_a_signal_that_comes_while_a_step_runs_is_not_lost():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    with Environment(store, clock=clock) as environment:
+        handle = environment.start(told_meanwhile)
+        draining.append(lambda: handle.signal("go", 5))
+
+        environment.answer_bells()
+
+        assert handle.result(0) == 6
+
+
+@workflow
+def told_meanwhile() -> Workflow[int]:
+    number = yield from drain_then_count()
+    number += yield from wait_signal("go", type=int)
+    return (yield from count_on(number - 1))

@@ -5,16 +5,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import attrs
 import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Value
+from qwit_durable.core import Kind, OperatorActed, Scheduled, SignalReceived, Value, Verb
 from qwit_durable.stores.answers import Accepted, Claimed
 from qwit_durable.stores.pg import hot
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.stores.writes import Acquire, Claim, Commit, Release, ResolveTask, Write
+from qwit_durable.stores.writes import Acquire, Claim, Commit, Deliver, Release, ResolveTask, Write
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, failed, resolved, task
 from tests.stores.places import migrate, opened
 
@@ -142,6 +143,95 @@ def test_they_mean_what_the_kernel_says(stage: Stage, store: PostgresStore, monk
         text = repr((answers, rows))
         for nth, run_id in enumerate(ids):
             text = text.replace(str(run_id), f"run {nth}")
+        return re.sub(r"order-\d+", "order", text)
+
+    assert play(is_hot=True) == play(is_hot=False)
+
+
+def _go_on(
+    hold: Hold, position: str, *positions: str, head: int | None = None, fails: bool = False
+) -> ResolveTask:
+    """An outcome, and the whole turn that follows."""
+    then = Commit(
+        run_id=hold.id,
+        worker=WORKER,
+        epoch=0,
+        head=(hold.head if head is None else head) + 1,
+        events=tuple(
+            Scheduled(position=position, kind=Kind.STEP, name="s", queued=True) for position in positions
+        ),
+        tasks=tuple(map(task, positions)),
+        release=Release(awaiting=max(len(positions), 1), note=None if positions else "nothing to do"),
+    )
+    return attrs.evolve(_resolve(hold, position, fails=fails), then=then)
+
+
+def test_outcomes_and_all_that_follows_share_a_round_trip_with_the_claims_of_others(
+    stage: Stage, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+):
+    holds, others = [stage.begin() for _ in range(4)], [stage.begin() for _ in range(4)]
+    store.apply([_hand_over(hold, "0") for hold in [*holds, *others]])
+    store.apply([_claim(hold, "0") for hold in holds])
+    trips: list[int] = []
+    ask = Prepared.ask
+    monkeypatch.setattr(Prepared, "ask", lambda link, asked: trips.append(len(asked)) or ask(link, asked))
+    monkeypatch.setattr(PostgresStore, "_transact", _no_kernel)
+
+    answers: list[Any] = list(
+        store.apply([*(_go_on(hold, "0", "1") for hold in holds), *(_claim(hold, "0") for hold in others)])
+    )
+
+    assert len(trips) == 1
+    assert [ring.position for answer in answers[:4] for ring in answer.committed.rings] == ["1"] * 4
+    assert all(isinstance(answer, Claimed) for answer in answers[4:])
+    assert [(live.owner, live.head) for live in map(stage.live, [hold.id for hold in holds])] == [
+        (None, 2)
+    ] * 4
+
+
+def test_turns_that_come_with_outcomes_mean_what_the_kernel_says(
+    stage: Stage, store: PostgresStore, monkeypatch: pytest.MonkeyPatch
+):
+    def play(*, is_hot: bool) -> str:
+        if not is_hot:
+            monkeypatch.setattr(hot.HotWrites, "carry_out", lambda _, __, writes, ___: [None] * len(writes))
+        holds = [stage.begin() for _ in range(8)]
+        plain, failing, owed, grown, held, again, many, stuck = holds
+        batches: list[list[Write]] = [
+            [_hand_over(hold, "0") for hold in (plain, failing, owed, grown, again)],
+            [
+                Commit(run_id=held.id, worker=1, epoch=1, head=0, tasks=(task("0"),)),
+                _hand_over(many, "0", "1", awaiting=2),
+                _hand_over(stuck, "0"),
+            ],
+            [_claim(hold, "0") for hold in holds],
+            [attrs.evolve(_claim(hold, "1"), turn=Acquire(run_id=hold.id, worker=WORKER)) for hold in holds],
+            [
+                Deliver(run_id=grown.id, event=SignalReceived(name="go", dedupe_id="1")),
+                Deliver(run_id=stuck.id, event=OperatorActed(verb=Verb.PAUSE)),
+            ],
+            [
+                _go_on(plain, "0", "1", "2"),
+                _go_on(failing, "0", "1", fails=True),
+                _go_on(owed, "0"),
+                _go_on(grown, "0", "1"),
+                _go_on(held, "0", "1"),
+                _go_on(again, "0", "0"),
+                _go_on(many, "0", "2"),
+                _go_on(stuck, "0", "1"),
+            ],
+            [
+                attrs.evolve(_claim(hold, position), turn=Acquire(run_id=hold.id, worker=WORKER, after=1))
+                for hold in holds
+                for position in ("0", "1", "2")
+            ],
+            [_go_on(plain, "0", "3"), _go_on(plain, "1", "3", head=3), _go_on(failing, "1", "4", head=2)],
+        ]
+        answers = [store.apply(batch) for batch in batches]
+        rows = [(store.view(hold.id), list(store.history(hold.id)), store.tasks(hold.id)) for hold in holds]
+        text = repr((answers, rows))
+        for nth, hold in enumerate(holds):
+            text = text.replace(str(hold.id), f"run {nth}")
         return re.sub(r"order-\d+", "order", text)
 
     assert play(is_hot=True) == play(is_hot=False)

@@ -8,14 +8,26 @@ import attrs
 
 from qwit_durable.core import AttemptFailed, Dropped, Outcome, Resolved, Status, Value
 from qwit_durable.errors import AttemptLost, Failure
-from qwit_durable.stores.answers import Accepted, Acquired, Claimed, Fenced, Refused
-from qwit_durable.stores.kernel.turns import acquire
+from qwit_durable.stores.answers import Accepted, Acquired, Claimed, Committed, Fenced, Refused, Standing
+from qwit_durable.stores.kernel.turns import acquire, commit
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Claim, FailTask, LeaveTask, ResolveTask
 
-__all__ = ["claim", "end_task", "fail_task", "leave_task", "owned", "record_lost", "resolve_task"]
+__all__ = [
+    "MOST_UNKNOWN",
+    "claim",
+    "end_task",
+    "fail_task",
+    "leave_task",
+    "owned",
+    "record_lost",
+    "resolve_task",
+]
+
+#: A longer history than that does not come with a claim.
+MOST_UNKNOWN = 100
 
 
 def claim(session: Session, write: Claim) -> Claimed | Refused:
@@ -50,7 +62,21 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
         note=None,
     )
     session.put_task(task)
-    return Claimed(task=task, run=run, generation=live.generation, now=session.now, lost=lost)
+    standing = None if lost else _standing(session, live, write)
+    return Claimed(
+        task=task, run=run, generation=live.generation, now=session.now, lost=lost, standing=standing
+    )
+
+
+def _standing(session: Session, live: LiveRow, write: Claim) -> Standing | None:
+    """How the run stands, if the outcome of this attempt makes its turn due."""
+    if write.turn is None or live.owner is not None or live.awaiting > 1 or live.status is Status.SCHEDULED:
+        return None
+    known = write.turn.after if write.turn.generation == live.generation else 0
+    if live.head - known > MOST_UNKNOWN:
+        return None
+    events = tuple(session.events(write.run_id, known)) if live.head > known else ()
+    return Standing(head=live.head, status=live.status, events=events)
 
 
 def leave_task(session: Session, write: LeaveTask) -> Accepted:
@@ -106,7 +132,7 @@ def owned(worker: int, attempt: int, task: TaskRow | None) -> bool:
 
 
 def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
-    """Record the outcome; the first one wins. Whoever wants to takes the turn that it makes due."""
+    """Record the outcome; the first one wins. Whoever wants to takes the turn that it makes due, or has taken it."""
     live = session.live(write.run_id)
     task = session.task(write.run_id, write.event.position)
     if live is None or task is None or not owned(write.worker, write.attempt, task):
@@ -117,7 +143,12 @@ def resolve_task(session: Session, write: ResolveTask) -> Accepted | Fenced:
     acquired = acquire(session, write.turn)
     assert isinstance(acquired, Acquired)
     rings = tuple(ring for ring in done.rings if ring.position != TURN)
-    return attrs.evolve(done, rings=rings, acquired=acquired)
+    then, live = write.then, acquired.live
+    if then is None or (then.head, then.generation) != (live.head, live.generation):
+        return attrs.evolve(done, rings=rings, acquired=acquired)
+    committed = commit(session, attrs.evolve(then, epoch=live.epoch))
+    assert isinstance(committed, Committed)
+    return attrs.evolve(done, rings=rings, committed=committed)
 
 
 def _let_begin(session: Session, run_id: UUID, position: str) -> list[Ring]:

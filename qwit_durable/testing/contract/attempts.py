@@ -7,20 +7,23 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
+from qwit_durable.core import AttemptFailed, Kind, Resolved, Scheduled, Value
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import LiveRow, TaskRow
 from qwit_durable.stores.writes import (
     Acquire,
     Claim,
+    Commit,
     CompleteTask,
     FailTask,
     OpenTask,
     ParkTask,
+    Release,
     ReportProgress,
     ResolveTask,
     Write,
 )
+from qwit_durable.testing.contract.stage import task as new_task
 
 __all__ = ["work_on"]
 
@@ -49,13 +52,16 @@ def work_on(task: TaskRow, live: LiveRow | None, now: datetime, draw: Any) -> Wr
             )
             known = draw(st.sampled_from([0, head]))
             turn = Acquire(run_id=task.run_id, worker=own["worker"], after=known, generation=generation)
+            asked = draw(st.sampled_from([None, turn, turn]))
+            then = None if asked is None or draw(st.booleans()) else _turn(draw, asked, head, generation)
             return ResolveTask(
                 worker=own["worker"],
                 run_id=task.run_id,
                 attempt=attempt,
                 event=event,
                 lets_none=task.spec is not None and task.spec.then is None,
-                turn=draw(st.sampled_from([None, turn])),
+                turn=asked,
+                then=then,
             )
         case "fail":
             retry_at = draw(st.none() | st.just(now + timedelta(seconds=2)))
@@ -83,10 +89,34 @@ def work_on(task: TaskRow, live: LiveRow | None, now: datetime, draw: Any) -> Wr
                 ring_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=2)])),
             )
         case _:
+            worker, known = draw(_WORKERS), draw(st.sampled_from([0, head]))
+            turn = Acquire(run_id=task.run_id, worker=worker, after=known, generation=generation)
             return Claim(
                 run_id=task.run_id,
                 position=task.position,
-                worker=draw(_WORKERS),
+                worker=worker,
                 lease=_LEASE,
                 may_take_over=draw(st.booleans()),
+                turn=draw(st.sampled_from([None, turn])),
             )
+
+
+def _turn(draw: Any, asked: Acquire, head: int, generation: int) -> Commit:
+    """The whole of a turn that an outcome makes due, as somebody foresees it."""
+    positions: list[str] = draw(st.lists(st.sampled_from(["2", "3"]), unique=True))
+    return Commit(
+        run_id=asked.run_id,
+        worker=asked.worker,
+        epoch=0,
+        head=head + draw(st.sampled_from([1, 1, 1, 0, 2])),
+        generation=generation,
+        events=tuple(
+            Scheduled(position=position, kind=Kind.STEP, name="s", queued=True) for position in positions
+        ),
+        tasks=tuple(map(new_task, positions)),
+        release=Release(
+            awaiting=draw(st.integers(0, 2)),
+            keep_lost=draw(st.booleans()),
+            note=draw(st.sampled_from([None, "it waits"])),
+        ),
+    )

@@ -5,15 +5,18 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from qwit_durable.core import Verb
-from qwit_durable.stores.answers import Accepted, Fenced
+import attrs
+
+from qwit_durable.core import Kind, Scheduled, SignalReceived, Status, Verb
+from qwit_durable.stores.answers import Accepted, Fenced, Standing
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import Acquire, Reap, ResolveTask
+from qwit_durable.stores.writes import Acquire, Commit, Reap, Release, ResolveTask
 from qwit_durable.testing.contract.stage import Stage, failed, resolved, task
 
 __all__ = ["GoingOn"]
 
 _WORKER = 5
+_SCHEDULED = Scheduled(position="1", kind=Kind.STEP, name="s", queued=True)
 
 
 class GoingOn:
@@ -92,6 +95,73 @@ class GoingOn:
         assert [answer.head for answer in answers] == [1, 2, 3, 4]
         assert stage.store.apply(writes) == [Fenced()] * 4
 
+    def test_a_claim_says_how_the_run_stands_if_its_outcome_makes_a_turn_due(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.committed(resolved("7"), resolved("8"))
+        hold.release(tasks=(task("0"),))
+        turn = Acquire(run_id=hold.id, worker=_WORKER, after=1)
+
+        claimed = stage.claim(hold.id, "0", worker=_WORKER, turn=turn)
+
+        assert claimed.standing == Standing(head=2, status=Status.RUNNING, events=(resolved("8"),))
+
+    def test_a_claim_says_nothing_of_a_run_that_waits_for_more_or_is_held(self, stage: Stage) -> None:
+        waiting, held = stage.begin(), stage.begin()
+        waiting.release(tasks=(task("0"), task("1")), awaiting=2)
+        held.committed(tasks=(task("0"),))
+
+        claims = [
+            stage.claim(hold.id, "0", worker=_WORKER, turn=Acquire(run_id=hold.id, worker=_WORKER))
+            for hold in (waiting, held)
+        ]
+
+        assert [claimed.standing for claimed in claims] == [None, None]
+
+    def test_an_outcome_brings_the_whole_turn_that_follows_from_it(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release(tasks=(task("0"),))
+        stage.claimed(hold.id, "0", worker=_WORKER)
+
+        answer = stage.do(_with_all(hold.id, "0", head=1))
+
+        assert (answer.head, answer.acquired, answer.rings) == (1, None, ())
+        assert (answer.committed.head, [ring.position for ring in answer.committed.rings]) == (2, ["1"])
+        assert stage.events(hold.id) == [resolved("0"), _SCHEDULED]
+        assert list(stage.tasks(hold.id)) == ["1"]
+        live = stage.live(hold.id)
+        assert (live.owner, live.epoch, live.head, live.awaiting, live.begun) == (
+            None,
+            hold.epoch + 1,
+            2,
+            1,
+            False,
+        )
+
+    def test_a_turn_that_was_foreseen_from_another_history_is_only_taken(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release(tasks=(task("0"),))
+        stage.claimed(hold.id, "0", worker=_WORKER)
+        signal = SignalReceived(name="go")
+        stage.tell(hold.id, signal)
+
+        answer = stage.do(_with_all(hold.id, "0", head=1))
+
+        assert answer.committed is None
+        assert answer.acquired.events == (signal, resolved("0"))
+        assert stage.tasks(hold.id) == {}
+        assert stage.live(hold.id).owner == _WORKER
+
+    def test_an_outcome_of_an_attempt_that_is_lost_brings_no_turn(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release(tasks=(task("0"),))
+        stage.claimed(hold.id, "0", worker=_WORKER)
+        stage.do(_with_turn(hold.id, "0"))
+
+        answer = stage.do(_with_all(hold.id, "0", head=1))
+
+        assert answer == Fenced()
+        assert stage.events(hold.id) == [resolved("0")]
+
     def test_the_attempts_lost_by_its_holders_are_counted_by_a_turn_with_an_outcome(
         self, stage: Stage
     ) -> None:
@@ -113,6 +183,19 @@ def _with_turn(run_id: UUID, position: str, after: int = 0) -> ResolveTask:
     return ResolveTask(
         worker=_WORKER, run_id=run_id, attempt=1, event=resolved(position), lets_none=True, turn=turn
     )
+
+
+def _with_all(run_id: UUID, position: str, head: int) -> ResolveTask:
+    then = Commit(
+        run_id=run_id,
+        worker=_WORKER,
+        epoch=0,
+        head=head,
+        events=(_SCHEDULED,),
+        tasks=(task("1"),),
+        release=Release(),
+    )
+    return attrs.evolve(_with_turn(run_id, position), then=then)
 
 
 def _resolve(stage: Stage, run_id: UUID, position: str, after: int = 0) -> Any:

@@ -25,11 +25,13 @@ from qwit_durable.stores.pg.hot.acquire import AcquireFree
 from qwit_durable.stores.pg.hot.append import Append
 from qwit_durable.stores.pg.hot.claim import ClaimFree
 from qwit_durable.stores.pg.hot.finish import Finish
+from qwit_durable.stores.pg.hot.go_on import GoOn
 from qwit_durable.stores.pg.hot.hand_over import HandOver
 from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.pg.hot.resolve import Resolve
 from qwit_durable.stores.pg.hot.start import StartAtOnce
+from qwit_durable.stores.pg.hot.steps import Steps
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.writes import Acquire, Claim, ResolveTask, Start, Write
@@ -134,7 +136,7 @@ class _Seen:
 
     def admits(self, about: Sequence[Hashable], write: Write) -> bool:
         """Whether a write may be hot, after all those before it."""
-        if not isinstance(write, ResolveTask | Claim):
+        if not isinstance(write, ResolveTask | Claim) or (isinstance(write, ResolveTask) and write.then):
             is_free = self._closed.isdisjoint(about) and self._places.keys().isdisjoint(about)
             self.close(about)
             return is_free
@@ -161,12 +163,17 @@ class HotWrites:
     def __init__(self, tables: Tables, cache: RunCache) -> None:
         self._places = Places()
         self._lock, self._lock_each = _LockAll(self._places), _LockAll(None)
-        self._resolve, self._claim = Resolve(tables, cache), ClaimFree(tables, cache)
+        self._resolve, self._claim, self._go_on = (
+            Resolve(tables, cache),
+            ClaimFree(tables, cache),
+            GoOn(tables),
+        )
+        self._steps = Steps(self._claim, self._go_on)
         append, acquire = Append(tables, self._places), AcquireFree(tables, cache, self._places)
         self._tell_places: frozenset[Kind] = frozenset((append, acquire))
         # The most frequent first.
         self._kinds: tuple[Kind, ...] = (
-            *(append, self._claim, self._resolve, HandOver(tables)),
+            *(append, self._claim, self._go_on, self._resolve, HandOver(tables)),
             *(Finish(tables, cache), acquire, StartAtOnce(tables, cache)),
         )
 
@@ -218,6 +225,19 @@ class HotWrites:
             writes
         ):
             return [(append, sorted(enumerate(writes), key=_place))]
+        batches = self._batches(writes)
+        if batches.keys() == {self._claim, self._go_on}:
+            return [(self._steps, [one for kind in (self._claim, self._go_on) for one in batches[kind]])]
+        sorted_out = [(kind, batches[kind]) for kind in batches]
+        locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
+        if len(locking) > 1 or self._resolve in batches:
+            lock = self._lock_each if self._resolve in batches else self._lock
+            locking.insert(0, (lock, [one for _, batch in locking for one in batch]))
+        others = [one for one in sorted_out if not one[0].locks]
+        # Tasks are locked after live rows.
+        return sorted([*others, *locking], key=lambda one: one[0] is self._claim)
+
+    def _batches(self, writes: Sequence[Write]) -> dict[Kind, _Batch]:
         batches: dict[Kind, _Batch] = {}
         seen = _Seen()
         for nth, write in sorted(enumerate(writes), key=_claims_last):
@@ -230,11 +250,4 @@ class HotWrites:
                 if not (rows := touched(write)):
                     break
                 seen.close(rows)
-        sorted_out = [(kind, sorted(batches[kind], key=_place)) for kind in batches]
-        locking = [(kind, batch) for kind, batch in sorted_out if kind.locks]
-        if len(locking) > 1 or self._resolve in batches:
-            lock = self._lock_each if self._resolve in batches else self._lock
-            locking.insert(0, (lock, [one for _, batch in locking for one in batch]))
-        others = [one for one in sorted_out if not one[0].locks]
-        # Tasks are locked after live rows.
-        return sorted([*others, *locking], key=lambda one: one[0] is self._claim)
+        return {kind: sorted(batch, key=_place) for kind, batch in batches.items()}

@@ -10,6 +10,7 @@ from collections.abc import Hashable, Sequence
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Answer, Committed
+from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import (
@@ -27,11 +28,27 @@ from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, NewTask, Write
 
-__all__ = ["NO_TASK", "HandOver"]
+__all__ = ["HandOver", "added_tasks", "task_arrays", "with_rings"]
 
-#: What a task is before anything has happened to it, beside its key, its times and what it is about.
-NO_TASK = "attempt, rings, cancelled, opened"
 _GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
+_TASK_TYPES = ("uuid", "text", "text", "text", "int8", "bytea")
+
+
+def added_tasks(first: int) -> str:
+    """Tasks to which nothing has happened, of the runs that have `won`: `task_arrays` are parameters from there on."""
+    return f"""INSERT INTO qwit.task (
+        run_id, position, queue, name, priority, spec, ready_at, ring_at, attempt, rings, cancelled, opened
+    )
+    SELECT run_id, position, queue, name, priority, spec, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
+    FROM unnest({marks(first, _TASK_TYPES, "[]")})
+    AS task (run_id, position, queue, name, priority, spec) JOIN won USING (run_id)
+    ON CONFLICT (run_id, position) DO UPDATE SET
+        queue = excluded.queue, name = excluded.name, priority = excluded.priority, spec = excluded.spec,
+        ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = 0, rings = 0, cancelled = false,
+        opened = 0, owner = null, began_at = null, claimed_at = null, parked_at = null, ended = null,
+        progress = null, progress_at = null, note = null"""
+
+
 _HAND_OVER = f"""
 WITH won AS (
     UPDATE qwit.live SET
@@ -49,15 +66,7 @@ WITH won AS (
     FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})
     AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
 ), tasks AS (
-    INSERT INTO qwit.task (run_id, position, queue, name, priority, spec, ready_at, ring_at, {NO_TASK})
-    SELECT run_id, position, queue, name, priority, spec, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
-    FROM unnest($20::uuid[], $21::text[], $22::text[], $23::text[], $24::int8[], $25::bytea[])
-    AS task (run_id, position, queue, name, priority, spec) JOIN won USING (run_id)
-    ON CONFLICT (run_id, position) DO UPDATE SET
-        queue = excluded.queue, name = excluded.name, priority = excluded.priority, spec = excluded.spec,
-        ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = 0, rings = 0, cancelled = false,
-        opened = 0, owner = null, began_at = null, claimed_at = null, parked_at = null, ended = null,
-        progress = null, progress_at = null, note = null
+    {added_tasks(20)}
 )
 SELECT run_id, head, updated_at, cancel_asked FROM won
 """.encode()
@@ -98,11 +107,10 @@ class HandOver:
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
-        write_event, write_spec = self._encoding.write_event, self._encoding.write_spec
+        write_event = self._encoding.write_event
         releases = [write.release for write in writes]
         events = [write_event(event) for write in writes for event in write.events]
         of_run, nth = numbered(writes)
-        tasks = [(write.run_id, new) for write in writes for new in write.tasks]
         params = (
             now,
             *holders(writes),
@@ -114,12 +122,7 @@ class HandOver:
             of_run,
             nth,
             *(event_arrays(events) if events else _NO_EVENTS),
-            binary.uuids([run_id for run_id, _ in tasks]),
-            binary.texts([new.position for _, new in tasks]),
-            binary.texts([new.queue for _, new in tasks]),
-            binary.texts([new.spec.name for _, new in tasks]),
-            binary.numbers([new.priority for _, new in tasks]),
-            binary.payloads([write_spec(new.spec) for _, new in tasks]),
+            *task_arrays(writes, self._encoding),
         )
         return ((_HAND_OVER, params),)
 
@@ -130,7 +133,7 @@ class HandOver:
         _ = link
         won = committed(writes, results[0])
         return [
-            None if answer is None else _with_rings(answer, write)
+            None if answer is None else with_rings(answer, write)
             for write, answer in zip(writes, won, strict=True)
         ]
 
@@ -146,7 +149,21 @@ def _is_plain(new: NewTask) -> bool:
     return is_rung_for and new.attempt == 0 and new.progress is None and not new.opened
 
 
-def _with_rings(answer: Committed, write: Commit) -> Committed:
+def task_arrays(writes: Sequence[Commit], encoding: Encoding) -> Sequence[bytes]:
+    """The new tasks of these writes as arrays of their columns."""
+    tasks = [(write.run_id, new) for write in writes for new in write.tasks]
+    return (
+        binary.uuids([run_id for run_id, _ in tasks]),
+        binary.texts([new.position for _, new in tasks]),
+        binary.texts([new.queue for _, new in tasks]),
+        binary.texts([new.spec.name for _, new in tasks]),
+        binary.numbers([new.priority for _, new in tasks]),
+        binary.payloads([encoding.write_spec(new.spec) for _, new in tasks]),
+    )
+
+
+def with_rings(answer: Committed, write: Commit) -> Committed:
+    """The answer with the bells of the write's tasks."""
     rings = tuple(
         Ring(
             run_id=write.run_id,

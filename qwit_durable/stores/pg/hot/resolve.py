@@ -102,7 +102,7 @@ class Resolve:
 
     def takes(self, write: Write) -> Sequence[Hashable] | None:
         """The run, if the write records an outcome that lets no other task begin."""
-        if type(write) is not ResolveTask or not write.lets_none:
+        if type(write) is not ResolveTask or not write.lets_none or write.then is not None:
             return None
         return (write.run_id,) if self._cache.get(write.run_id) is not None else None
 

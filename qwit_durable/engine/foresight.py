@@ -1,0 +1,164 @@
+"""Deciding ahead: the turn that an outcome makes due, known before that outcome is recorded.
+
+A claim says how the run stands, if nothing but this attempt stands between the run and its next turn. So once the
+step's code has returned, the outcome is fed to the run's interpreter, and where all that follows is to hand the next
+steps over and to wait for them, that goes into the write that records the outcome: two writes a step, the claim and
+this, and nobody holds the run in between.
+
+Only the pure body runs before the outcome is durable; what it leads to leaves the process afterwards. A write that is
+refused discards the interpreter. Where more follows, or others' events came first, the run is gone on with as ever, by
+the turn that comes with the outcome.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from uuid import UUID
+
+import attrs
+
+from qwit_durable.core import Advance, CallStep, Interpreter, Pending, Resolved
+from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.handover import hand_over
+from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.ports import Services
+from qwit_durable.engine.programs import Programs
+from qwit_durable.engine.recording import Recorded
+from qwit_durable.errors import UnknownName
+from qwit_durable.stores.answers import Acquired, Claimed
+from qwit_durable.stores.rows import LiveRow
+from qwit_durable.stores.writes import Acquire, Commit, Release
+
+__all__ = ["Ahead", "Foresight"]
+
+_logger = logging.getLogger("qwit_durable.turns")
+
+
+class Foresight:
+    """Decides ahead with the interpreters that this process keeps."""
+
+    def __init__(self, services: Services, cache: InterpreterCache) -> None:
+        self._services = services
+        self._cache = cache
+        self._programs = Programs(services.registry, services.settings.limit_bytes)
+
+    def turn(self, run_id: UUID) -> Acquire:
+        """The turn that this process would take: what it knows of the run."""
+        generation, head = self._cache.known(run_id)
+        return Acquire(run_id=run_id, worker=self._services.worker, after=head, generation=generation)
+
+    def of(self, claimed: Claimed) -> Ahead:
+        """What can be decided ahead in an attempt."""
+        return Ahead(self._services, self._cache, self._programs, claimed)
+
+
+class Ahead:
+    """What follows from one attempt. Close it when the outcome is recorded, or is not."""
+
+    def __init__(
+        self, services: Services, cache: InterpreterCache, programs: Programs, claimed: Claimed
+    ) -> None:
+        self._services = services
+        self._cache = cache
+        self._programs = programs
+        self._claimed = claimed
+        self._offset = claimed.now - services.clock.now()
+        self._interpreter: Interpreter | None = None
+        self._hold: Hold | None = None
+        self._then: Commit | None = None
+
+    def follows(self, event: Resolved) -> tuple[Acquire | None, Commit | None]:
+        """The turn that this process takes with an outcome, if any, and the whole of it, if it can be told."""
+        run = self._claimed.run
+        if self._services.draining.is_set() or not self._services.bells.consumes(run.queue):
+            return None, None
+        try:
+            self._foresee(event)
+        except Exception:
+            # The turn meets it again, and says what is wrong.
+            _logger.debug("run %s: what follows is not decided ahead", run.key, exc_info=True)
+            self.close()
+        generation, head = self._cache.known(run.id)
+        if self._hold is not None:
+            generation, head = self._claimed.generation, self._hold.head - 1
+        turn = Acquire(run_id=run.id, worker=self._services.worker, after=head, generation=generation)
+        return turn, self._then
+
+    def _foresee(self, event: Resolved) -> None:
+        claimed, standing = self._claimed, self._claimed.standing
+        if standing is None or self._services.guards:
+            return
+        run, known = claimed.run, standing.head - len(standing.events)
+        self._interpreter = self._cache.take(run.id)
+        if self._interpreter is None and not known:
+            try:
+                self._interpreter = self._programs.interpreter(run, claimed.generation)
+            except UnknownName:
+                return
+        if self._interpreter is None:
+            return
+        if (self._interpreter.generation, self._interpreter.head) != (claimed.generation, known):
+            # Another thread has had it meanwhile.
+            interpreter, self._interpreter = self._interpreter, None
+            self._cache.put(run.id, interpreter)
+            return
+        now = self._services.clock.now() + self._offset
+        live = LiveRow(
+            run_id=run.id,
+            status=standing.status,
+            updated_at=now,
+            head=standing.head + 1,
+            generation=claimed.generation,
+        )
+        expected = Acquired(run=run, live=live, events=(*standing.events, event), now=now)
+        hold = self._hold = Hold(self._services, expected, self._interpreter, _nothing)
+        decision = hold.decision
+        if isinstance(decision, Advance) and not decision.settle and self._only_hands_over(decision.begin):
+            for pending in decision.begin:
+                hand_over(self._services, hold, pending)
+            decision = hold.decision
+            assert isinstance(decision, Advance)
+            self._then = hold.transition(release=Release(awaiting=decision.awaiting))
+
+    def _only_hands_over(self, begin: Sequence[Pending]) -> bool:
+        assert self._interpreter is not None
+        return not (self._interpreter.refusals or self._interpreter.needless_timers) and all(
+            isinstance(pending.command, CallStep)
+            and pending.command.settings.dispatch == "queue"
+            and pending.retry_at is None
+            for pending in begin
+        )
+
+    def take_in(self, recorded: Recorded | None) -> Recorded | None:
+        """Take in what was recorded: the bells that are owed by then, and the turn that is to be gone on with."""
+        hold = self._hold
+        if hold is None or recorded is None:
+            return recorded
+        if recorded.committed is not None:
+            assert self._then is not None
+            hold.committed(recorded.committed, self._then)
+            self._keep()
+            return Recorded(rings=(*recorded.rings, *hold.rings), event=recorded.event, head=recorded.head)
+        acquired = recorded.acquired
+        if acquired is None or self._then is not None or acquired.live.head != hold.head:
+            return recorded
+        # The interpreter knows everything already.
+        self._keep()
+        return attrs.evolve(recorded, acquired=attrs.evolve(acquired, events=()))
+
+    def _keep(self) -> None:
+        interpreter, self._interpreter = self._interpreter, None
+        assert interpreter is not None
+        self._cache.put(self._claimed.run.id, interpreter)
+
+    def close(self) -> None:
+        """Discard what did not become durable."""
+        interpreter, self._interpreter = self._interpreter, None
+        self._hold = self._then = None
+        if interpreter is not None:
+            interpreter.close()
+
+
+def _nothing() -> None:
+    """The run is held by nobody."""
