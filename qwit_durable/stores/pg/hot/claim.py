@@ -61,14 +61,15 @@ def claimed(first: int) -> str:
 )"""
 
 
-#: Where an event comes with a claim, there is a row for each.
+#: Where an event comes with a claim, there is a row for each. What is not wanted is not looked for, either.
 GRANTED = f"""
 SELECT
     claimed.run_id, claimed.position, claimed_at, stands, claimed.head, claimed.status, claimed.queue, claimed.name,
     ready_at, priority, claimed.attempt, owner, began_at, ring_at, rings, spec, generation, number, {_OF_EVENT},
     {Runs.listed("run")}
-FROM claimed LEFT JOIN qwit.run ON is_new AND run.id = claimed.run_id
-LEFT JOIN qwit.event ON stands AND event.run_id = claimed.run_id AND number > known AND number <= claimed.head
+FROM claimed LEFT JOIN qwit.run ON run.id = CASE WHEN is_new THEN claimed.run_id END
+LEFT JOIN qwit.event
+    ON event.run_id = claimed.run_id AND number > known AND number <= CASE WHEN stands THEN claimed.head END
 """
 #: Where the columns of a task end, and those before the run's; and which one is the event's number.
 _OF_TASK, _OF_EVENTS = 18, 25
