@@ -216,6 +216,10 @@ class Durable(Client[Clock], DurableMiddleware):
         """Carry out one write."""
         return self.runtime.committer.write(write)
 
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
+        """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
+        return self.runtime.committer.write_many(writes)
+
     def ring(self, rings: Sequence[Ring]) -> None:
         """Ring bells; never raises. One that was never put on a broker has none: workers find the rows by sweeping."""
         if self._is_installed or self.can_ring:

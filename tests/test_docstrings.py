@@ -32,6 +32,7 @@ _PLUMBING = {
         "start_within",
         "store",
         "write",
+        "write_all",
     },
     "Handle": {"announce_once_committed"},
 }

@@ -86,6 +86,10 @@ class Access(Protocol):
         """Carry out one write."""
         ...
 
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
+        """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
+        ...
+
     def start_within(self, connection: object, write: Start) -> Answer:
         """Carry out a start in the caller's transaction."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from qwit_durable.client.completing import Completing
@@ -11,10 +11,10 @@ from qwit_durable.client.handle import Handle
 from qwit_durable.client.pruning import Pruning
 from qwit_durable.client.runs import Run, list_runs, not_found, query_of
 from qwit_durable.client.schedules import Schedules
-from qwit_durable.client.starting import start_run
+from qwit_durable.client.starting import start_run, start_runs
 from qwit_durable.core import Status
 from qwit_durable.language.options import StartOptions
-from qwit_durable.language.workflow import BoundWorkflow, WorkflowDefinition
+from qwit_durable.language.workflow import BoundWorkflow, ToStart, WorkflowDefinition
 
 if TYPE_CHECKING:
     from qwit_durable.client.access import Endings
@@ -62,6 +62,10 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         """Carry out one write."""
 
     @abstractmethod
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
+        """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
+
+    @abstractmethod
     def ring(self, rings: Sequence[Ring]) -> None:
         """Ring bells; never raises."""
 
@@ -93,6 +97,28 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         if isinstance(workflow, BoundWorkflow):
             return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
         return self.start_run(workflow, args, kwargs, StartOptions())
+
+    def start_many(self, runs: Iterable[ToStart[R]], /) -> list[Handle[R]]:
+        """Start many runs, some hundreds in each write, and return their handles in order.
+
+        Each run is stored by itself, as `start` stores it: all of them are when this returns. Where one is refused,
+        the others are started before the error is raised; and `durable.start_many` may be repeated where ids are given.
+
+        Args:
+            runs: What `workflow.to_start(...)` and `workflow.options(...).to_start(...)` give, of one workflow or of
+                several. All are checked and encoded before the first is stored.
+
+        Raises:
+            EncodingError: An argument can't be stored; the message names it. Nothing was stored.
+            RunAlreadyExists: A run of that id has another input, or `on_conflict` says so. All others are started.
+            StoreUnavailable: The store can't be reached. Some may be started.
+
+        >>> with Durable("memory://").embedded() as durable:
+        ...     handles = durable.start_many(checkout.to_start(order) for _ in range(3))
+        ...     [handle.result() for handle in handles]
+        ['shipped', 'shipped', 'shipped']
+        """
+        return start_runs(self, runs, observers=self.observers)
 
     def start_run(
         self,

@@ -1,27 +1,31 @@
-"""Starting runs: arguments checked and encoded, one write, one bell."""
+"""Starting runs: arguments checked and encoded, one write, one bell; or many in one write, with few bells."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
+
+import attrs
 
 from qwit_durable.client.access import Access
 from qwit_durable.client.handle import Handle
 from qwit_durable.codec import check_size
-from qwit_durable.errors import EncodingError, RunAlreadyExists
+from qwit_durable.errors import DurableError, EncodingError, RunAlreadyExists
 from qwit_durable.ids import new_run_id
 from qwit_durable.language.options import StartOptions
-from qwit_durable.language.workflow import WorkflowDefinition
+from qwit_durable.language.workflow import ToStart, WorkflowDefinition
 from qwit_durable.observers.base import Observer, Observers
-from qwit_durable.stores.answers import Started
+from qwit_durable.stores.answers import Answer, Started
 from qwit_durable.stores.kernel.waking import RING_GRACE
-from qwit_durable.stores.rows import RunRow
+from qwit_durable.stores.rows import Ring, RunRow
 from qwit_durable.stores.writes import Start
 
-__all__ = ["start_run"]
+__all__ = ["start_run", "start_runs"]
 
 _AT_ONCE = timedelta(microseconds=1)
+#: So many are written together; others' writes go in between.
+_AT_ONCE_RUNS = 256
 
 
 def start_run(
@@ -34,46 +38,118 @@ def start_run(
     observers: Sequence[Observer] = (),
 ) -> Handle[Any]:
     """Store a run, or find the one that stands under its id, and answer its handle."""
-    data = definition.encode_args(args, kwargs)
-    check_size(data, f"the arguments of workflow {definition.name!r}", access.limit_bytes)
-    now = access.clock.now()
-    run_id = new_run_id(now)
-    key = options.id or str(run_id)
-    row = RunRow(
-        id=run_id,
-        namespace=access.namespace,
-        key=key,
-        workflow=definition.name,
-        version=definition.version,
-        queue=definition.queue,
-        root_id=run_id,
-        args=data,
-        created_at=now,
-        start_at=options.at,
-        lane=options.lane,
-        attributes=dict(options.attributes or {}),
-        trace=Observers(observers).trace_for_start(definition.name, key),
-    )
+    wanted = _Wanted.of(access, ToStart(definition, args, kwargs, options), observers)
     within = options.connection
-    write = Start(
-        run=row,
-        delay=_delay(options),
-        deadline=options.deadline or definition.deadline,
-        on_conflict=options.on_conflict,
-        ring_after=RING_GRACE if access.can_ring and within is None else timedelta(0),
-    )
-    started = access.write(write) if within is None else access.start_within(within, write)
-    assert isinstance(started, Started)
-    handle: Handle[Any] = Handle(access, started.run.id, started.run.key)
-    if started.created and within is not None:
-        handle.announce_once_committed(lambda: Observers(observers).tell("run_started", started.run))
-    elif started.created:
-        Observers(observers).tell("run_started", started.run)
-        if started.ring is not None:
-            access.ring([started.ring])
-    else:
-        _check_same(definition, data, options, started)
+    answer = access.write(wanted.write) if within is None else access.start_within(within, wanted.write)
+    handle, ring = wanted.started(access, answer, observers)
+    if ring is not None:
+        access.ring([ring])
     return handle
+
+
+def start_runs(
+    access: Access, many: Iterable[ToStart[Any]], *, observers: Sequence[Observer] = ()
+) -> list[Handle[Any]]:
+    """The same for many at once, some hundreds in one write; bells are rung for all of them together."""
+    all_wanted = [_Wanted.of(access, one, observers) for one in many]
+    handles: list[Handle[Any]] = []
+    first: BaseException | None = None
+    for at in range(0, len(all_wanted), _AT_ONCE_RUNS):
+        some = all_wanted[at : at + _AT_ONCE_RUNS]
+        rings: list[Ring] = []
+        for wanted, answer in zip(some, _answers(access, some), strict=True):
+            try:
+                handle, ring = wanted.started(access, _told(answer), observers)
+            except Exception as error:  # noqa: BLE001 - raised when all the others are started
+                first = first or error
+                continue
+            handles.append(handle)
+            rings.extend([ring] if ring is not None else ())
+        access.ring(rings)
+    if first is not None:
+        raise first
+    return handles
+
+
+def _answers(access: Access, some: Sequence[_Wanted]) -> Iterator[Answer | BaseException]:
+    """What the store says to each, in order; those in a caller's transaction are carried out there, one by one."""
+    together = [one.write for one in some if one.options.connection is None]
+    answers = iter(access.write_all(together) if together else ())
+    for one in some:
+        if one.options.connection is None:
+            yield next(answers)
+        else:
+            try:
+                yield access.start_within(one.options.connection, one.write)
+            except DurableError as error:
+                yield error
+
+
+def _told(answer: Answer | BaseException) -> Answer:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+@attrs.frozen
+class _Wanted:
+    """A run that is to be started, checked and encoded."""
+
+    definition: WorkflowDefinition[Any, Any]
+    options: StartOptions
+    write: Start
+
+    @classmethod
+    def of(cls, access: Access, one: ToStart[Any], observers: Sequence[Observer]) -> _Wanted:
+        """Check and encode it. Nothing is stored."""
+        definition, options = one.definition, one.options
+        data = definition.encode_args(one.args, one.kwargs)
+        check_size(data, f"the arguments of workflow {definition.name!r}", access.limit_bytes)
+        now = access.clock.now()
+        run_id = new_run_id(now)
+        key = options.id or str(run_id)
+        row = RunRow(
+            id=run_id,
+            namespace=access.namespace,
+            key=key,
+            workflow=definition.name,
+            version=definition.version,
+            queue=definition.queue,
+            root_id=run_id,
+            args=data,
+            created_at=now,
+            start_at=options.at,
+            lane=options.lane,
+            attributes=dict(options.attributes or {}),
+            trace=Observers(observers).trace_for_start(definition.name, key),
+        )
+        write = Start(
+            run=row,
+            delay=_delay(options),
+            deadline=options.deadline or definition.deadline,
+            on_conflict=options.on_conflict,
+            ring_after=RING_GRACE if access.can_ring and options.connection is None else timedelta(0),
+        )
+        return cls(definition, options, write)
+
+    def started(
+        self, access: Access, started: Answer, observers: Sequence[Observer]
+    ) -> tuple[Handle[Any], Ring | None]:
+        """Its handle, and the bell that is owed, by what the store has answered.
+
+        Raises:
+            RunAlreadyExists: Another run stands under its id.
+        """
+        assert isinstance(started, Started)
+        handle: Handle[Any] = Handle(access, started.run.id, started.run.key)
+        if not started.created:
+            _check_same(self.definition, self.write.run.args, self.options, started)
+        elif self.options.connection is not None:
+            handle.announce_once_committed(lambda: Observers(observers).tell("run_started", started.run))
+        else:
+            Observers(observers).tell("run_started", started.run)
+            return handle, started.ring
+        return handle, None
 
 
 def _delay(options: StartOptions) -> timedelta | None:

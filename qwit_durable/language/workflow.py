@@ -12,6 +12,8 @@ from datetime import timedelta
 from functools import update_wrapper
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, TypeVar, cast, overload
 
+import attrs
+
 from qwit_durable.codec import ResultCodec, SignatureCodec
 from qwit_durable.core.commands import CallWorkflow, Site
 from qwit_durable.errors import DefinitionError, EncodingError, describe
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
     from qwit_durable.client import Handle
 
-__all__ = ["BoundWorkflow", "Workflow", "WorkflowDefinition", "check_options", "workflow"]
+__all__ = ["BoundWorkflow", "ToStart", "Workflow", "WorkflowDefinition", "check_options", "workflow"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -120,6 +122,13 @@ class WorkflowDefinition(Uncalled, Generic[P, R]):
         'shipped'
         """
         return cast("Handle[R]", self.start_with(args, kwargs, StartOptions()))
+
+    def to_start(self, *args: P.args, **kwargs: P.kwargs) -> ToStart[R]:
+        """Say what `durable.start_many` is to start; nothing is checked or stored yet.
+
+        >>> handles = durable.start_many(checkout.to_start(order) for _ in range(100))
+        """
+        return ToStart(self, args, kwargs, StartOptions())
 
     def options(self, **options: Unpack[CallOptions]) -> BoundWorkflow[P, R]:
         """Say how one run is started, or how one sub-workflow is called.
@@ -214,6 +223,10 @@ class BoundWorkflow(Generic[P, R]):
         """Start a run with these options; otherwise as `WorkflowDefinition.start`."""
         return cast("Handle[R]", self.definition.start_with(args, kwargs, self.start_options))
 
+    def to_start(self, *args: P.args, **kwargs: P.kwargs) -> ToStart[R]:
+        """Say what `durable.start_many` is to start, with these options; otherwise as `WorkflowDefinition.to_start`."""
+        return ToStart(self.definition, args, kwargs, self.start_options)
+
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Call[R]:
         """Build a call of a sub-workflow with these options; otherwise as `WorkflowDefinition.__call__`.
 
@@ -232,6 +245,16 @@ class BoundWorkflow(Generic[P, R]):
             )
             raise TypeError(msg)
         return self.definition.call_with(args, kwargs, self._given)
+
+
+@attrs.frozen
+class ToStart(Generic[R]):
+    """A run that `durable.start_many` is to start; made by `workflow.to_start(...)`."""
+
+    definition: WorkflowDefinition[Any, R]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    options: StartOptions
 
 
 def check_options(options: Mapping[str, object], where: str) -> None:

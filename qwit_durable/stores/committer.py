@@ -86,6 +86,20 @@ class Committer:
         queue = self._patient if may_wait(write) else self._queue
         return queue.write(write)
 
+    def write_all(self, writes: Sequence[Write]) -> list[Answer | BaseException]:
+        """Carry out some writes of those that may share a batch; return when each is durable, or why it is not."""
+        refuse_deadlock()
+        return self._queue.write_all(writes)
+
+    def write_many(self, writes: Sequence[Write]) -> list[Answer | BaseException]:
+        """The same for writes of any kind that is written from outside: starts into lanes among them."""
+        refuse_deadlock()
+        patient = [write for write in writes if may_wait(write)]
+        others = [write for write in writes if not may_wait(write)]
+        waiting = iter(self._patient.write_all(patient) if patient else ())
+        rest = iter(self._queue.write_all(others) if others else ())
+        return [next(waiting) if may_wait(write) else next(rest) for write in writes]
+
 
 class _Queue:
     """Writes that may share a batch."""
@@ -101,31 +115,39 @@ class _Queue:
         self.asked = 0
 
     def write(self, write: Write) -> Answer:
-        ticket = _Ticket(write)
-        try:
-            with self._mutex:
-                self.asked += 1
-                waits = self._flushing
-                if waits:
-                    self._waiting.append(ticket)
-                else:
-                    self._flushing = ticket.lead = True
-            if waits:
-                ticket.turn.acquire()
-            if ticket.lead:
-                self._lead(self._take(ticket))
-        except BaseException:
-            # Interrupted, as by Ctrl-C: nobody may count on this thread any more.
-            with self._mutex:
-                if ticket in self._waiting:
-                    self._waiting.remove(ticket)
-            raise
-        finally:
-            if ticket.lead:
-                self._pass_on()
+        (ticket,) = self._carry_out([_Ticket(write)])
         if ticket.error is not None:
             raise ticket.error
         return cast("Answer", ticket.answer)
+
+    def write_all(self, writes: Sequence[Write]) -> list[Answer | BaseException]:
+        tickets = self._carry_out([_Ticket(write) for write in writes])
+        return [cast("Answer", ticket.answer) if ticket.error is None else ticket.error for ticket in tickets]
+
+    def _carry_out(self, tickets: list[_Ticket]) -> list[_Ticket]:
+        first, *others = tickets
+        try:
+            with self._mutex:
+                self.asked += len(tickets)
+                waits = self._flushing
+                self._waiting += tickets if waits else others
+                if not waits:
+                    self._flushing = first.lead = True
+            for ticket in tickets:
+                if waits or ticket is not first:
+                    ticket.turn.acquire()
+                if ticket.lead:
+                    self._lead(self._take(ticket))
+                    self._pass_on(ticket)
+        except BaseException:
+            # Interrupted, as by Ctrl-C: nobody may count on this thread any more.
+            with self._mutex:
+                self._waiting = [ticket for ticket in self._waiting if ticket not in tickets]
+            raise
+        finally:
+            for ticket in tickets:
+                self._pass_on(ticket)
+        return tickets
 
     def _take(self, own: _Ticket) -> list[_Ticket]:
         with self._mutex:
@@ -144,9 +166,12 @@ class _Queue:
                     )
                 ticket.turn.release()
 
-    def _pass_on(self) -> None:
-        """Let one of those that wait lead."""
+    def _pass_on(self, leader: _Ticket) -> None:
+        """Let one of those that wait lead, if this one does."""
         with self._mutex:
+            if not leader.lead:
+                return
+            leader.lead = False
             heir = self._waiting.pop(0) if self._waiting else None
             if heir is None:
                 self._flushing = False

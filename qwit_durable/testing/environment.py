@@ -154,6 +154,10 @@ class Environment(Client[ManualClock]):
         """Carry out one write."""
         return self._committer.write(write)
 
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
+        """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
+        return self._committer.write_many(writes)
+
     def ring(self, rings: Sequence[Ring]) -> None:
         """Keep bells."""
         self.bells.ring(rings)

@@ -71,6 +71,7 @@ def checkout(order_id: str) -> Workflow[int]:
     yield from gather(charge(order_id, 5), limit="all")  # error
     charge(order_id, 5).upper()  # error
     ship.start(5)  # error
+    ship.to_start(5)  # error
     ship.options(delay=timedelta(hours=1)).start(5)  # error
     if order_id:
         return number, text, first, second, third  # error

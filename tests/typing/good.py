@@ -34,6 +34,7 @@ from qwit_durable.language import (
 from qwit_durable.language.flow import Continue
 
 if TYPE_CHECKING:
+    from qwit_durable.app import Durable
     from qwit_durable.client import Handle  # noqa: TC004 - this file is never run
 
 
@@ -168,9 +169,11 @@ def outside() -> None:
     checkout.options(at=datetime.now(UTC), on_conflict="replace")
 
 
-def handles() -> None:
+def handles(durable: Durable) -> None:
     assert_type(checkout.start("order-1", ["a"]), Handle[Payment])
     assert_type(checkout.options(id="order-1").start("order-1", skus=[]), Handle[Payment])
+    assert_type(durable.start_many([checkout.to_start("order-1", ["a"])]), list[Handle[Payment]])
+    assert_type(durable.start_many([checkout.options(id="2").to_start("2", [])]), list[Handle[Payment]])
 
 
 class Reserve:
