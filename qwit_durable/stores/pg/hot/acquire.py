@@ -15,7 +15,7 @@ from qwit_durable.core import Event
 from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
-from qwit_durable.stores.pg.hot.places import Places
+from qwit_durable.stores.pg.hot.places import Places, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import LiveRow, RunRow
 from qwit_durable.stores.sql.cache import RunCache
@@ -33,21 +33,24 @@ WITH won AS (
         owner = holder, epoch = live.epoch + 1, lost = live.lost + live.begun::int, begun = true, note = null,
         updated_at = {NOW}
     FROM unnest($2::uuid[], $3::int8[], $4::bool[]) AS given (id, holder, is_new)
-    WHERE live.run_id = id AND live.owner IS NULL AND live.status IN ('running', 'compensating')
-    AND NOT EXISTS (
-        SELECT 1 FROM qwit.task WHERE task.run_id = id AND task.position = '' AND task.ready_at > {NOW}
-    )
+    WHERE {is_key("live.run_id", "id")} AND live.owner IS NULL AND live.status IN ('running', 'compensating')
+    AND coalesce((SELECT ready_at FROM qwit.task WHERE task.run_id = id AND task.position = '') <= {NOW}, true)
     RETURNING {Lives.listed("live")}, is_new, live.ctid AS place
 ), turns AS (
-    DELETE FROM qwit.task USING won WHERE task.run_id = won.run_id AND task.position = ''
+    DELETE FROM qwit.task WHERE run_id = ANY(ARRAY(SELECT run_id FROM won)) AND position = ''
 )
-SELECT place, {Lives.listed("won")}, {Runs.listed("run")} FROM won LEFT JOIN qwit.run ON is_new AND run.id = won.run_id
+SELECT place, {Lives.listed("won")}, {Runs.listed("run")} FROM won
+LEFT JOIN qwit.run ON is_new AND {is_key("run.id", "won.run_id")}
 """.encode()
 
+#: In an order of its own, so that each history is looked for by itself.
 _HISTORIES = f"""
-SELECT event.run_id, {EVENT_COLUMNS} FROM unnest($1::uuid[], $2::int8[], $3::int8[]) AS wanted (run_id, after, upto)
-JOIN qwit.event ON event.run_id = wanted.run_id AND number > after AND number <= upto
-ORDER BY event.run_id, number
+SELECT wanted.run_id, {EVENT_COLUMNS} FROM unnest($1::uuid[], $2::int8[], $3::int8[]) AS wanted (run_id, after, upto)
+CROSS JOIN LATERAL (
+    SELECT number, {EVENT_COLUMNS} FROM qwit.event
+    WHERE event.run_id = wanted.run_id AND number > after AND number <= upto ORDER BY number
+) AS event
+ORDER BY wanted.run_id, number
 """.encode()
 
 

@@ -15,7 +15,7 @@ from psycopg.pq.abc import PGresult
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.encoding import Columns
 from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
+from qwit_durable.stores.pg.hot.places import AT_PLACE, Places, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, Write
@@ -23,6 +23,7 @@ from qwit_durable.stores.writes import Commit, Write
 __all__ = [
     "ADDED",
     "EVENT_TYPES",
+    "IS_HELD",
     "NOW",
     "Append",
     "event_arrays",
@@ -42,8 +43,9 @@ def marks(first: int, types: Sequence[str], suffix: str = "") -> str:
     return ", ".join(f"${first + nth}::{kind}{suffix}" for nth, kind in enumerate(types))
 
 
-_BY_KEY = "live.run_id = id"
-_HELD = "live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)"
+_BY_KEY = is_key("live.run_id", "id")
+#: A live row is held as `holders` says.
+IS_HELD = "live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)"
 
 
 def _one(row: str) -> bytes:
@@ -65,7 +67,7 @@ WITH won AS (
     UPDATE qwit.live SET head = live.head + 1, lost = 0, updated_at = {NOW}
     FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], {marks(6, EVENT_TYPES, "[]")}{place})
     AS given (id, holder, term, known, {EVENT_COLUMNS}{named})
-    WHERE {row} AND {_HELD}
+    WHERE {row} AND {IS_HELD}
     RETURNING live.run_id, live.head, updated_at, cancel_asked, live.ctid AS place, {EVENT_COLUMNS}
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {EVENT_COLUMNS} FROM won
@@ -80,7 +82,7 @@ WITH won AS (
     UPDATE qwit.live SET head = live.head + count, lost = 0, updated_at = {NOW}
     FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[]{place})
     AS given (id, holder, term, known, count{named})
-    WHERE {row} AND {_HELD}
+    WHERE {row} AND {IS_HELD}
     RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked, live.ctid AS place
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}

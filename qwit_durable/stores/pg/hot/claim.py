@@ -19,6 +19,7 @@ from qwit_durable.stores.answers import Answer, Claimed, Standing
 from qwit_durable.stores.kernel.queued import MOST_UNKNOWN
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW, marks
+from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import TURN, RunRow, TaskRow
 from qwit_durable.stores.sql.cache import RunCache
@@ -44,14 +45,15 @@ def claimed(first: int) -> str:
         wants AND live.owner IS NULL AND awaiting <= 1 AND status <> 'scheduled'
         AND head - CASE WHEN generation = of_generation THEN after ELSE 0 END <= {MOST_UNKNOWN} AS stands
     FROM unnest({marks(first, _GIVEN, "[]")})
-    AS given (id, place, holder, lease, is_new, wants, after, of_generation) JOIN qwit.live ON live.run_id = id
+    AS given (id, place, holder, lease, is_new, wants, after, of_generation) JOIN qwit.live
+        ON {is_key("live.run_id", "id")}
     WHERE status NOT IN ('paused', 'stuck')
 ), claimed AS (
     UPDATE qwit.task SET
         attempt = task.attempt + 1, owner = holder, began_at = coalesce(task.began_at, {NOW}), claimed_at = {NOW},
         ring_at = {NOW} + lease * interval '1 microsecond', note = null
     FROM wanted
-    WHERE task.run_id = id AND task.position = place
+    WHERE {IS_TASK}
     AND task.owner IS NULL AND task.ready_at <= {NOW} AND NOT task.cancelled AND task.ended IS NULL
     AND task.opened = 0 AND task.progress IS NULL
     RETURNING
@@ -67,9 +69,13 @@ SELECT
     claimed.run_id, claimed.position, claimed_at, stands, claimed.head, claimed.status, claimed.queue, claimed.name,
     ready_at, priority, claimed.attempt, owner, began_at, ring_at, rings, spec, generation, number, {_OF_EVENT},
     {Runs.listed("run")}
-FROM claimed LEFT JOIN qwit.run ON run.id = CASE WHEN is_new THEN claimed.run_id END
-LEFT JOIN qwit.event
-    ON event.run_id = claimed.run_id AND number > known AND number <= CASE WHEN stands THEN claimed.head END
+FROM claimed LEFT JOIN qwit.run
+    ON {is_key("run.id", "CASE WHEN is_new THEN claimed.run_id END")}
+LEFT JOIN LATERAL (
+    SELECT event.* FROM qwit.event
+    WHERE event.run_id = claimed.run_id AND number > known AND number <= CASE WHEN stands THEN claimed.head END
+    ORDER BY number
+) AS event ON true
 """
 #: Where the columns of a task end, and those before the run's; and which one is the event's number.
 _OF_TASK, _OF_EVENTS = 18, 25

@@ -26,6 +26,7 @@ from qwit_durable.stores.pg.hot.append import (
     marks,
     numbered,
 )
+from qwit_durable.stores.pg.hot.places import is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import LiveRow
 from qwit_durable.stores.sql.cache import RunCache
@@ -43,7 +44,7 @@ WITH won AS (
     ) AS given (
         id, holder, term, known, count, end_status, end_value, failure, undone, seen_at, seen_status, seen_awaiting
     )
-    WHERE live.run_id = id AND live.epoch = term AND live.head = coalesce(known, live.head)
+    WHERE {is_key("live.run_id", "id")} AND live.epoch = term AND live.head = coalesce(known, live.head)
     AND CASE WHEN seen_at IS NULL THEN live.owner = holder ELSE
         live.owner IS NULL AND live.updated_at = seen_at AND live.status = seen_status AND live.awaiting = seen_awaiting
     END
@@ -53,9 +54,9 @@ WITH won AS (
     INSERT INTO qwit.outcome (run_id, status, ended_at, value, failure, undone, epoch, head, generation)
     SELECT run_id, end_status, at, end_value, failure, undone, epoch, head + count, generation FROM won
 ), tasks AS (
-    DELETE FROM qwit.task USING won WHERE task.run_id = won.run_id
+    DELETE FROM qwit.task USING won WHERE {is_key("task.run_id", "won.run_id")}
 ), timers AS (
-    DELETE FROM qwit.timer USING won WHERE timer.run_id = won.run_id
+    DELETE FROM qwit.timer USING won WHERE {is_key("timer.run_id", "won.run_id")}
 ), added AS (
     {ADDED} SELECT run_id, head + nth, at, {EVENT_COLUMNS}
     FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})

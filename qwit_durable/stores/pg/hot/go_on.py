@@ -15,6 +15,7 @@ from qwit_durable.stores.answers import Accepted, Answer, Committed
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import ADDED, EVENT_TYPES, NOW, committed, event_arrays, marks
 from qwit_durable.stores.pg.hot.hand_over import HandOver, added_tasks, task_arrays, with_rings
+from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, ResolveTask, Write
@@ -44,23 +45,23 @@ def gone_on(first: int) -> str:
     SELECT id, place, holder, try, count, waits_for, why
     FROM unnest({marks(first, _GIVEN[:9], "[]")})
     AS given (id, place, holder, try, known, of_generation, count, waits_for, why)
-    JOIN qwit.live ON live.run_id = id
+    JOIN qwit.live ON {is_key("live.run_id", "id")}
     WHERE live.owner IS NULL AND head = known AND generation = of_generation AND awaiting <= 1
     AND status IN ('running', 'compensating')
     ORDER BY id FOR UPDATE OF live
 ), gone AS (
     DELETE FROM qwit.task USING free
-    WHERE task.run_id = id AND task.position = place AND task.owner + 0 = holder AND task.attempt = try
+    WHERE {IS_TASK} AND task.owner + 0 = holder AND task.attempt = try
     AND task.parked_at IS NULL
     RETURNING id, count, waits_for, why
 ), won AS (
     UPDATE qwit.live SET
         head = live.head + count, awaiting = waits_for, updated_at = {NOW}, epoch = live.epoch + 1, begun = false,
         lost = 0, note = why
-    FROM gone WHERE live.run_id = id
+    FROM gone WHERE {is_key("live.run_id", "id")}
     RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
 ), turns AS (
-    DELETE FROM qwit.task USING won WHERE task.run_id = won.run_id AND task.position = ''
+    DELETE FROM qwit.task WHERE run_id = ANY(ARRAY(SELECT run_id FROM won)) AND position = ''
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
     FROM unnest({marks(event, _GIVEN[9:], "[]")})

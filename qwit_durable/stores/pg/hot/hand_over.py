@@ -16,6 +16,7 @@ from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import (
     ADDED,
     EVENT_TYPES,
+    IS_HELD,
     NOW,
     committed,
     event_arrays,
@@ -23,6 +24,7 @@ from qwit_durable.stores.pg.hot.append import (
     marks,
     numbered,
 )
+from qwit_durable.stores.pg.hot.places import is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -59,7 +61,7 @@ WITH won AS (
     FROM unnest(
         $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::bool[], $8::bool[], $9::int8[], $10::text[]
     ) AS given (id, holder, term, known, count, frees, keeps_lost, waits_for, why)
-    WHERE live.run_id = id AND live.owner = holder AND live.epoch = term AND live.head = coalesce(known, live.head)
+    WHERE {is_key("live.run_id", "id")} AND {IS_HELD}
     RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}

@@ -18,7 +18,22 @@ from collections.abc import Hashable, Sequence
 
 import attrs
 
-__all__ = ["AT_PLACE", "Places"]
+__all__ = ["AT_PLACE", "IS_TASK", "Places", "is_key"]
+
+
+def is_key(column: str, key: str) -> str:
+    """The condition that a column is a key from elsewhere in the statement, by which its rows are to be looked for.
+
+    A plain comparison joins in any direction. Where the server took a table to be all but empty when it planned, it
+    would read its whole index each time, dead entries and all; by this one it can only look a key up.
+    """
+    return f"{column} = ANY(ARRAY[{key}])"
+
+
+#: The same for a task at `place` of a run `id`: both parts of its key at once.
+IS_TASK = """
+task.ctid = (SELECT own.ctid FROM qwit.task AS own WHERE own.run_id = id AND own.position = place)
+"""
 
 #: The condition that a live row is at `place`, or has the key `id` where that is NULL. (The comparison of ids is one
 #: that no index serves, so that no plan goes by it.)

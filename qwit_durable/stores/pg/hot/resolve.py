@@ -18,6 +18,7 @@ from qwit_durable.stores.answers import Accepted, Acquired, Answer
 from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import ADDED, EVENT_TYPES, NOW, event_arrays, marks
+from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow
 from qwit_durable.stores.sql.cache import RunCache
@@ -44,7 +45,7 @@ WITH gone AS (
         $2::int8[], $3::uuid[], $4::text[], $5::int8[], $6::int8[], $7::bool[], $8::bool[], $9::int8[], $10::int8[],
         {marks(11, EVENT_TYPES, "[]")}
     ) AS given (nth, id, place, holder, try, is_well, wants, after, of_generation, {_OUTCOME})
-    WHERE task.run_id = id AND task.position = place AND task.owner + 0 = holder AND task.attempt = try
+    WHERE {IS_TASK} AND task.owner + 0 = holder AND task.attempt = try
     AND task.parked_at IS NULL
     RETURNING nth, id, holder, is_well, wants, after, of_generation, {_OUTCOME}
 ), grown AS (
@@ -56,7 +57,7 @@ WITH gone AS (
         CASE WHEN are_well THEN greatest(awaiting - count, 0) ELSE 0 END AS left_open,
         owner IS NULL AND status IN ('running', 'compensating') AS is_free,
         CASE WHEN generation = of_generation THEN after ELSE 0 END AS known
-    FROM grown JOIN qwit.live ON live.run_id = id
+    FROM grown JOIN qwit.live ON {is_key("live.run_id", "id")}
 ), won AS (
     UPDATE qwit.live SET
         head = live.head + count, awaiting = left_open, updated_at = {NOW},
@@ -64,7 +65,7 @@ WITH gone AS (
         lost = live.lost + (takes AND live.begun)::int, begun = live.begun OR takes,
         note = CASE WHEN NOT takes THEN live.note END
     FROM (SELECT *, is_free AND left_open = 0 AND wants AS takes FROM seen) AS seen
-    WHERE live.run_id = id
+    WHERE {is_key("live.run_id", "id")}
     RETURNING {Lives.listed("live")}, head_before, awaiting_before, first, known, takes,
         is_free AND left_open = 0 AND NOT takes AS asks
 ), added AS (
@@ -76,16 +77,20 @@ WITH gone AS (
 ), asked AS (
     INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
     SELECT run.id, '', run.queue, run.workflow, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
-    FROM won JOIN qwit.run ON asks AND run.id = run_id
+    FROM won JOIN qwit.run ON asks AND {is_key("run.id", "run_id")}
     ON CONFLICT (run_id, position) DO UPDATE SET
         ready_at = least(task.ready_at, excluded.ready_at), ring_at = least(task.ring_at, excluded.ring_at),
         rings = 0, note = null
 )
 SELECT nth, head_before, awaiting_before, takes, asks, known, {Lives.listed("won")}, {_OF_EVENT}
 FROM gone JOIN won ON won.run_id = id
-LEFT JOIN qwit.event ON
-    -- Not two conditions: then the history would be read for each outcome, and left out afterwards.
-    event.run_id = CASE WHEN takes AND nth = first AND head_before - known <= {_SHORT} THEN id END AND number > known
+LEFT JOIN LATERAL (
+    SELECT event.* FROM qwit.event
+    -- Not two conditions: then the history would be read for each outcome, and left out afterwards. In an order of its
+    -- own, so that it is looked for by itself.
+    WHERE event.run_id = CASE WHEN takes AND nth = first AND head_before - known <= {_SHORT} THEN id END
+    AND number > known ORDER BY number
+) AS event ON true
 ORDER BY nth, number
 """.encode()
 _BEFORE, _LIVE = 6, len(Lives.columns)
