@@ -24,7 +24,7 @@ from qwit_durable.core import Completed, Reopened, Resolved, Restarted, Status, 
 from qwit_durable.engine import handover
 from qwit_durable.engine.ports import Settings
 from qwit_durable.engine.programs import Programs
-from qwit_durable.errors import DurableError
+from qwit_durable.errors import DurableError, OperationRefused
 from qwit_durable.registry import default_registry
 from qwit_durable.stores import open_store
 from qwit_durable.stores.memory import MemoryStore
@@ -170,12 +170,10 @@ class Play:
                 handle.resume()
             case Status.STUCK:
                 self.was_handled = True
-                self.chance.choice([handle.retry, handle.retry, handle.skip, self.rollback(handle)])()
+                with suppress(OperationRefused):  # there is nothing to skip where the body itself has failed
+                    self.chance.choice([handle.retry, handle.retry, handle.skip, handle.rollback])()
             case _:
                 self.signal(self.process(), 1)
-
-    def rollback(self, handle: Any) -> Any:
-        return handle.rollback
 
     def signal(self, environment: Environment, times: int) -> None:
         handle = environment.get(self.id)
