@@ -103,7 +103,10 @@ def _queued(facts: Facts, command: OpenCommand, task: TaskRow) -> Wait:
         unanswered = (
             f"\nit was rung for {task.rings} times: do they know step {task.name!r}, and are they free?"
         )
-        remedy = (f"start a worker of queue {task.queue!r} whose code defines step {task.name!r}",)
+        remedy = (
+            f"start a worker of queue {task.queue!r} whose code defines step {task.name!r}",
+            *workers.relief(task.queue, since),
+        )
     return Wait(
         kind=WaitKind.QUEUE,
         what=command.name,

@@ -63,13 +63,17 @@ class Facts:
         if is_open and any(cls._calls_child(standing, position) for position in standing.open):
             children = reader.children(run_id)
         now = reader.now()
+        tasks = reader.tasks(run_id) if is_open else ()
+        waits_for_worker = any(task.owner is None and task.ready_at <= now for task in tasks)
         return cls(
             view=view,
             standing=standing,
-            tasks={task.position: task for task in reader.tasks(run_id)} if is_open else {},
+            tasks={task.position: task for task in tasks},
             timers={timer.position: timer for timer in reader.timers(run_id)} if is_open else {},
             children={child.run.id: child for child in children},
-            workers=Workers(tuple(reader.workers()) if is_open else (), now),
+            workers=Workers(
+                tuple(reader.workers()) if is_open else (), now, reader.in_hand() if waits_for_worker else {}
+            ),
             now=now,
             lane=Lane.read(reader, view.run) if is_open else None,
         )

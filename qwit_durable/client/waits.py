@@ -178,7 +178,7 @@ class Waits:
             last_error=hand.last_error,
             text=f"{state} {when.since(turn.ready_at)} and no worker has taken it yet; queue {turn.queue!r}: "
             f"{workers.told(turn.queue)}{following}{hand.failed}",
-            ways_out=workers.remedy(turn.queue),
+            ways_out=workers.relief(turn.queue, turn.ready_at),
         )
 
     def _nothing(self) -> Wait:

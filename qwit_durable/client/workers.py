@@ -2,26 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from datetime import datetime
+from collections.abc import Mapping, Sequence
+from datetime import datetime, timedelta
 
 import attrs
 
 from qwit_durable.client.when import When
 from qwit_durable.stores.processes import process_started, this_host
-from qwit_durable.stores.rows import WorkerRow
+from qwit_durable.stores.rows import InHand, WorkerRow
 
 __all__ = ["Workers"]
 
+#: What waits so long for workers that are busy finds all of their threads taken.
+_LONG = timedelta(minutes=1)
+_KEPT = "a step that waits in result() for a run keeps its thread (call the run as a sub-workflow instead)"
 _START_ONE = "start a worker: dramatiq <your module>, or Durable(...).embedded()"
 
 
 @attrs.frozen
 class Workers:
-    """All workers that have a row, dead ones included."""
+    """All workers that have a row, dead ones included.
+
+    Attributes:
+        in_hand: What they are at; left out where nothing waits for a worker.
+    """
 
     rows: Sequence[WorkerRow]
     now: datetime
+    in_hand: Mapping[int, InHand] = attrs.field(factory=dict[int, InHand])
 
     @property
     def alive(self) -> tuple[WorkerRow, ...]:
@@ -72,7 +80,22 @@ class Workers:
             return f"no live worker consumes it ({_count(len(alive), 'worker is', 'workers are')} alive, on: {others})"
         names = ", ".join(f"{row.host}:{row.pid}" for row in consumers[:3])
         more = f" and {len(consumers) - 3} more" if len(consumers) > 3 else ""  # noqa: PLR2004 - what fits on a line
-        return f"{_count(len(consumers), 'live worker consumes', 'live workers consume')} it: {names}{more}"
+        told = f"{_count(len(consumers), 'live worker consumes', 'live workers consume')} it: {names}{more}"
+        busy = self._busy(consumers)
+        if busy is None:
+            return told
+        things = (
+            _count(busy.runs, "run", "runs"),
+            _count(busy.attempts, "queued attempt", "queued attempts"),
+        )
+        at = " and ".join(thing for thing in things if not thing.startswith("0 "))
+        since = When(self.now).since(busy.since)
+        return f"{told}\nwith {at} in hand; the longest has come no further {since}"
+
+    def _busy(self, consumers: Sequence[WorkerRow]) -> InHand | None:
+        """What some workers have in hand together, if they have anything."""
+        parts = ((0, self.in_hand[row.id]) for row in consumers if row.id in self.in_hand)
+        return InHand.by_worker(parts).get(0)
 
     # -- what their absence means --------------------------------------------------------------------------------
 
@@ -85,6 +108,12 @@ class Workers:
             if queue is None or self.consumers(queue)
             else (f"start a worker that consumes queue {queue!r}",)
         )
+
+    def relief(self, queue: str, since: datetime) -> tuple[str, ...]:
+        """The same, and the way out where those of the queue have been busy with other things since then."""
+        is_long = self.now - since >= _LONG and self._busy(self.consumers(queue)) is not None
+        more = f"start another worker of queue {queue!r}, or give them more threads: {_KEPT}"
+        return (*self.remedy(queue), *([more] if is_long else []))
 
     @property
     def unswept(self) -> str:

@@ -23,6 +23,7 @@ from qwit_durable.stores.memory_schedules import MemoryScheduleReader
 from qwit_durable.stores.protocol import GLANCED_EVENTS, GLANCED_RINGS, Known, RunQuery
 from qwit_durable.stores.rows import (
     TURN,
+    InHand,
     LaneRow,
     PublishedRow,
     Recorded,
@@ -173,6 +174,20 @@ class MemoryStore(MemoryScheduleReader, MemoryPruningReader, MemoryOutlookReader
     def workers(self) -> Sequence[WorkerRow]:
         with self._lock:
             return sorted(self._rows.worker.values(), key=lambda row: (row.started_at, row.id))
+
+    def in_hand(self) -> dict[int, InHand]:
+        with self._lock:
+            runs = [
+                (live.owner, InHand(runs=1, since=live.updated_at))
+                for live in self._rows.live.values()
+                if live.owner is not None
+            ]
+            attempts = [
+                (task.owner, InHand(attempts=1, since=task.claimed_at))
+                for task in self._rows.task.values()
+                if task.owner is not None and task.claimed_at is not None
+            ]
+            return InHand.by_worker([*runs, *attempts])
 
     def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:
         with self._lock:

@@ -18,7 +18,16 @@ from qwit_durable.core import Status
 from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.outlook import OutlookReader
 from qwit_durable.stores.pruning import PruningReader
-from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import (
+    InHand,
+    LaneRow,
+    PublishedRow,
+    Recorded,
+    RunView,
+    TaskRow,
+    TimerRow,
+    WorkerRow,
+)
 from qwit_durable.stores.schedules import ScheduleReader
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
@@ -144,6 +153,10 @@ class Reader(ScheduleReader, PruningReader, OutlookReader, Protocol):
 
     def workers(self) -> Sequence[WorkerRow]:
         """All workers that have a row, dead ones included."""
+        ...
+
+    def in_hand(self) -> dict[int, InHand]:
+        """What each worker has in hand; those with nothing are left out. It costs what is open."""
         ...
 
     def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:

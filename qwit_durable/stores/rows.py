@@ -7,6 +7,7 @@ any number of times. All times are aware and in UTC.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
@@ -19,6 +20,7 @@ from qwit_durable.errors import Failure
 
 __all__ = [
     "TURN",
+    "InHand",
     "LaneRow",
     "LiveRow",
     "OutcomeRow",
@@ -274,6 +276,34 @@ class WorkerRow:
     beat_at: datetime
     expires_at: datetime
     queues: tuple[str, ...] = ()
+
+
+@attrs.frozen(kw_only=True)
+class InHand:
+    """What the threads of one worker are at, as far as that is recorded.
+
+    Attributes:
+        runs: How many runs they carry on.
+        attempts: How many attempts of queued steps they make.
+        since: Since when the one that has stood still for longest has.
+    """
+
+    runs: int = 0
+    attempts: int = 0
+    since: datetime
+
+    @staticmethod
+    def by_worker(parts: Iterable[tuple[int, InHand]]) -> dict[int, InHand]:
+        """What each worker has, put together."""
+        found: dict[int, InHand] = {}
+        for worker, part in parts:
+            known = found.get(worker, InHand(since=part.since))
+            found[worker] = InHand(
+                runs=known.runs + part.runs,
+                attempts=known.attempts + part.attempts,
+                since=min(known.since, part.since),
+            )
+        return found
 
 
 @attrs.frozen(kw_only=True)

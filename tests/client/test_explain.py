@@ -251,6 +251,31 @@ def test_a_ready_run_names_the_workers_that_may_take_it() -> None:
     assert wait.ways_out == ()
 
 
+def test_a_ready_run_says_what_the_workers_that_may_take_it_have_in_hand() -> None:
+    shop = Shop()
+    moved_on(shop, LEASE)
+    shop.other_worker(queues=("default", "mail"))
+    for _ in range(2):
+        shop.hold(shop.start(plain, "b"))
+    sending = shop.start(mailing, "c")
+    shop.answer(shop.bells.waiting.pop())
+    shop.claim(sending, "0")
+    shop.bells.waiting.clear()
+    handle = shop.start(plain, "a")
+    before = only(handle.explain())
+
+    moved_on(shop, timedelta(minutes=2))
+    shop.other_worker(queues=("default", "mail"))
+    wait = only(handle.explain())
+
+    assert "with 2 runs and 1 queued attempt in hand; the longest has come no further since" in before.text
+    assert before.ways_out == ()
+    assert wait.ways_out == (
+        "start another worker of queue 'default', or give them more threads: a step that waits in result() for a run "
+        "keeps its thread (call the run as a sub-workflow instead)",
+    )
+
+
 # -- held ------------------------------------------------------------------------------------------------------
 
 

@@ -144,6 +144,8 @@ class Play:
                 case "abandon":
                     handle.cancel(compensate=False)
                 case "rollback":
+                    # An undo that has given up is tried again, as by a retry.
+                    self.was_handled = handle.status() is Status.STUCK
                     handle.rollback()
                 case _:
                     handle.pause()

@@ -12,7 +12,16 @@ from qwit_durable.core import OPEN, Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.protocol import Known, RunQuery
-from qwit_durable.stores.rows import LaneRow, PublishedRow, Recorded, RunView, TaskRow, TimerRow, WorkerRow
+from qwit_durable.stores.rows import (
+    InHand,
+    LaneRow,
+    PublishedRow,
+    Recorded,
+    RunView,
+    TaskRow,
+    TimerRow,
+    WorkerRow,
+)
 from qwit_durable.stores.sql.dialect import marks
 from qwit_durable.stores.sql.outlook import SqlOutlookReader
 from qwit_durable.stores.sql.pruning import SqlPruningReader
@@ -21,6 +30,12 @@ from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS
 
 __all__ = ["SqlReader"]
+
+_IN_HAND = (
+    "SELECT owner, count(*), 0, min(updated_at) FROM {live} WHERE owner IS NOT NULL GROUP BY owner "
+    "UNION ALL SELECT owner, 0, count(*), min(claimed_at) FROM {task} WHERE owner IS NOT NULL AND "
+    "claimed_at IS NOT NULL GROUP BY owner"
+)
 
 
 def _status_column(statuses: Sequence[Status]) -> str:
@@ -153,6 +168,14 @@ class SqlReader(SqlScheduleReader, SqlPruningReader, SqlOutlookReader):
         table = self._tables.worker
         sql = f"SELECT {table.listed()} FROM {{worker}} ORDER BY started_at, id"
         return [*map(table.row_out, self._rows(self._tables.dialect.sql(sql)))]
+
+    def in_hand(self) -> dict[int, InHand]:
+        d = self._tables.dialect
+        rows = self._rows(d.sql(_IN_HAND))
+        return InHand.by_worker(
+            (owner, InHand(runs=runs, attempts=attempts, since=d.time_out(since)))
+            for owner, runs, attempts, since in rows
+        )
 
     def counts(self, namespace: str, *, ended: bool = True) -> dict[Status, int]:
         one = (

@@ -9,7 +9,7 @@ import pytest
 
 from qwit_durable.core import Status
 from qwit_durable.stores.protocol import RunQuery
-from qwit_durable.stores.rows import RunView, TimerRow
+from qwit_durable.stores.rows import InHand, RunView, TimerRow
 from qwit_durable.testing.contract.stage import BROKEN, NAMESPACE, Stage, resolved, seconds, task
 
 __all__ = ["Reading"]
@@ -53,6 +53,25 @@ class Reading:
         assert (after.live, after.status) == (None, Status.FAILED)
         assert after.outcome is not None
         assert after.outcome.failure == BROKEN
+
+    def test_what_each_worker_has_in_hand_is_counted(self, stage: Stage) -> None:
+        begin = stage.clock.now()
+        hold = stage.begin(worker=1)
+        hold.release(tasks=(task("0"), task("1")))
+        stage.wait(1)
+        stage.begin(worker=1)
+        stage.begin(worker=2).end()
+        stage.start()
+        before = stage.store.in_hand()
+        stage.wait(1)
+
+        stage.claimed(hold.id, "0", worker=3)
+        stage.begin(worker=3)
+        stage.wait(1)
+        stage.begin(worker=3)
+
+        assert before == {1: InHand(runs=1, since=begin + seconds(1))}
+        assert stage.store.in_hand() == {**before, 3: InHand(runs=2, attempts=1, since=begin + seconds(2))}
 
     def test_runs_are_listed_newest_first_in_pages(self, stage: Stage) -> None:
         ids: list[UUID] = []
