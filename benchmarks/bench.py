@@ -5,17 +5,19 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 import attrs  # noqa: E402 - after the path is set
+import psycopg  # noqa: E402
 
 from benchmarks.beside import Peers  # noqa: E402
 from benchmarks.peers import PEERS, Servers  # noqa: E402
+from qwit_durable.bench.ending import ended_by_signals  # noqa: E402
 from qwit_durable.bench.measuring import Measured  # noqa: E402
 from qwit_durable.bench.running import Asked, run  # noqa: E402
 from qwit_durable.bench.scenarios import SCENARIOS  # noqa: E402
@@ -36,15 +38,25 @@ _SETTINGS = {
 }
 
 
+def _counting() -> dict[str, str]:
+    """What lets the server count statements, where it can."""
+    with PostgresServer() as server, psycopg.connect(server.url) as connection:
+        row = connection.execute("SELECT setting FROM pg_config WHERE name = 'PKGLIBDIR'").fetchone()
+    there = row is not None and Path(row[0], "pg_stat_statements.so").exists()
+    return {"shared_preload_libraries": "pg_stat_statements"} if there else {}
+
+
 @contextmanager
-def servers() -> Iterator[tuple[str, str, str]]:
+def servers() -> Generator[tuple[str, str, str]]:
     """The URLs of a Postgres that waits for the disk, migrated, of a Redis, and of a database for peers."""
     with ExitStack() as stack:
         postgres = theirs = os.environ.get("QWIT_TEST_POSTGRES_URL")
         redis = os.environ.get("QWIT_TEST_REDIS_URL")
         if postgres is None or theirs is None:
-            server = stack.enter_context(PostgresServer(fsync=True, settings=_SETTINGS))
+            server = stack.enter_context(PostgresServer(fsync=True, settings=_SETTINGS | _counting()))
             postgres, theirs = server.create_database(), server.create_database()
+            with psycopg.connect(postgres) as connection, suppress(psycopg.errors.FeatureNotSupported):
+                connection.execute("CREATE EXTENSION pg_stat_statements")
         if redis is None:
             redis = stack.enter_context(RedisServer()).url
         store = open_store(postgres)
@@ -76,6 +88,9 @@ def on_rabbitmq(asked: Asked, output: Output) -> list[Measured]:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--quick", action="store_true", help="tiny sizes: only to see that it works")
+    parser.add_argument(
+        "--full", action="store_true", help="the sizes that promises are about: it takes hours"
+    )
     parser.add_argument("--only", action="append", default=[], choices=list(SCENARIOS))
     parser.add_argument("--rounds", type=int, default=None, metavar="N")
     parser.add_argument("--processes", type=int, default=2, metavar="N")
@@ -91,7 +106,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--chart", type=Path, default=None, metavar="FILE")
     options = parser.parse_args(arguments)
     output = Output(is_json=False)
-    with servers() as (postgres, redis, theirs):
+    with ended_by_signals(), servers() as (postgres, redis, theirs):
         asked = Asked(
             store=postgres,
             broker=redis,
@@ -99,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with_long=True,
             rounds=options.rounds,
             quick=options.quick,
+            full=options.full,
             processes=options.processes,
             threads=options.threads,
         )

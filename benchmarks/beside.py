@@ -9,9 +9,10 @@ import attrs
 
 from benchmarks.peers import PEERS, Peer, PeerMissing, Servers
 from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario
+from qwit_durable.bench.sizes import Sizes
 from qwit_durable.bench.stage import Stage
 
-__all__ = ["Peers"]
+__all__ = ["Peers", "work_for"]
 
 #: What a peer calls what our scenario measures, our own figure there, and how many times as much it is to be.
 _QUESTIONS = {
@@ -22,6 +23,7 @@ _QUESTIONS = {
 _AIMS = {"dbos": 20.0, "absurd": 10.0, "restate": 5.0, "dramatiq": 4.0}
 _PROCESSES = (1, 2)
 _WARM_RUNS, _WARM_STEPS = 16, 5
+_LONE_STEPS = 10
 
 
 class Peers:
@@ -94,9 +96,7 @@ class Peers:
         def reach(processes: int) -> float:
             with self._working(peer, processes, stage.threads):
                 warm = peer.steps(_WARM_RUNS, _WARM_STEPS)
-                steps = sizes.steps
-                wanted = int(_WARM_RUNS * _WARM_STEPS / warm * sizes.seconds / steps)
-                runs = max(min(wanted, sizes.runs), min(2 * stage.threads, sizes.runs))
+                runs, steps = work_for(sizes, _WARM_RUNS * _WARM_STEPS / warm, at_once=2 * stage.threads)
                 return runs * steps / peer.steps(runs, steps)
 
         def measure() -> dict[str, float]:
@@ -111,7 +111,19 @@ class Peers:
         def measure() -> dict[str, float]:
             steps = stage.sizes.lone_steps
             with self._working(peer, 1, stage.threads):
-                peer.lone(min(steps, 10))
+                few = min(steps, _LONE_STEPS)
+                steps = min(max(int(few / peer.lone(few) * stage.sizes.seconds), few), steps)
                 return {f"{peer.name}, ms": peer.lone(steps) / steps * 1000}
 
         return measure
+
+
+def work_for(sizes: Sizes, rate: float, *, at_once: int) -> tuple[int, int]:
+    """Runs, and steps of each, for a peer that makes so many steps a second: a few seconds of work, however slow it is.
+
+    There are as many runs as it works on at once, if need be shorter ones.
+    """
+    wanted = int(rate * sizes.seconds)
+    at_least = min(at_once, sizes.runs)
+    runs = max(min(wanted // sizes.steps, sizes.runs), at_least)
+    return runs, min(max(wanted // runs, min(_WARM_STEPS, sizes.steps)), sizes.steps)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -15,9 +17,11 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
+from benchmarks.beside import work_for
 from qwit_durable import Durable
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
 from qwit_durable.bench.scenarios import SCENARIOS
+from qwit_durable.bench.sizes import USUAL
 from qwit_durable.cli.main import cli
 from qwit_durable.stores import open_store
 from tests.servers.fixtures import PostgresTemplate
@@ -115,10 +119,10 @@ def test_rabbitmq_is_measured_too_and_its_queues_are_removed(rabbitmq_url: str) 
 
 
 def test_an_unknown_scenario_is_refused_with_those_that_there_are() -> None:
-    result = bench("--only", "speed")
+    result = bench("--only", "speed", "--store", "postgresql://127.0.0.1:1/none")
 
-    assert result.exit_code == 1
-    assert result.stderr.startswith("qwit: there is no scenario 'speed'; there are: inline, ")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("qwit bench: there is no scenario 'speed'; there are: inline, ")
 
 
 def test_a_scenario_whose_server_is_missing_is_refused() -> None:
@@ -141,7 +145,8 @@ def test_a_server_that_is_not_there_is_told_on_one_line(option: str, url: str, t
     result = bench("--quick", option, url)
 
     assert result.exit_code == 1
-    assert told in result.stderr.splitlines()[-1]
+    [line] = result.stderr.splitlines()
+    assert told in line
 
 
 def test_a_store_with_open_runs_is_left_alone(tmp_path: Path) -> None:
@@ -214,3 +219,32 @@ def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     assert list(found) == ["lone"]
     assert "step of a lone run / plain Dramatiq chain" in found["lone"]["ratios"]
     assert ET.fromstring(chart.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
+
+
+def test_a_benchmark_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from qwit_durable.cli.main import cli; cli()"]
+    process = subprocess.Popen(
+        [*command, "bench", "--only", "idle"],
+        env={**os.environ, "TMPDIR": str(tmp_path)},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    told = process.stderr.readline()
+    made = [*tmp_path.iterdir()]
+
+    process.terminate()
+    process.communicate(timeout=60)
+
+    assert "removed at the end" in told
+    assert made
+    assert process.returncode == 128 + signal.SIGTERM
+    assert not [*tmp_path.iterdir()]
+
+
+@pytest.mark.parametrize("rate", [0.5, 30.0, 20_000.0])
+def test_a_peer_gets_as_much_work_as_it_does_in_some_seconds(rate: float) -> None:
+    runs, steps = work_for(USUAL, rate, at_once=16)
+
+    assert runs * steps <= max(rate * USUAL.seconds * 1.1, 16 * 5)
+    assert runs >= 16

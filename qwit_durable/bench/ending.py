@@ -1,12 +1,39 @@
-"""A thread of a worker that ends it when the benchmark that started it is gone."""
+"""Ends: a benchmark that is told to end cleans up, and its workers end when it is gone."""
 
 from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import FrameType
 
-__all__ = ["end_with"]
+__all__ = ["end_with", "ended_by_signals"]
+
+#: What a shell says of a process that a signal has ended.
+_BY_SIGNAL = 128
+
+
+@contextmanager
+def ended_by_signals() -> Generator[None]:
+    """Let SIGTERM and SIGHUP end this block as Ctrl-C does, so that everything is cleaned up; in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    _ = frame
+    signal.signal(number, signal.SIG_IGN)  # the second one is not to break off the cleaning
+    sys.exit(_BY_SIGNAL + number)
 
 
 def _watch(parent: int) -> None:

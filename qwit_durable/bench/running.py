@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 
 import attrs
 
+from qwit_durable.bench.ending import ended_by_signals
 from qwit_durable.bench.measuring import conditions, measure
 from qwit_durable.bench.place import Place
 from qwit_durable.bench.plan import Scenario
 from qwit_durable.bench.report import Report
 from qwit_durable.bench.scenarios import chosen
-from qwit_durable.bench.sizes import FULL, QUICK
+from qwit_durable.bench.sizes import FULL, QUICK, USUAL
 from qwit_durable.bench.stage import Stage
 from qwit_durable.ids import new_uuid4
 
@@ -34,6 +35,7 @@ class Asked:
         with_long: Also what takes minutes, where `only` is empty; with `quick` nothing does.
         rounds: How often; by default 5, or 1 if it is quick.
         quick: Tiny sizes, only to see that it works.
+        full: The sizes that promises are about.
         processes: Of the workers.
         threads: Of each.
     """
@@ -44,6 +46,7 @@ class Asked:
     with_long: bool = False
     rounds: int | None = None
     quick: bool = False
+    full: bool = False
     processes: int = 2
     threads: int = 8
 
@@ -60,7 +63,7 @@ def run(
     Args:
         asked: What.
         tell: Told what is under way.
-        announce: Told where things will be written, before anything is.
+        announce: Told where things will be written, before anything is, and once all servers have been reached.
         extend: Adds lines to a scenario.
 
     Raises:
@@ -68,7 +71,10 @@ def run(
         StoreUnavailable: The store can't be reached.
         SchemaMismatch: It is not migrated.
     """
-    with tempfile.TemporaryDirectory(prefix="qwit-bench-", ignore_cleanup_errors=True) as folder:
+    with (
+        ended_by_signals(),
+        tempfile.TemporaryDirectory(prefix="qwit-bench-", ignore_cleanup_errors=True) as folder,
+    ):
         place = Place(
             store=asked.store or f"sqlite:///{folder}/qwit.db",
             broker=asked.broker,
@@ -77,10 +83,10 @@ def run(
             **({"lease_seconds": _QUICK_LEASE_SECONDS} if asked.quick else {}),
         )
         scenarios, skipped = chosen(asked.only, place.has, with_long=asked.with_long or asked.quick)
-        announce(place, scenarios)
         rounds = asked.rounds or (_QUICK_ROUNDS if asked.quick else _ROUNDS)
-        sizes = QUICK if asked.quick else FULL
+        sizes = QUICK if asked.quick else FULL if asked.full else USUAL
         with Stage(place, sizes, processes=asked.processes, threads=asked.threads) as stage:
+            announce(place, scenarios)
             return Report(
                 conditions={**conditions(stage), "load": f"{os.getloadavg()[0]:.1f}"},
                 rounds=rounds,

@@ -11,7 +11,7 @@ from qwit_durable.bench.recovering import RECOVERY, REPLAY
 from qwit_durable.bench.resting import IDLE, SLEEPERS
 from qwit_durable.bench.steps import INLINE, LONE, QUEUED, SQLITE
 
-__all__ = ["SCENARIOS", "chosen"]
+__all__ = ["SCENARIOS", "chosen", "unknown"]
 
 _ALL = (
     *(INLINE, LONE, QUEUED, SQLITE, STARTS, LATENCY, SIGNALS, LANES, REPLAY, IDLE, RECOVERY),
@@ -19,6 +19,12 @@ _ALL = (
     *(SLEEPERS, LENGTHS, FAN_OUT, THREADS),
 )
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
+
+
+def unknown(names: Sequence[str]) -> str | None:
+    """What is wrong with these names, if one of them names nothing."""
+    wrong = next((name for name in names if name not in SCENARIOS), None)
+    return None if wrong is None else f"there is no scenario {wrong!r}; there are: {', '.join(SCENARIOS)}"
 
 
 def chosen(
@@ -34,9 +40,9 @@ def chosen(
     Raises:
         BenchFailed: One that was named is none, or needs what is not there.
     """
+    if (wrong := unknown(names)) is not None:
+        raise BenchFailed(wrong)
     for name in names:
-        if name not in SCENARIOS:
-            raise BenchFailed(f"there is no scenario {name!r}; there are: {', '.join(SCENARIOS)}")
         if missing := SCENARIOS[name].needs - has:
             raise BenchFailed(f"the scenario {name!r} needs {' and '.join(sorted(missing))}; {_HOW}")
     found: list[Scenario] = []

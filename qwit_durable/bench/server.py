@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cached_property
 from types import TracebackType
-from typing import Self
+from typing import LiteralString, Self
 
 import psycopg
 
@@ -42,27 +43,42 @@ class PostgresServer:
 
     def transactions(self) -> int:
         """How many this database has seen; what is asked alone is one; told up to ten seconds late."""
-        row = self.connection.execute(
+        return self._one(
             "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
-        ).fetchone()
+        )
+
+    @cached_property
+    def counts_statements(self) -> bool:
+        """Whether the extension is there that does, in this database."""
+        with suppress(psycopg.Error):
+            self._one("select count(*) from pg_stat_statements")
+            return True
+        return False
+
+    def statements(self) -> int:
+        """How many have been carried out in this database, if they are counted; known at once."""
+        return self._one(
+            "select coalesce(sum(calls), 0) from pg_stat_statements join pg_database on oid = dbid "
+            "where datname = current_database()"
+        )
+
+    def _one(self, query: LiteralString) -> int:
+        row = self.connection.execute(query).fetchone()
         return int(row[0]) if row else 0
 
     def open_runs(self) -> int:
         """How many runs are open; those of a benchmark that was killed do not count."""
-        row = self.connection.execute(
+        return self._one(
             "select count(*) from qwit.live join qwit.run on id = run_id where namespace not like 'qwit-bench-%'"
-        ).fetchone()
-        return int(row[0]) if row else 0
+        )
 
     def commits(self) -> int:
         """How many transactions have written something; known at once, unlike the statistics."""
-        row = self.connection.execute("select txid_snapshot_xmax(txid_current_snapshot())").fetchone()
-        return int(row[0]) if row else 0
+        return self._one("select txid_snapshot_xmax(txid_current_snapshot())")
 
     def wal_bytes(self) -> int:
         """How much has been written ahead, by everybody."""
-        row = self.connection.execute("select pg_current_wal_lsn() - '0/0'").fetchone()
-        return int(row[0]) if row else 0
+        return self._one("select pg_current_wal_lsn() - '0/0'")
 
     def cpu_seconds(self) -> float:
         """CPU time of all sessions with clients that are there now, this one left out; 0 if it runs elsewhere."""

@@ -41,6 +41,7 @@ _STDOUT = "-"
 @click.option("--all", "with_long", is_flag=True, help="Measure also what takes minutes.")
 @click.option("--rounds", type=click.IntRange(min=1), help="How often each is measured; by default 5.")
 @click.option("--quick", is_flag=True, help="Tiny sizes: only to see that it works.")
+@click.option("--full", is_flag=True, help="The sizes that promises are about: it takes hours.")
 @click.option("--processes", type=click.IntRange(min=1), default=2, show_default=True, help="Of the workers.")
 @click.option("--threads", type=click.IntRange(min=1), default=8, show_default=True, help="Of each process.")
 @click.option("--list", "as_list", is_flag=True, help="List the scenarios, and measure nothing.")
@@ -63,6 +64,7 @@ def bench(
     with_long: bool,
     rounds: int | None,
     quick: bool,
+    full: bool,
     processes: int,
     threads: int,
     as_list: bool,
@@ -74,7 +76,12 @@ def bench(
     On your own servers, in a namespace of its own, which is emptied at the end.
     """
     from qwit_durable.bench.running import Asked, run
+    from qwit_durable.bench.scenarios import unknown
 
+    if (wrong := unknown(only)) is not None:
+        raise click.UsageError(wrong)
+    if quick and full:
+        raise click.UsageError("--quick or --full, not both")
     _check_file(store)
     output = Output(is_json=json_to == _STDOUT)
     if as_list:
@@ -87,6 +94,7 @@ def bench(
         with_long=with_long,
         rounds=rounds,
         quick=quick,
+        full=full,
         processes=processes,
         threads=threads,
     )
