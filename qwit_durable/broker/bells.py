@@ -9,17 +9,19 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
 
+from qwit_durable.broker.wire import Wire
 from qwit_durable.engine.ports import SPREAD
 from qwit_durable.stores.rows import TURN, Ring
 
 if TYPE_CHECKING:
-    from dramatiq import Broker, Worker
+    from dramatiq import Broker, MessageProxy, Worker
 
-__all__ = ["MOST_RUNS", "NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells"]
+__all__ = ["MOST_RUNS", "NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells", "is_bell"]
 
 _logger = logging.getLogger("qwit_durable.bells")
 
@@ -48,6 +50,7 @@ class BrokerBells:
         self._home = home
         self._others = dict(others)
         self._workers: list[tuple[Broker, Worker]] = []
+        self._wires: list[tuple[Broker, Wire]] = []
         self._has_warned = False
 
     def broker_of(self, queue: str) -> Broker | None:
@@ -59,13 +62,24 @@ class BrokerBells:
         """The queues that are mapped to a broker of their own."""
         return tuple(self._others)
 
-    def attach(self, broker: Broker, worker: Worker) -> None:
-        """A worker starts in this process."""
+    def attach(self, broker: Broker, worker: Worker) -> Wire | None:
+        """A worker starts in this process; on what bells go to its broker, if they go together."""
         self._workers.append((broker, worker))
+        wire = self._wire_of(broker) or Wire.of(broker)
+        if wire is not None and self._wire_of(broker) is None:
+            self._wires.append((broker, wire))
+        return wire
+
+    def _wire_of(self, broker: Broker) -> Wire | None:
+        return next((wire for known, wire in self._wires if known is broker), None)
 
     def detach(self, worker: Worker) -> None:
         """A worker has ended."""
         self._workers = [(b, w) for b, w in self._workers if w is not worker]
+        for broker, wire in self._wires:
+            if not any(b is broker for b, _ in self._workers):
+                wire.close()
+        self._wires = [(b, w) for b, w in self._wires if any(b is known for known, _ in self._workers)]
 
     def consumes(self, queue: str) -> bool:
         """Whether a worker of this process works on a queue."""
@@ -91,10 +105,12 @@ class BrokerBells:
             if broker is None:
                 self._warn_once()
                 continue
+            wire = self._wire_of(broker)
             try:
                 broker.declare_queue(together[0].queue)
                 enqueue: Callable[[Any], Any] = getattr(broker, "enqueue")  # noqa: B009 - half typed upstream
-                enqueue(_message(together))
+                with nullcontext() if wire is None else wire.gathered(may_wait=True):
+                    enqueue(_message(together))
             except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
                 _logger.warning(
                     "no bell for run %s%s on queue %r, the sweeper will ring: %s",
@@ -104,6 +120,9 @@ class BrokerBells:
                     error,
                 )
 
+        for _, wire in self._wires:
+            wire.flush()
+
     def _warn_once(self) -> None:
         if not self._has_warned:
             self._has_warned = True
@@ -111,6 +130,14 @@ class BrokerBells:
                 "this Durable does not know its broker, so workers learn of new runs from the sweep only; "
                 "call dramatiq.set_broker(broker) after broker.add_middleware(durable)"
             )
+
+
+def is_bell(message: MessageProxy) -> bool:
+    """Whether a message is one of ours: doing without it, or following it twice, changes nothing."""
+    if message.actor_name == TURN_ACTOR:
+        return True
+    first = message.args[0] if message.args else None
+    return isinstance(first, str) and first.startswith(STEP_MARK)
 
 
 def _bunches(rings: Sequence[Ring], spread: int) -> Iterator[Sequence[Ring]]:

@@ -26,10 +26,13 @@ from typing import TYPE_CHECKING, Any
 from dramatiq.broker import Consumer
 from dramatiq.common import compute_backoff
 
+from qwit_durable.broker.bells import is_bell
 from qwit_durable.clock import monotonic
 
 if TYPE_CHECKING:
     from dramatiq import Broker, MessageProxy, Worker
+
+    from qwit_durable.broker.wire import Wire
 
 __all__ = ["Ear", "ListeningConsumer", "listen"]
 
@@ -42,8 +45,11 @@ _SOCKET_SECONDS = 5.0  # redis-py's, where nothing is said
 _SPARE_CONNECTIONS = 4
 
 
-def listen(broker: Broker, worker: Worker) -> Callable[[], None]:
-    """Let the consumers that a worker is about to start hear of messages; answer how to undo that."""
+def listen(broker: Broker, worker: Worker, wire: Wire | None = None) -> Callable[[], None]:
+    """Let the consumers that a worker is about to start hear of messages; answer how to undo that.
+
+    Bells are acknowledged on the `wire`, if there is one.
+    """
     module: Any = sys.modules.get("dramatiq.brokers.redis")
     is_redis = module is not None and isinstance(broker, module.RedisBroker)
     if not is_redis or "consume" in vars(broker):
@@ -61,6 +67,7 @@ def listen(broker: Broker, worker: Worker) -> Callable[[], None]:
             prefetch=prefetch,
             enough=min(worker.worker_threads, prefetch - 1),
             timeout=timeout,
+            wire=wire,
         )
 
     vars(broker)["consume"] = consume_listening
@@ -135,6 +142,7 @@ class ListeningConsumer(Consumer):
         prefetch: How many messages may be in hand.
         enough: How many keep the threads busy: with fewer, it is time to fetch.
         timeout: The longest sleep, in milliseconds.
+        wire: On which bells are acknowledged.
     """
 
     def __init__(
@@ -145,7 +153,9 @@ class ListeningConsumer(Consumer):
         prefetch: int,
         enough: int,
         timeout: int,
+        wire: Wire | None = None,
     ) -> None:
+        self._wire = wire
         self._inner = inner
         self._wait = wait
         self._prefetch, self._enough = prefetch, enough
@@ -171,7 +181,11 @@ class ListeningConsumer(Consumer):
 
     def ack(self, message: MessageProxy) -> None:
         try:
-            self._inner.ack(message)
+            if self._wire is None or not is_bell(message):
+                self._inner.ack(message)
+            else:
+                with self._wire.gathered(may_wait=len(self._in_hand) > 1):
+                    self._inner.ack(message)
         finally:
             self._let_go(message)
 
@@ -185,6 +199,8 @@ class ListeningConsumer(Consumer):
         self._inner.requeue(messages)
 
     def close(self) -> None:
+        if self._wire is not None:
+            self._wire.flush()
         self._inner.close()
 
     def _let_go(self, message: MessageProxy) -> None:
@@ -194,6 +210,8 @@ class ListeningConsumer(Consumer):
                 self._changed.notify()
 
     def _rest(self) -> None:
+        if self._wire is not None:
+            self._wire.flush()
         seconds = self._timeout / 1000
         if len(self._in_hand) >= self._prefetch:
             self._rest_until(self._enough, seconds)

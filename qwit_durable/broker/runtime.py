@@ -89,8 +89,8 @@ class Runtime:
             self._workers.append(worker)
             if broker not in self._brokers:
                 self._brokers.append(broker)
-            self.bells.attach(broker, worker)
-            self._unlisten[id(worker)] = listen(broker, worker)
+            wire = self.bells.attach(broker, worker)
+            self._unlisten[id(worker)] = listen(broker, worker, wire)
             is_first = self.engine is None
             if self.engine is None:
                 rings_locally = isinstance(broker, LocalBroker)

@@ -1,0 +1,177 @@
+"""What goes to Redis together: nothing is lost by it, and only bells and what acknowledges them wait."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+from dramatiq import Message, MessageProxy
+from dramatiq.brokers.redis import RedisBroker
+from dramatiq.brokers.stub import StubBroker
+
+from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR, is_bell
+from qwit_durable.broker.listening import ListeningConsumer
+from qwit_durable.broker.wire import Wire
+
+
+@pytest.fixture
+def broker(redis_url):
+    broker = RedisBroker(url=redis_url, middleware=[])
+    broker.declare_queue("default")
+    yield broker
+    broker.close()
+
+
+@pytest.fixture
+def wire(broker):
+    wire = Wire.of(broker)
+    assert wire is not None
+    yield wire
+    wire.close()
+
+
+def message(actor: str = TURN_ACTOR, *args: str) -> Message[None]:
+    return Message(queue_name="default", actor_name=actor, args=args, kwargs={}, options={})
+
+
+def on_the_queue(broker: RedisBroker) -> list[str]:
+    ids = broker.client.lrange("dramatiq:default", 0, -1)
+    found = [broker.client.hget("dramatiq:default.msgs", one) for one in ids]
+    return [Message.decode(data).message_id for data in found]
+
+
+def not_acknowledged(broker: RedisBroker) -> int:
+    return broker.client.hlen("dramatiq:default.msgs")
+
+
+def consumer_on(broker: RedisBroker, wire: Wire) -> ListeningConsumer:
+    inner = broker.consume("default", prefetch=8, timeout=1)
+    return ListeningConsumer(inner, lambda _: False, prefetch=8, enough=1, timeout=1, wire=wire)
+
+
+def test_what_is_gathered_is_sent_at_the_end_in_its_order(broker, wire):
+    messages = [message() for _ in range(3)]
+
+    with wire.gathered():
+        for each in messages:
+            broker.enqueue(each)
+        before = on_the_queue(broker)
+
+    assert before == []
+    assert on_the_queue(broker) == [each.message_id for each in messages]
+
+
+def test_what_may_wait_goes_with_what_is_sent_next(broker, wire):
+    early, late = message(), message()
+
+    with wire.gathered(may_wait=True):
+        broker.enqueue(early)
+    before = on_the_queue(broker)
+    with wire.gathered():
+        broker.enqueue(late)
+
+    assert before == []
+    assert on_the_queue(broker) == [early.message_id, late.message_id]
+
+
+def test_no_more_than_a_few_wait(broker, wire):
+    for _ in range(100):
+        with wire.gathered(may_wait=True):
+            broker.enqueue(message())
+
+    assert 100 - len(on_the_queue(broker)) < 16
+
+
+def test_a_thread_that_sends_takes_along_what_others_ring_meanwhile(broker, wire):
+    own, others = message(), message()
+    wire._sending.acquire()
+    with wire.gathered():
+        broker.enqueue(others)
+    before = on_the_queue(broker)
+    wire._sending.release()
+
+    with wire.gathered():
+        broker.enqueue(own)
+
+    assert before == []
+    assert on_the_queue(broker) == [others.message_id, own.message_id]
+
+
+def test_messages_of_the_users_own_are_sent_at_once(broker, wire):
+    own = message("their.actor")
+
+    broker.enqueue(own)
+
+    assert on_the_queue(broker) == [own.message_id]
+
+
+def test_bells_are_acknowledged_late_and_the_users_own_messages_at_once(broker, wire):
+    sent = [message(), message("charge", f"{STEP_MARK}1", "0"), message("their.actor", "5")]
+    for each in sent:
+        broker.enqueue(each)
+    consumer = consumer_on(broker, wire)
+    turn, attempt, own = (next(consumer) for _ in sent)
+
+    consumer.ack(turn)
+    consumer.ack(own)
+    after_two = not_acknowledged(broker)
+    consumer.ack(attempt)
+
+    assert [is_bell(MessageProxy(each)) for each in sent] == [True, True, False]
+    assert after_two == 2
+    assert not_acknowledged(broker) == 0
+
+
+@pytest.mark.parametrize("when", ["idle", "closed"])
+def test_what_waits_is_acknowledged_when_there_is_nothing_better_to_do(broker, wire, when):
+    for _ in range(2):
+        broker.enqueue(message())
+    consumer = consumer_on(broker, wire)
+    first, _ = next(consumer), next(consumer)
+    consumer.ack(first)
+    before = not_acknowledged(broker)
+
+    if when == "idle":
+        assert next(consumer) is None
+    else:
+        consumer.close()
+
+    assert (before, not_acknowledged(broker)) == (2, 1)
+
+
+def test_a_server_that_has_forgotten_the_script_is_told_it_again(broker, wire):
+    broker.client.script_flush()
+
+    with wire.gathered():
+        broker.enqueue(message())
+        broker.enqueue(message())
+
+    assert len(on_the_queue(broker)) == 2
+
+
+def test_bells_that_can_not_be_sent_are_left_to_the_sweeper(caplog):
+    gone = RedisBroker(host="127.0.0.1", port=1, middleware=[])
+    gone._max_unpack_size_val = 100
+    gone.declare_queue("default")
+    wire = Wire.of(gone)
+
+    with caplog.at_level(logging.WARNING), wire.gathered():
+        gone.enqueue(message())
+
+    assert "bells that could not be sent, so that the sweeper will ring: 1" in caplog.text
+    assert not wire._waiting
+
+
+def test_a_broker_is_as_it_was_when_its_wire_is_closed(broker):
+    wire = Wire.of(broker)
+    with wire.gathered(may_wait=True):
+        broker.enqueue(message())
+
+    wire.close()
+
+    assert len(on_the_queue(broker)) == 1
+    assert not {"do_enqueue", "do_ack"} & vars(broker).keys()
+
+
+def test_other_brokers_have_no_wire():
+    assert Wire.of(StubBroker()) is None
