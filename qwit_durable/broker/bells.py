@@ -98,6 +98,10 @@ class BrokerBells:
         """How many more bells the threads of this process can soon follow: as many wait as are being followed."""
         return sum(w.worker_threads * 2 - w.work_queue.unfinished_tasks for _, w in self._workers)
 
+    def idle(self) -> int:
+        """How many threads of this process have nothing to do."""
+        return sum(max(w.worker_threads - w.work_queue.unfinished_tasks, 0) for _, w in self._workers)
+
     def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
         """Enqueue messages for all; an error is logged and left to the sweeper."""
         for together in _bunches(rings, spread):

@@ -96,7 +96,11 @@ class Runtime:
                 rings_locally = isinstance(broker, LocalBroker)
                 queues = tuple(sorted(worker.consumer_whitelist or ()))
                 self.engine = Engine(
-                    self._services(), queues=queues, rings_locally=rings_locally, room=self.bells.room
+                    self._services(),
+                    queues=queues,
+                    rings_locally=rings_locally,
+                    room=self.bells.room,
+                    idle=self.bells.idle,
                 )
         if is_first:
             self._unsubscribe.append(self._registry.subscribe(self._declare))

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qwit_durable.clock import Clock
     from qwit_durable.observers.base import Observer
     from qwit_durable.registry import Registry
-    from qwit_durable.stores.answers import Answer
+    from qwit_durable.stores.answers import Acquired, Answer
     from qwit_durable.stores.protocol import Store
     from qwit_durable.stores.rows import Ring
     from qwit_durable.stores.writes import Start, Write
@@ -64,6 +64,15 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
     @abstractmethod
     def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
+
+    def starter_of(self, queue: str) -> int | None:
+        """The worker of this process that would begin a run of that queue at once, having nothing else to do."""
+        _ = queue
+        return None
+
+    def begin(self, acquired: Acquired) -> None:
+        """Let that worker take the turn that was acquired for it."""
+        raise NotImplementedError
 
     @abstractmethod
     def ring(self, rings: Sequence[Ring]) -> None:

@@ -14,6 +14,7 @@ from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.foresight import Foresight
 from qwit_durable.engine.heart import Heart
+from qwit_durable.engine.letting_go import give_back
 from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.queued import QueuedAttempts
@@ -23,9 +24,9 @@ from qwit_durable.engine.sweep import Sweeper, plenty
 from qwit_durable.engine.turns import Turns
 from qwit_durable.engine.watchdog import Watchdog
 from qwit_durable.errors import StoreError
-from qwit_durable.stores.answers import Rings
+from qwit_durable.stores.answers import Acquired, Rings
 from qwit_durable.stores.processes import process_started
-from qwit_durable.stores.rows import Ring, WorkerRow
+from qwit_durable.stores.rows import TURN, Ring, WorkerRow
 from qwit_durable.stores.writes import Retire
 
 __all__ = ["Engine"]
@@ -47,7 +48,11 @@ class Engine:
         queues: tuple[str, ...] = (),
         rings_locally: bool = False,
         room: Callable[[], int] = plenty,
+        idle: Callable[[], int] = lambda: 1,
     ) -> None:
+        self._idle = idle if rings_locally else lambda: 0
+        #: Turns that were acquired with the start of a run, until the bell for them is answered.
+        self._begun: dict[UUID, Acquired] = {}
         self._bells = DrainableBells(services.bells, services.draining)
         services.bells = self._bells
         self.services = services
@@ -105,6 +110,27 @@ class Engine:
             answer = None
         self._bells.ring_owed(answer.rings if isinstance(answer, Rings) else ())
 
+    def idle_worker(self, queue: str) -> int | None:
+        """This worker, if a thread of it would begin a run at once: where bells are rung in this process."""
+        services = self.services
+        if (
+            services.draining.is_set()
+            or len(self._begun) >= self._idle()
+            or not services.bells.consumes(queue)
+        ):
+            return None
+        return services.worker
+
+    def begin(self, acquired: Acquired) -> None:
+        """Let the next idle thread take a turn that was acquired with the start of its run."""
+        if self.services.draining.is_set():
+            give_back(self.services.committer.write, acquired)
+            return
+        run = acquired.run
+        self.turns.expect(run.id)
+        self._begun[run.id] = acquired
+        self.services.bells.ring([Ring(run_id=run.id, position=TURN, queue=run.queue, name=run.workflow)])
+
     def take_turn(self, run_id: UUID) -> None:
         """A bell: look at a run. Never raises; the row and the sweeper bring back what goes wrong here.
 
@@ -112,8 +138,12 @@ class Engine:
         """
         if self.services.draining.is_set():
             return
+        begun = self._begun.pop(run_id, None)
         try:
-            self.turns.drive(run_id)
+            if begun is None:
+                self.turns.drive(run_id)
+            else:
+                self.turns.go_on(begun)
         except StoreError as error:
             _logger.warning("run %s: no turn: %s", run_id, error)
         except Exception:

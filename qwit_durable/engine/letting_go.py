@@ -6,15 +6,16 @@ What is written says why, for `explain()`, and when the run is looked at again. 
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from qwit_durable.core import Status
 from qwit_durable.engine.ports import Services
-from qwit_durable.stores.answers import Acquired
+from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.writes import Commit, Release
+from qwit_durable.stores.writes import Commit, Release, Write
 
-__all__ = ["UNKNOWN_LATER", "leave_to_others", "let_go", "stop_crashing"]
+__all__ = ["UNKNOWN_LATER", "give_back", "leave_to_others", "let_go", "stop_crashing"]
 
 _logger = logging.getLogger("qwit_durable.turns")
 
@@ -37,6 +38,14 @@ def leave_to_others(services: Services, acquired: Acquired, why: str) -> None:
     _logger.warning("run %s is left to other workers: %s", acquired.run.key, why)
     wake_at = acquired.now + UNKNOWN_LATER
     _release(services, acquired, Release(awaiting=1, keep_lost=True, wake_at=wake_at, note=why))
+
+
+def give_back(write: Callable[[Write], Answer], acquired: Acquired) -> None:
+    """Free a run that was acquired with its start and that nobody here is left to begin: no start is lost."""
+    live = acquired.live
+    assert live.owner is not None
+    release = Release(keep_lost=True, wake_at=acquired.now)
+    write(Commit(run_id=live.run_id, worker=live.owner, epoch=live.epoch, head=None, release=release))
 
 
 def let_go(services: Services, acquired: Acquired) -> None:

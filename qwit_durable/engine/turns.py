@@ -80,6 +80,10 @@ class Turns:
         """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
         self._drive(lambda: self._turn(run_id))
 
+    def expect(self, run_id: UUID) -> None:
+        """Name a run as held that a thread of this process is to `go_on` with."""
+        self._holding.take_over(run_id)
+
     def go_on(self, acquired: Acquired) -> None:
         """Take the turn that came with an outcome, and those that follow from it."""
         self._drive(lambda: self._take_over(acquired))

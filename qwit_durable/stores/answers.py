@@ -31,12 +31,16 @@ __all__ = [
 
 @attrs.frozen(kw_only=True)
 class Started:
-    """The run that now stands under the key, and whether this write made it."""
+    """The run that now stands under the key, and whether this write made it.
+
+    Either a bell is owed for it, or the caller has its first turn, or nothing is due.
+    """
 
     run: RunRow
     created: bool
     status: Status
     ring: Ring | None = None
+    acquired: Acquired | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -83,6 +83,8 @@ class Start:
     sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody. `within` is set by the store
     where it happens in a caller's transaction: whoever is in a lane would wait for the end of that, so the run takes
     its place afterwards, as one does that is due then.
+
+    A `holder` is a worker that takes the first turn with the same write, if the run is to begin at once.
     """
 
     run: RunRow
@@ -91,6 +93,7 @@ class Start:
     on_conflict: OnConflict = "attach"
     ring_after: timedelta = timedelta(0)
     within: bool = False
+    holder: int | None = None
 
 
 # -- turns -----------------------------------------------------------------------------------------------------

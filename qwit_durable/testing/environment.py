@@ -33,7 +33,7 @@ from qwit_durable.language.current import enter, leave
 from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observer, Observers
 from qwit_durable.registry import Registry, default_registry
-from qwit_durable.stores.answers import Answer
+from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import RunQuery, Store
@@ -102,6 +102,7 @@ class Environment(Client[ManualClock]):
         self.namespace = namespace
         self.endings = Endings()
         self.bells = VirtualBells(queues)
+        self.begins_at_once = False
         self.observers = tuple(observers)
         self._committer = Committer(self.store)
         self.engine = Engine(
@@ -157,6 +158,14 @@ class Environment(Client[ManualClock]):
     def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
         return self._committer.write_many(writes)
+
+    def starter_of(self, queue: str) -> int | None:
+        """This process's worker, if the test wants its runs to be begun by whoever starts them."""
+        return self.engine.idle_worker(queue) if self.begins_at_once else None
+
+    def begin(self, acquired: Acquired) -> None:
+        """Keep the turn, and a bell for it."""
+        self.engine.begin(acquired)
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Keep bells."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID
 
 import attrs
@@ -10,14 +10,14 @@ import attrs
 from qwit_durable.clock import later
 from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
-from qwit_durable.stores.answers import Started
+from qwit_durable.stores.answers import Acquired, Started
 from qwit_durable.stores.kernel.lanes import START_TIMER, enter_lane
 from qwit_durable.stores.kernel.waking import RING_GRACE, ask_for_turn
-from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TimerRow
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow, TimerRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Start
 
-__all__ = ["DEADLINE_TIMER", "open_run", "start"]
+__all__ = ["DEADLINE_TIMER", "begun", "open_run", "start"]
 
 #: The timer that belongs to the run itself and not to a command, beside `START_TIMER`.
 DEADLINE_TIMER = "deadline"
@@ -46,8 +46,23 @@ def start(session: Session, write: Start) -> Started:
     if not row.names_itself:
         session.put_key(row.namespace, row.key, row.id)
     ring = open_run(session, row, ring_after=write.ring_after, within=write.within)
+    if ring is not None and write.holder is not None:
+        started = begun(row, write.holder, now)
+        assert started.acquired is not None
+        session.put_live(started.acquired.live)
+        session.drop_task(row.id, TURN)
+        return started
     status = Status.RUNNING if ring is not None else Status.SCHEDULED
     return Started(run=row, created=True, status=status, ring=ring)
+
+
+def begun(row: RunRow, holder: int, now: datetime) -> Started:
+    """What whoever starts a run is answered if the first turn is its own."""
+    live = LiveRow(
+        run_id=row.id, status=Status.RUNNING, updated_at=now, awaiting=0, owner=holder, epoch=1, begun=True
+    )
+    acquired = Acquired(run=row, live=live, events=(), now=now)
+    return Started(run=row, created=True, status=Status.RUNNING, acquired=acquired)
 
 
 def _standing(session: Session, row: RunRow) -> UUID | None:

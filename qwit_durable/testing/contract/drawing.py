@@ -137,6 +137,7 @@ class Drawing:
             deadline=draw(st.none() | st.just(timedelta(seconds=20))),
             on_conflict=draw(st.sampled_from(["attach", "fail", "replace"])),
             ring_after=draw(st.sampled_from([timedelta(0), timedelta(seconds=2)])),
+            holder=draw(st.none() | _WORKERS),
         )
 
     def _view(self, draw: Any, *, held: bool) -> RunView | None:

@@ -5,16 +5,42 @@ from __future__ import annotations
 import attrs
 
 from qwit_durable.core import Status
-from qwit_durable.stores.answers import Refused
+from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.writes import FireTimers, RingDue, Start
-from qwit_durable.testing.contract.stage import Stage, seconds
+from qwit_durable.testing.contract.stage import Hold, Stage, seconds
 
 __all__ = ["Starting"]
 
 
 class Starting:
     """A run is stored when its start is answered, once per id."""
+
+    def test_whoever_starts_a_run_may_have_its_first_turn_by_the_same_write(self, stage: Stage) -> None:
+        stage.beat(7)
+
+        plain = stage.start("a", holder=7)
+        bound = stage.start("bb", holder=7, deadline=seconds(20))
+        head = stage.start(row=stage.row(lane="left"), holder=7)
+
+        for started in (plain, bound, head):
+            live = stage.live(started.run.id)
+            assert started.acquired == Acquired(run=started.run, live=live, events=(), now=stage.clock.now())
+            assert (live.owner, live.epoch, live.begun, started.ring) == (7, 1, True, None)
+            assert stage.tasks(started.run.id) == {}
+        assert plain.acquired is not None
+        assert Hold(stage, plain.acquired, 7).end().head == 0
+
+    def test_a_run_that_stands_already_or_has_to_wait_is_nobodys(self, stage: Stage) -> None:
+        there, head = stage.start("a"), stage.start(row=stage.row(lane="left"))
+
+        again = stage.start("a", holder=7)
+        later = stage.start("b", holder=7, delay=seconds(5))
+        second = stage.start(row=stage.row(lane="left"), holder=7)
+
+        assert (again.run, again.created, again.acquired) == (there.run, False, None)
+        assert (later.acquired, later.ring, second.acquired, second.ring) == (None, None, None, None)
+        assert {stage.live(one.run.id).owner for one in (there, head, later, second)} == {None}
 
     def test_a_started_run_is_stored_as_it_was_given(self, stage: Stage) -> None:
         row = stage.row(

@@ -15,10 +15,11 @@ from psycopg.pq.abc import PGresult
 from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Answer, Started
+from qwit_durable.stores.kernel.starting import begun
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.rows import TURN, Ring, RunRow
+from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.writes import Start, Write
@@ -31,8 +32,8 @@ _START = f"""
 WITH given AS (
     SELECT * FROM unnest(
         $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bytea[], $10::text[],
-        $11::text[], $12::bool[], $13::int8[]
-    ) AS given ({_RUN}, names_itself, ring_after)
+        $11::text[], $12::bool[], $13::int8[], $14::int8[]
+    ) AS given ({_RUN}, names_itself, ring_after, holder)
 ), taken AS (
     INSERT INTO qwit.idem (namespace, key, run_id)
     SELECT namespace, key, id FROM given WHERE NOT names_itself ORDER BY namespace, key
@@ -42,13 +43,15 @@ WITH given AS (
     SELECT {_MADE}, {NOW} FROM given WHERE names_itself OR id IN (SELECT run_id FROM taken)
     ON CONFLICT (id) DO NOTHING RETURNING id, queue, workflow, created_at
 ), lives AS (
-    INSERT INTO qwit.live (run_id, status, updated_at, epoch, head, awaiting, begun, lost, cancel_asked, generation)
-    SELECT id, 'running', created_at, 0, 0, 0, false, 0, false, 0 FROM won
+    INSERT INTO qwit.live (
+        run_id, status, updated_at, owner, epoch, begun, head, awaiting, lost, cancel_asked, generation
+    ) SELECT id, 'running', created_at, holder, (holder IS NOT NULL)::int, holder IS NOT NULL, 0, 0, 0, false, 0
+    FROM won JOIN given USING (id)
 ), turns AS (
     INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
     SELECT id, '', won.queue, won.workflow, created_at, created_at + ring_after * interval '1 microsecond',
         0, 0, false, 0
-    FROM won JOIN given USING (id)
+    FROM won JOIN given USING (id) WHERE holder IS NULL
 )
 SELECT id, created_at FROM won
 """.encode()
@@ -93,6 +96,7 @@ class StartAtOnce:
             binary.texts(traces),
             binary.flags([write.run.names_itself for write in writes]),
             binary.numbers([write.ring_after // _MICROSECOND for write in writes]),
+            binary.numbers([write.holder for write in writes]),
         )
         return ((_START, params),)
 
@@ -106,12 +110,14 @@ class StartAtOnce:
             result.get_value(row, 0): binary.read_time(result.get_value(row, 1) or b"")
             for row in range(result.ntuples)
         }
-        return [self._started(write.run, won.get(write.run.id.bytes)) for write in writes]
+        return [self._started(write, won.get(write.run.id.bytes)) for write in writes]
 
-    def _started(self, run: RunRow, now: datetime | None) -> Started | None:
+    def _started(self, write: Start, now: datetime | None) -> Started | None:
         if now is None:
             return None
-        run = attrs.evolve(run, created_at=now)
+        run = attrs.evolve(write.run, created_at=now)
         self._cache.add(run)
+        if write.holder is not None:
+            return begun(run, write.holder, now)
         ring = Ring(run_id=run.id, position=TURN, queue=run.queue, name=run.workflow)
         return Started(run=run, created=True, status=Status.RUNNING, ring=ring)

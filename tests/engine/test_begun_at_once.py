@@ -1,0 +1,174 @@
+"""Runs that whoever starts them has the first turn of: one write less, and every promise kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+
+from qwit_durable import Durable
+from qwit_durable.clock import ManualClock
+from qwit_durable.core import Status
+from qwit_durable.language.step import step
+from qwit_durable.language.workflow import Workflow, workflow
+from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.protocol import Store
+from qwit_durable.testing.environment import Environment
+from tests.engine.mortal import MortalStore, ProcessDied
+from tests.engine.world import World
+
+world = World()
+
+
+@pytest.fixture(autouse=True)
+def _fresh() -> None:
+    global world
+    world = World()
+
+
+@step
+def touch(number: int) -> int:
+    world.do(f"{number}")
+    return number
+
+
+@workflow
+def quick(number: int) -> Workflow[int]:
+    return (yield from touch(number))
+
+
+def at_once(store: Store, clock: ManualClock) -> Environment:
+    environment = Environment(store, clock=clock)
+    environment.begins_at_once = True
+    environment.engine.heart.beat()
+    return environment
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture
+def truth(clock: ManualClock) -> MemoryStore:
+    return MemoryStore(clock)
+
+
+def test_a_run_that_is_begun_by_its_starter_costs_one_write_less(truth: MemoryStore, clock: ManualClock):
+    store = MortalStore(truth)
+    environment = at_once(store, clock)
+    before = store.calls
+
+    handle = environment.start(quick, 1)
+    environment.answer_bells()
+
+    assert handle.result(0) == 1
+    assert store.calls - before == 2
+    assert world.attempts == ["1"]
+
+
+def test_a_starter_whose_threads_have_enough_to_do_takes_no_turn(truth: MemoryStore, clock: ManualClock):
+    environment = at_once(truth, clock)
+
+    handles = [environment.start(quick, number) for number in range(3)]
+    owners = [truth.view(ring.run_id).live.owner for ring in environment.bells.waiting]
+    environment.answer_bells()
+
+    assert [owner is not None for owner in owners] == [True, False, False]
+    assert [handle.result(0) for handle in handles] == [0, 1, 2]
+
+
+def test_a_run_that_is_to_wait_is_not_begun(truth: MemoryStore, clock: ManualClock):
+    environment = at_once(truth, clock)
+
+    head = environment.start(quick.options(lane="left"), 1)
+    environment.answer_bells()
+    later = environment.start(quick.options(delay=timedelta(hours=1)), 2)
+    statuses = [head.status(), later.status()]
+    environment.settle()
+
+    assert statuses == [Status.COMPLETED, Status.SCHEDULED]
+    assert later.result(0) == 2
+
+
+@pytest.mark.parametrize("after", [False, True])
+@pytest.mark.parametrize("dies_at", [1, 2])
+def test_death_anywhere_after_a_start_changes_no_outcome(
+    dies_at: int, after: bool, truth: MemoryStore, clock: ManualClock
+):
+    store = MortalStore(truth)
+    environment = at_once(store, clock)
+    store._dies_at, store._after = store.calls + dies_at, after
+
+    def work() -> None:
+        environment.start(quick.options(id="a"), 1)
+        environment.answer_bells()
+
+    with pytest.raises(ProcessDied):
+        work()
+    clock.advance(timedelta(minutes=1))
+    second = Environment(truth, clock=clock)
+    handle = second.start(quick.options(id="a"), 1)
+    second.settle()
+
+    assert handle.result(0) == 1
+    assert [*world.done.values()] == ["1"]
+
+
+def test_a_bell_that_comes_twice_begins_the_run_once(truth: MemoryStore, clock: ManualClock):
+    environment = at_once(truth, clock)
+    handle = environment.start(quick, 1)
+    (ring,) = environment.bells.waiting
+
+    environment.answer(ring)
+    environment.answer(ring)
+
+    assert handle.result(0) == 1
+    assert world.attempts == ["1"]
+
+
+def test_what_nobody_has_begun_when_a_process_ends_is_given_back_and_no_start_is_lost(
+    truth: MemoryStore, clock: ManualClock
+):
+    first, second = at_once(truth, clock), Environment(truth, clock=clock)
+    waiting = first.start(quick, 1)
+    first.engine.drain()
+    first.answer_bells()
+    too_late = first.start(quick, 2)
+    first.engine.stop()
+    live = [view.live for run in (waiting, too_late) if (view := truth.find("default", run.id)) is not None]
+
+    second.settle()
+
+    assert [(row.owner, row.begun, row.lost) for row in live if row is not None] == [(None, False, 0)] * 2
+    assert [waiting.result(0), too_late.result(0)] == [1, 2]
+    assert sorted(world.attempts) == ["1", "2"]
+
+
+def test_a_turn_that_comes_when_the_process_drains_already_is_given_back_at_once(
+    truth: MemoryStore, clock: ManualClock
+):
+    first, second = at_once(truth, clock), Environment(truth, clock=clock)
+    real: Callable[..., object] = truth.apply
+
+    def drain_meanwhile(writes):
+        answers = real(writes)
+        first.engine.services.draining.set()
+        return answers
+
+    truth.apply = drain_meanwhile
+    handle = first.start(quick, 1)
+    truth.apply = real
+    second.settle()
+
+    assert handle.result(0) == 1
+    assert world.attempts == ["1"]
+
+
+def test_embedded_workers_begin_what_is_started_beside_them():
+    with Durable("memory://").embedded(threads=2) as durable:
+        handles = [durable.start(quick, number) for number in range(20)]
+
+        assert [handle.result(timedelta(seconds=20)) for handle in handles] == [*range(20)]
+    assert sorted(world.attempts) == sorted(map(str, range(20)))
