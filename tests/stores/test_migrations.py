@@ -180,7 +180,7 @@ def test_live_rows_can_be_updated_on_their_page(postgres_url: str):
         indexes = server.execute("SELECT indexname FROM pg_indexes WHERE tablename = 'live'").fetchall()
 
     assert "fillfactor=50" in options[0]
-    assert indexes == [("live_pkey",)]
+    assert indexes == [("live_run",)]
 
 
 def test_dialects_finish_statements():

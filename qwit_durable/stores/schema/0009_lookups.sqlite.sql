@@ -1,0 +1,1 @@
+-- How Postgres looks rows up: nothing to be done here.
