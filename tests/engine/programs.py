@@ -36,7 +36,8 @@ _ONCE = Retry(max_attempts=1)
 class Ledger:
     """What was done to the outside and undone again, by a label of each step, kept beside the histories.
 
-    A label is the sort of step, the generation, and the place in the tree. `stubborn` undos fail at first.
+    A label is the sort of step, the generation, and the place in the tree. `stubborn` undos fail at first. `unknown` is
+    an effect whose process died before it was recorded: unless it is attempted again, only `attempted` undos cover it.
     """
 
     def __init__(self) -> None:
@@ -47,9 +48,18 @@ class Ledger:
         self.undone: list[str] = []
         self.attempts: Counter[str] = Counter()
         self.undos: Counter[str] = Counter()
+        self.unknown: str | None = None
+        self._latest: str | None = None
         self.stubborn = 0
 
+    def process_died(self) -> None:
+        """What it did last may be recorded nowhere."""
+        self.unknown = self._latest
+
     def do(self, label: str, fate: str) -> str:
+        self._latest = label if current().step.startswith("owing") else None
+        if label == self.unknown:
+            self.unknown = None
         key = current().idempotency_key
         self.attempts[key] += 1
         if fate == "fails" or (fate == "retries" and self.attempts[key] < 3):
@@ -69,7 +79,7 @@ class Ledger:
     @property
     def standing(self) -> set[str]:
         """Effects that nobody undid."""
-        return set(self.done) - set(self.undone)
+        return set(self.done) - set(self.undone) - {self.unknown}
 
 
 ledger = Ledger()

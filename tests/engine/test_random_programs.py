@@ -125,7 +125,7 @@ class Play:
                 self.storm([first, *(self.process() for _ in range(self.weather.processes - 1))])
             first.settle()
         except ProcessDied:
-            pass
+            ledger.process_died()
         last = self.process()
         handle = last.start(self.definition, self.weather.dispatch, self.weather.restarts)
         for _ in range(60):
@@ -218,7 +218,7 @@ class Play:
         """In a run that completed, what lies in a scope that failed or lost is undone, and nothing else is."""
         if notes.is_vague:
             return
-        for label in ledger.done:
+        for label in set(ledger.done) - {ledger.unknown}:
             sort, generation, place = label.split()
             if generation != str(self.weather.restarts) or sort == "plain":
                 continue
