@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qwit_durable.core import Advance, CallStep, Kind, MapSteps, Pending, Resolved, Scheduled
+from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.guarding import before_step, info_of
 from qwit_durable.engine.handover import CALLS_AT_ONCE, queue_of
 from qwit_durable.engine.hold import Hold
@@ -19,7 +20,7 @@ from qwit_durable.observers.base import AttemptInfo
 __all__ = ["before_calls", "before_steps"]
 
 
-def before_steps(services: Services, hold: Hold, decision: Advance) -> bool:
+def before_steps(services: Services, hold: Hold, decision: Advance) -> Pieces[bool]:
     """Ask about the steps that are about to begin; tell whether there were any."""
     if not services.guards:
         return False
@@ -27,8 +28,10 @@ def before_steps(services: Services, hold: Hold, decision: Advance) -> bool:
     if not fresh:
         return False
     if not hold.is_clean:
-        hold.commit()
+        yield from hold.commit()
     for pending in fresh:
+        assert isinstance(pending.command, CallStep)
+        yield from hold.make_room(pending.command.name)
         _ask(services, hold, pending)
     return True
 
@@ -51,13 +54,14 @@ def _ask(services: Services, hold: Hold, pending: Pending) -> None:
         hold.record_fact(allowed)
 
 
-def before_calls(services: Services, hold: Hold, pending: Pending) -> Mapping[int, bytes] | None:
+def before_calls(services: Services, hold: Hold, pending: Pending) -> Pieces[Mapping[int, bytes] | None]:
     """What the calls of a map that are handed over next are to get, by their numbers; None if one was vetoed."""
     command = pending.command
     if not services.guards or not isinstance(command, MapSteps):
         return {}
     if not hold.is_clean:
-        hold.commit()
+        yield from hold.commit()
+    yield from hold.make_room(command.name)
     given: dict[int, bytes] = {}
     for index in range(pending.handed, min(pending.handed + CALLS_AT_ONCE, len(command.items))):
         call = CallStep(name=command.name, args=command.items[index], settings=command.settings)

@@ -102,6 +102,7 @@ class Engine:
         self.heart.stop()
         self._attempts.stop()
         self._rounds.stop()
+        self.turns.carriers.stop()
         self._cache.clear()
         try:
             answer = self.services.committer.write(Retire(worker=self.services.worker))
@@ -139,15 +140,10 @@ class Engine:
         if self.services.draining.is_set():
             return
         begun = self._begun.pop(run_id, None)
-        try:
-            if begun is None:
-                self.turns.drive(run_id)
-            else:
-                self.turns.go_on(begun)
-        except StoreError as error:
-            _logger.warning("run %s: no turn: %s", run_id, error)
-        except Exception:
-            _logger.exception("run %s: the turn broke off", run_id)
+        if begun is None:
+            self.turns.drive(run_id)
+        else:
+            self.turns.go_on(begun)
 
     def take_turns(self, rings: Sequence[Ring]) -> None:
         """A bell for many runs: look at one after another. Never raises.

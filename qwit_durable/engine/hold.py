@@ -13,17 +13,22 @@ from datetime import datetime
 import attrs
 
 from qwit_durable.core import Decision, Event, Interpreter, Resolved, Restarted, Status
+from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
 from qwit_durable.stores.writes import Commit, NewTask, Release, Reopen, Report
 
-__all__ = ["Hold", "LostHold", "Superseded"]
+__all__ = ["Hold", "LostHold", "Rested", "Superseded"]
 
 
 class LostHold(Exception):
     """Another process has the run: drop everything quietly."""
+
+
+class Rested(Exception):
+    """The run is free again, for others go first: somebody has to be rung for it."""
 
 
 class Superseded(Exception):
@@ -155,8 +160,10 @@ class Hold:
         reason: Reason | None = None,
         restart: Restarted | None = None,
         whatever_came: bool = False,
-    ) -> None:
+    ) -> Pieces[None]:
         """Make the transition durable, tell observers, and take in what settling recorded.
+
+        It yields the write, and is resumed with the answer.
 
         `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
 
@@ -173,7 +180,7 @@ class Hold:
             restart=restart,
             whatever_came=whatever_came,
         )
-        answer = self._services.committer.write(write)
+        answer = yield write
         match answer:
             case Committed():
                 self.committed(answer, write)
@@ -219,6 +226,24 @@ class Hold:
             report=report,
             release=release,
         )
+
+    def make_room(self, step: str) -> Pieces[None]:
+        """Ask for leave to run code of a step's, or of a guard's before it, by which a thread may be held up.
+
+        Raises:
+            Rested: There are not enough threads.
+        """
+        if (yield step) is False:
+            yield from self.rest()
+
+    def rest(self) -> Pieces[None]:
+        """Let others go first.
+
+        Raises:
+            Rested: That is done.
+        """
+        yield from self.commit(release=Release(wake_at=self.now(), keep_lost=True))
+        raise Rested
 
     def begin_again(self, restarted: Restarted, interpreter: Interpreter) -> None:
         """Go on with the generation that a restart began."""

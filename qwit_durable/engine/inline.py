@@ -6,6 +6,7 @@ from typing import Any
 
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
 from qwit_durable.engine.attempts import Attempts, Left, Work, what_follows
+from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.handover import resolved
 from qwit_durable.engine.hold import Hold, LostHold
 from qwit_durable.engine.lifeline import Lifeline
@@ -38,7 +39,7 @@ class InlineAttempt:
         self._queue = queue
         self.unknown: str | None = None
 
-    def run(self) -> bool:
+    def run(self) -> Pieces[bool]:
         """Make everything durable that the attempt rests on, run it, and take its outcome into the transition.
 
         False if today's code can't: `unknown` says why, and nothing was run.
@@ -62,7 +63,8 @@ class InlineAttempt:
                 Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args)
             )
         if not hold.is_clean:
-            hold.commit()
+            yield from hold.commit()
+        yield from hold.make_room(command.name)
         self._attempt(work, pending.attempts + 1)
         return True
 

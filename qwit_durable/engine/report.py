@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Value
+from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure
@@ -13,7 +14,7 @@ from qwit_durable.stores.writes import Report
 __all__ = ["finish"]
 
 
-def finish(services: Services, hold: Hold, end: Finish) -> None:
+def finish(services: Services, hold: Hold, end: Finish) -> Pieces[None]:
     """End a run: its outcome, and what its parent is told, in one transition."""
     run = hold.run
     if end.status is Status.COMPLETED and run.parent_id is not None and end.owed:
@@ -31,7 +32,7 @@ def finish(services: Services, hold: Hold, end: Finish) -> None:
         reopened=hold.interpreter.was_reopened,
     )
     hold.after_commit(lambda: services.observers.tell("run_finished", info))
-    hold.commit(
+    yield from hold.commit(
         outcome=OutcomeRow(
             run_id=run.id,
             status=end.status,

@@ -40,8 +40,9 @@ from qwit_durable.core import (
 from qwit_durable.engine.asking import before_calls, before_steps
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.carrying import Carriers, Pieces
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
-from qwit_durable.engine.hold import Hold, LostHold, Superseded
+from qwit_durable.engine.hold import Hold, LostHold, Rested, Superseded
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.inline import InlineAttempt
 from qwit_durable.engine.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
@@ -50,7 +51,7 @@ from qwit_durable.engine.programs import Programs
 from qwit_durable.engine.report import finish
 from qwit_durable.engine.stuck import reason_for
 from qwit_durable.engine.watchdog import Abandoned
-from qwit_durable.errors import StoreUnavailable, UnknownName
+from qwit_durable.errors import StoreError, StoreUnavailable, UnknownName
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.writes import Acquire, Release
@@ -62,7 +63,7 @@ _CRASHES = 5
 
 
 class Turns:
-    """Drives runs in the calling thread."""
+    """Drives runs, in whichever thread carries them."""
 
     def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache) -> None:
         self._services = services
@@ -70,6 +71,7 @@ class Turns:
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
+        self.carriers = Carriers(services.committer)
 
     @property
     def holding(self) -> frozenset[UUID]:
@@ -77,8 +79,11 @@ class Turns:
         return self._holding.keys()
 
     def drive(self, run_id: UUID) -> None:
-        """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here."""
-        self._drive(lambda: self._turn(run_id))
+        """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here.
+
+        What goes wrong is logged: the row and the sweeper bring the run back.
+        """
+        self.carriers.carry(self._drive(run_id, self._turn(run_id)))
 
     def expect(self, run_id: UUID) -> None:
         """Name a run as held that a thread of this process is to `go_on` with."""
@@ -86,17 +91,17 @@ class Turns:
 
     def go_on(self, acquired: Acquired) -> None:
         """Take the turn that came with an outcome, and those that follow from it."""
-        self._drive(lambda: self._take_over(acquired))
+        self.carriers.carry(self._drive(acquired.run.id, self._take_over(acquired)))
 
-    def _take_over(self, acquired: Acquired) -> Sequence[Ring]:
+    def _take_over(self, acquired: Acquired) -> Pieces[Sequence[Ring]]:
         run_id = acquired.run.id
         token = self._holding.take_over(run_id)
         try:
-            return self._take(acquired, lambda: self._holding.give_back(run_id, token))
+            return (yield from self._take(acquired, lambda: self._holding.give_back(run_id, token)))
         finally:
             self._holding.give_back(run_id, token)
 
-    def _take(self, acquired: Acquired, give_back: Callable[[], None]) -> Sequence[Ring]:
+    def _take(self, acquired: Acquired, give_back: Callable[[], None]) -> Pieces[Sequence[Ring]]:
         cached = self._cache.take(acquired.run.id)
         missing = acquired.live.head - len(acquired.events)
         if cached is not None and (cached.generation, cached.head) != (acquired.live.generation, missing):
@@ -107,13 +112,21 @@ class Turns:
             history = self._services.store.history(acquired.run.id)
             events = tuple(one.event for one in history if one.number <= acquired.live.head)
             acquired = attrs.evolve(acquired, events=events)
-        return self._take_turn(acquired, cached, give_back)
+        return (yield from self._take_turn(acquired, cached, give_back))
 
-    def _drive(self, first: Callable[[], Sequence[Ring]]) -> None:
+    def _drive(self, run_id: UUID, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
+        try:
+            yield from self._follow(first)
+        except StoreError as error:
+            _logger.warning("run %s: no turn: %s", run_id, error)
+        except Exception:
+            _logger.exception("run %s: the turn broke off", run_id)
+
+    def _follow(self, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
         due: deque[UUID] = deque()
         # A lane goes on with its next run, and that with the one behind it: others may wait for this thread.
         until = monotonic() + self._services.settings.time_slice.total_seconds()
-        rings = first()
+        rings = yield from first
         while True:
             for_others: list[Ring] = []
             for ring in rings:
@@ -125,37 +138,35 @@ class Turns:
             self._services.bells.ring(for_others)
             if not due:
                 return
-            rings = self._turn(due.popleft())
+            rings = yield from self._turn(due.popleft())
 
-    def _turn(self, run_id: UUID) -> Sequence[Ring]:
+    def _turn(self, run_id: UUID) -> Pieces[Sequence[Ring]]:
         token = self._holding.take(run_id)
         if token is None:
             return ()
         try:
-            return self._acquire(run_id, lambda: self._holding.give_back(run_id, token))
+            return (yield from self._acquire(run_id, lambda: self._holding.give_back(run_id, token)))
         finally:
             self._holding.give_back(run_id, token)
 
-    def _acquire(self, run_id: UUID, give_back: Callable[[], None]) -> Sequence[Ring]:
+    def _acquire(self, run_id: UUID, give_back: Callable[[], None]) -> Pieces[Sequence[Ring]]:
         cached = self._cache.take(run_id)
-        acquired = self._services.committer.write(
-            Acquire(
-                run_id=run_id,
-                worker=self._services.worker,
-                after=cached.head if cached is not None else 0,
-                generation=cached.generation if cached is not None else 0,
-                may_take_over=self._services.may_take_over(),
-            )
+        acquired = yield Acquire(
+            run_id=run_id,
+            worker=self._services.worker,
+            after=cached.head if cached is not None else 0,
+            generation=cached.generation if cached is not None else 0,
+            may_take_over=self._services.may_take_over(),
         )
         if not isinstance(acquired, Acquired):
             if cached is not None:
                 self._cache.put(run_id, cached)
             return ()
-        return self._take_turn(acquired, cached, give_back)
+        return (yield from self._take_turn(acquired, cached, give_back))
 
     def _take_turn(
         self, acquired: Acquired, cached: Interpreter | None, give_back: Callable[[], None]
-    ) -> Sequence[Ring]:
+    ) -> Pieces[Sequence[Ring]]:
         if acquired.live.lost >= _CRASHES:
             stop_crashing(self._services, acquired)
             return ()
@@ -167,16 +178,19 @@ class Turns:
         try:
             interpreter = cached or self._programs.interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
-            keep = self._advance(hold)
+            keep = yield from self._advance(hold)
+        except Rested:
+            # Others go first: the bell goes to the end of the queue, not back to this thread.
+            assert hold is not None
+            self._services.bells.ring(hold.rings)
+            hold.rings.clear()
+            keep = True
         except UnknownName as error:
             leave_to_others(self._services, acquired, str(error))
             return ()
-        except Superseded as superseded:
+        except (Superseded, LostHold, Abandoned) as lost:
             _close_of(hold, interpreter)
-            return superseded.rings
-        except (LostHold, Abandoned):
-            _close_of(hold, interpreter)
-            return ()
+            return lost.rings if isinstance(lost, Superseded) else ()
         except StoreUnavailable:
             _close_of(hold, interpreter)
             raise
@@ -184,6 +198,7 @@ class Turns:
             _close_of(hold, interpreter)
             let_go(self._services, acquired)
             raise
+        assert hold is not None
         if keep:
             self._cache.put(acquired.run.id, hold.interpreter)
         else:
@@ -192,7 +207,7 @@ class Turns:
 
     # -- one decision after another ----------------------------------------------------------------------------
 
-    def _advance(self, hold: Hold) -> bool:
+    def _advance(self, hold: Hold) -> Pieces[bool]:
         """Carry out decisions until the run is let go of; tell whether its interpreter is worth keeping."""
         until = monotonic() + self._services.settings.time_slice.total_seconds()
         rested = True
@@ -203,27 +218,29 @@ class Turns:
             hold.interpreter.refusals.clear()
             match decision:
                 case Advance():
-                    if self._do_here(hold, decision) or before_steps(self._services, hold, decision):
+                    if (yield from self._do_here(hold, decision)):
+                        continue
+                    if self._services.guards and (yield from before_steps(self._services, hold, decision)):
                         continue
                     attempt = self._inline(hold, decision)
                     if attempt is None:
-                        return self._wait(hold, decision)
+                        return (yield from self._wait(hold, decision))
                     if not rested and self._must_yield(until):
-                        return self._rest(hold)
+                        yield from hold.rest()
                     rested = False
-                    if not attempt.run():
-                        return self._leave_inline(hold, attempt)
+                    if not (yield from attempt.run()):
+                        return (yield from self._leave_inline(hold, attempt))
                 case Unwind():
                     self._write_down(hold, decision)
                 case StartOver():
-                    self._start_over(hold, decision)
+                    yield from self._start_over(hold, decision)
                     if self._must_yield(until):
-                        return self._rest(hold)
+                        yield from hold.rest()
                 case Finish():
-                    finish(self._services, hold, decision)
+                    yield from finish(self._services, hold, decision)
                     return False
                 case Halt():
-                    self._halt(hold, decision)
+                    yield from self._halt(hold, decision)
                     return False
 
     def _write_down(self, hold: Hold, unwind: Unwind) -> None:
@@ -236,20 +253,20 @@ class Turns:
         observers, run = self._services.observers, hold.run
         hold.after_commit(lambda: observers.tell("unwinding", run, cause, names))
 
-    def _start_over(self, hold: Hold, decision: StartOver) -> None:
+    def _start_over(self, hold: Hold, decision: StartOver) -> Pieces[None]:
         restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
-        hold.commit(restart=restarted)
+        yield from hold.commit(restart=restarted)
         hold.begin_again(restarted, self._programs.interpreter(hold.run, hold.live.generation + 1))
 
-    def _halt(self, hold: Hold, halt: Halt) -> None:
+    def _halt(self, hold: Hold, halt: Halt) -> Pieces[None]:
         """Leave the run to a person, or to a fixed deploy."""
 
         def history() -> list[Event]:
             return [recorded.event for recorded in self._services.store.history(hold.run.id)]
 
-        hold.commit(reason=reason_for(hold.run, halt, hold.status, history), release=Release())
+        yield from hold.commit(reason=reason_for(hold.run, halt, hold.status, history), release=Release())
 
-    def _do_here(self, hold: Hold, decision: Advance) -> bool:
+    def _do_here(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
         if not decision.settle and all(type(pending.command) is CallStep for pending in decision.begin):
             return False
@@ -261,18 +278,18 @@ class Turns:
         fresh = [pending for pending in decision.settle if pending.position not in hold.settled]
         if fresh:
             hold.settled.update(pending.position for pending in fresh)
-            hold.commit(settle=tuple(settling(pending, lost=hold.lost > 0) for pending in fresh))
+            yield from hold.commit(settle=tuple(settling(pending, lost=hold.lost > 0) for pending in fresh))
             return True
         maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
         if maps and not hold.is_clean:
-            hold.commit()
+            yield from hold.commit()
         for pending in maps:
-            given = before_calls(self._services, hold, pending)
+            given = yield from before_calls(self._services, hold, pending)
             if given is None:
                 break
             # Calls of the part before may end meanwhile, at any rate: that must not hold up the next part.
             hand_over(self._services, hold, pending, given)
-            hold.commit(whatever_came=True)
+            yield from hold.commit(whatever_came=True)
             self._services.bells.ring(hold.rings)
             hold.rings.clear()
         return bool(maps)
@@ -303,21 +320,16 @@ class Turns:
         services = self._services
         return services.draining.is_set() or (monotonic() > until and services.bells.is_busy())
 
-    def _rest(self, hold: Hold) -> bool:
-        """Let others go first: the bell goes to the end of the queue, not back to this thread."""
-        hold.commit(release=Release(wake_at=hold.now(), keep_lost=True))
-        self._services.bells.ring(hold.rings)
-        hold.rings.clear()
+    def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> Pieces[bool]:
+        yield from hold.commit(
+            release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown)
+        )
         return True
 
-    def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> bool:
-        hold.commit(release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown))
-        return True
-
-    def _wait(self, hold: Hold, decision: Advance) -> bool:
+    def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         current = hold.decision
         awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
-        hold.commit(release=Release(awaiting=awaiting))
+        yield from hold.commit(release=Release(awaiting=awaiting))
         return True
 
 

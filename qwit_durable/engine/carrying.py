@@ -1,0 +1,181 @@
+"""Runs are coroutines, and the threads of a process carry them: any thread any run, one thread a run at a time.
+
+A run that stays in a process alternates between a step and a commit. Were each run tied to a thread, each commit would
+put a thread to sleep and wake it again, which costs more than a step. So one thread carries each of several runs up to
+its next commit, flushes the commits together, and goes on with all of them, while the others sleep. (M:N threads, as in
+GHC and Go; flat combining: Hendler, Incze, Shavit and Tzafrir, 2010.)
+
+A thread brings a run and may leave before it is over: bells are only hints, and the row says who has the run. So while
+all steps are quick, few threads carry more runs than there are threads, and each flush is for many. What keeps it safe
+and fair:
+
+- Before a step, unless those of its name have proven quick here, the thread leaves what else there is to another one.
+  If there are more runs than threads then, runs are let go of, until each has a thread: as many steps are made at once
+  as there are threads, and one that takes long, or waits for another run, holds up nobody.
+- While there are more runs than threads, one of these is on guard: it takes over when a step that was thought quick has
+  held up the others for a moment. Where all are held up, one is added to be on guard.
+- Nobody carries on for longer than a slice while another thread could: brokers want their messages back some time.
+- A thread that is interrupted from outside fails the one run that it has in hand, as if that had been its own.
+- A commit is durable before the next piece of its run begins, as ever: a piece is resumed with the answer to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from contextlib import suppress
+
+from qwit_durable.clock import monotonic
+from qwit_durable.engine.pace import Pace
+from qwit_durable.engine.roster import Carrier, Next, Pieces, Rider, Roster
+from qwit_durable.stores.committer import Committer
+from qwit_durable.stores.kernel import goes_alone, may_wait
+from qwit_durable.stores.writes import Write
+
+__all__ = ["Carriers", "Pieces"]
+
+_logger = logging.getLogger("qwit_durable.turns")
+
+#: How long a step that was thought quick may hold up others: far above a quick one, and too short to be felt.
+_MOMENT_SECONDS = 0.01
+_FOR_EVER = -1
+
+
+class Carriers:
+    """Carries runs on. Safe to use from any number of threads.
+
+    Attributes:
+        roster: Who carries which; under a lock of this object's.
+    """
+
+    def __init__(self, committer: Committer) -> None:
+        self._committer = committer
+        self._pace = Pace()
+        self.roster = Roster(self._pace)
+        self._lock = threading.Lock()
+        self._reliefs: list[threading.Thread] = []
+
+    def carry(self, pieces: Pieces[None]) -> None:
+        """Bring a run, and carry on with others, for as long as this thread is needed."""
+        with self._lock:
+            me = self.roster.enter(Rider(pieces))
+        self._run(me)
+
+    def stop(self) -> None:
+        """Wait for threads that were added: they leave when the runs are over, or let go of, as when draining."""
+        for thread in self._reliefs:
+            thread.join()
+
+    def _run(self, me: Carrier) -> None:
+        try:
+            while True:
+                if me.rider is not None:
+                    self._go_on(me, me.rider)
+                elif me.batch:
+                    self._flush(me)
+                elif not self._next(me):
+                    return
+        except BaseException as error:
+            self._break_off(me, error)
+            raise
+
+    def _next(self, me: Carrier) -> bool:
+        """Wait until there is something to do; False to leave."""
+        while True:
+            with self._lock:
+                todo = self.roster.next(me)
+                lacks_guard = todo is Next.WORK and self.roster.calls_relief()
+            if lacks_guard:
+                self._call_relief()
+            if todo is not Next.SLEEP:
+                return todo is Next.WORK
+            self._sleep(me)
+            if me.leaves:
+                return False
+
+    def _sleep(self, me: Carrier) -> None:
+        while True:
+            is_told = me.bell.acquire(timeout=_MOMENT_SECONDS if self.roster.is_on_guard(me) else _FOR_EVER)
+            with self._lock:
+                if me not in self.roster.asleep or (not is_told and self.roster.takes_over(me)):
+                    return
+
+    def _go_on(self, me: Carrier, rider: Rider) -> None:
+        """Carry a run up to its next write that can be flushed with others'."""
+        try:
+            asked = rider.go_on()
+            while True:
+                if isinstance(asked, str):
+                    asked = self._through_step(me, rider, asked)
+                elif may_wait(asked) or goes_alone(asked):
+                    asked = self._by_itself(me, rider, asked)
+                else:
+                    break
+        except StopIteration:
+            with self._lock:
+                self.roster.is_over(rider, me)
+            return
+        rider.write = asked
+        with self._lock:
+            self.roster.waits(rider, me)
+
+    def _through_step(self, me: Carrier, rider: Rider, name: str) -> Write | str:
+        if not self._pace.is_quick(name):
+            with self._lock:
+                is_here = self.roster.has_thread_for(rider, me)
+                lacks_guard = self.roster.calls_relief()
+            if lacks_guard:
+                self._call_relief()
+            if not is_here:
+                return rider.pieces.send(is_here)
+        me.step = name
+        began = monotonic()
+        try:
+            return rider.pieces.send(None)
+        finally:
+            me.step = None
+            self._pace.took(name, monotonic() - began)
+
+    def _by_itself(self, me: Carrier, rider: Rider, write: Write) -> Write | str:
+        with self._lock:
+            self.roster.leave_to_others(me)
+            lacks_guard = self.roster.calls_relief()
+        if lacks_guard:
+            self._call_relief()
+        try:
+            rider.answer = self._committer.write(write)
+        except Exception as error:  # noqa: BLE001 - raised in the run
+            rider.answer = error
+        return rider.go_on()
+
+    def _flush(self, me: Carrier) -> None:
+        writes = [rider.write for rider in me.batch if rider.write is not None]
+        for rider, answer in zip(me.batch, self._committer.write_all(writes), strict=True):
+            rider.answer = answer
+        with self._lock:
+            self.roster.is_answered(me)
+
+    def _break_off(self, me: Carrier, error: BaseException) -> None:
+        with self._lock:
+            failing = self.roster.break_off(me)
+            lacks_guard = self.roster.calls_relief()
+        if lacks_guard:
+            self._call_relief()
+        for rider in failing:
+            with suppress(BaseException):
+                rider.pieces.throw(error)
+
+    # -- one thread more ---------------------------------------------------------------------------------------
+
+    def _call_relief(self) -> None:
+        thread = threading.Thread(target=self._relieve, name="qwit-carrier", daemon=True)
+        self._reliefs = [*(thread for thread in self._reliefs if thread.is_alive()), thread]
+        thread.start()
+
+    def _relieve(self) -> None:
+        with self._lock:
+            me = self.roster.enter(None)
+        try:
+            self._run(me)
+        except Exception:
+            _logger.exception("a thread that carried runs broke off")
