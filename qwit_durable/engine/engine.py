@@ -153,6 +153,8 @@ class Engine:
         round_ = Round(rings, partial(self.services.bells.ring, spread=2))
         self._rounds.watch(round_)
         try:
+            if not self.services.draining.is_set():
+                round_.done(self.turns.glances.carry_on([ring.run_id for ring in rings]))
             while not self.services.draining.is_set() and (ring := round_.next()) is not None:
                 self.take_turn(ring.run_id)
         finally:

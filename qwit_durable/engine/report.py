@@ -11,11 +11,18 @@ from qwit_durable.observers.base import EndInfo
 from qwit_durable.stores.rows import OutcomeRow
 from qwit_durable.stores.writes import Report
 
-__all__ = ["finish"]
+__all__ = ["ending", "finish"]
 
 
 def finish(services: Services, hold: Hold, end: Finish) -> Pieces[None]:
     """End a run: its outcome, and what its parent is told, in one transition."""
+    outcome, report = ending(services, hold, end)
+    yield from hold.commit(outcome=outcome, report=report)
+    services.run_ended(hold.run.id)
+
+
+def ending(services: Services, hold: Hold, end: Finish) -> tuple[OutcomeRow, Report | None]:
+    """What the transition that ends a run has to hold; observers are told of it once it is durable."""
     run = hold.run
     if end.status is Status.COMPLETED and run.parent_id is not None and end.owed:
         hold.record(Completed(value=end.value or b"null", owed=end.owed))
@@ -32,18 +39,15 @@ def finish(services: Services, hold: Hold, end: Finish) -> Pieces[None]:
         reopened=hold.interpreter.was_reopened,
     )
     hold.after_commit(lambda: services.observers.tell("run_finished", info))
-    yield from hold.commit(
-        outcome=OutcomeRow(
-            run_id=run.id,
-            status=end.status,
-            ended_at=now,
-            value=end.value,
-            failure=end.failure,
-            undone=end.undone,
-        ),
-        report=report,
+    outcome = OutcomeRow(
+        run_id=run.id,
+        status=end.status,
+        ended_at=now,
+        value=end.value,
+        failure=end.failure,
+        undone=end.undone,
     )
-    services.run_ended(run.id)
+    return outcome, report
 
 
 def _told_to_parent(hold: Hold, finish: Finish) -> Resolved:

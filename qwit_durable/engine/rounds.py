@@ -6,15 +6,16 @@ takes longer than a moment, or the round longer than a while, is rung for again 
 are idle; so it is when the process drains. A process that dies loses the rest of its rounds as it loses any bell: the
 sweep rings.
 
-Runs are acquired when their turn comes, never ahead: a holder that dies has begun what it holds, and an attempt is
-lost.
+Those that need no holder are carried on together before that (`engine.glances`). All others are acquired when their
+turn comes, never ahead: a holder that dies has begun what it holds, and an attempt is lost.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
+from uuid import UUID
 
 from qwit_durable.clock import monotonic
 from qwit_durable.stores.rows import Ring
@@ -42,6 +43,11 @@ class Round:
                 return None
             self._slow_from = monotonic() + _SLOW_SECONDS
             return self._rest.popleft()
+
+    def done(self, run_ids: Collection[UUID]) -> None:
+        """These had their turns."""
+        with self._lock:
+            self._rest = deque(ring for ring in self._rest if ring.run_id not in run_ids)
 
     def give_up(self) -> None:
         """Ring again for what is not begun."""

@@ -41,6 +41,7 @@ from qwit_durable.engine.asking import before_calls, before_steps
 from qwit_durable.engine.attempts import Attempts
 from qwit_durable.engine.cache import InterpreterCache
 from qwit_durable.engine.carrying import Carriers, Pieces
+from qwit_durable.engine.glances import Glances
 from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
 from qwit_durable.engine.hold import Hold, LostHold, Rested, Superseded
 from qwit_durable.engine.holding import Holding
@@ -72,6 +73,7 @@ class Turns:
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
         self.carriers = Carriers(services.committer)
+        self.glances = Glances(services, self._programs, cache)
 
     @property
     def holding(self) -> frozenset[UUID]:
