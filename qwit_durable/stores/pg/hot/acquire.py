@@ -17,6 +17,7 @@ from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
 from qwit_durable.stores.pg.hot.places import Places, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import rows
 from qwit_durable.stores.rows import LiveRow, RunRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives, Runs
@@ -32,7 +33,7 @@ WITH won AS (
     UPDATE qwit.live SET
         owner = holder, epoch = live.epoch + 1, lost = live.lost + live.begun::int, begun = true, note = null,
         updated_at = {NOW}
-    FROM unnest($2::uuid[], $3::int8[], $4::bool[]) AS given (id, holder, is_new)
+    FROM {rows("given", 2, "id uuid, holder int8, is_new bool")}
     WHERE {is_key("live.run_id", "id")} AND live.owner IS NULL AND live.status IN ('running', 'compensating')
     AND coalesce((SELECT ready_at FROM qwit.task WHERE task.run_id = id AND task.position = '') <= {NOW}, true)
     RETURNING {Lives.listed("live")}, is_new, live.ctid AS place

@@ -17,6 +17,7 @@ from qwit_durable.stores.encoding import Columns
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.places import AT_PLACE, Places, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, Write
 
@@ -61,12 +62,11 @@ SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
 
 
-def _one_each(row: str, place: str = "", named: str = "") -> bytes:
+def _one_each(row: str, *place: tuple[int, str]) -> bytes:
     return f"""
 WITH won AS (
     UPDATE qwit.live SET head = live.head + 1, lost = 0, updated_at = {NOW}
-    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], {marks(6, EVENT_TYPES, "[]")}{place})
-    AS given (id, holder, term, known, {EVENT_COLUMNS}{named})
+    FROM {rows("given", 2, f"id uuid, holder int8, term int8, known int8, {EVENT_ROWS}", *place)}
     WHERE {row} AND {IS_HELD}
     RETURNING live.run_id, live.head, updated_at, cancel_asked, live.ctid AS place, {EVENT_COLUMNS}
 ), added AS (
@@ -76,18 +76,16 @@ SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
 
 
-def _many(row: str, place: str = "", named: str = "") -> bytes:
+def _many(row: str, *place: tuple[int, str]) -> bytes:
     return f"""
 WITH won AS (
     UPDATE qwit.live SET head = live.head + count, lost = 0, updated_at = {NOW}
-    FROM unnest($2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[]{place})
-    AS given (id, holder, term, known, count{named})
+    FROM {rows("given", 2, "id uuid, holder int8, term int8, known int8, count int8", *place)}
     WHERE {row} AND {IS_HELD}
     RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked, live.ctid AS place
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
-    FROM unnest($7::uuid[], $8::int8[], {marks(9, EVENT_TYPES, "[]")})
-    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+    FROM {rows("event", 7, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
 )
 SELECT run_id, head, updated_at, cancel_asked, place FROM won
 """.encode()
@@ -95,8 +93,8 @@ SELECT run_id, head, updated_at, cancel_asked, place FROM won
 
 _ONE = _one("run_id = $2::uuid")
 _ONE_THERE = _one("ctid = $13::tid AND run_id IS NOT DISTINCT FROM $2::uuid")
-_ONE_EACH, _ONE_EACH_THERE = _one_each(_BY_KEY), _one_each(AT_PLACE, ", $13::tid[]", ", place")
-_MANY, _MANY_THERE = _many(_BY_KEY), _many(AT_PLACE, ", $16::tid[]", ", place")
+_ONE_EACH, _ONE_EACH_THERE = _one_each(_BY_KEY), _one_each(AT_PLACE, (13, "place tid"))
+_MANY, _MANY_THERE = _many(_BY_KEY), _many(AT_PLACE, (16, "place tid"))
 
 
 class Append:

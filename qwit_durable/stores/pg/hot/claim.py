@@ -18,9 +18,10 @@ from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer, Claimed, Standing
 from qwit_durable.stores.kernel.queued import MOST_UNKNOWN
 from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import NOW, marks
+from qwit_durable.stores.pg.hot.append import NOW
 from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import rows
 from qwit_durable.stores.rows import TURN, RunRow, TaskRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Runs
@@ -30,7 +31,9 @@ from qwit_durable.stores.writes import Claim, Write
 
 __all__ = ["GRANTED", "NUMBER", "WIDTH", "ClaimFree", "claimed"]
 
-_GIVEN = ("uuid", "text", "int8", "int8", "bool", "bool", "int8", "int8")
+_GIVEN = (
+    "id uuid, place text, holder int8, lease int8, is_new bool, wants bool, after int8, of_generation int8"
+)
 _OF_EVENT = ", ".join(f"event.{column}" for column in EVENT_COLUMNS.split(", "))
 
 
@@ -44,8 +47,7 @@ def claimed(first: int) -> str:
     SELECT given.*, generation, status, head, CASE WHEN generation = of_generation THEN after ELSE 0 END AS known,
         wants AND live.owner IS NULL AND awaiting <= 1 AND status <> 'scheduled'
         AND head - CASE WHEN generation = of_generation THEN after ELSE 0 END <= {MOST_UNKNOWN} AS stands
-    FROM unnest({marks(first, _GIVEN, "[]")})
-    AS given (id, place, holder, lease, is_new, wants, after, of_generation) JOIN qwit.live
+    FROM {rows("given", first, _GIVEN)} JOIN qwit.live
         ON {is_key("live.run_id", "id")}
     WHERE status NOT IN ('paused', 'stuck')
 ), claimed AS (

@@ -18,16 +18,15 @@ from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import (
     ADDED,
-    EVENT_TYPES,
     NOW,
     committed,
     event_arrays,
     holders,
-    marks,
     numbered,
 )
 from qwit_durable.stores.pg.hot.places import is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.rows import LiveRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
@@ -35,15 +34,14 @@ from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["Finish"]
 
+_ENDS = (
+    "id uuid, holder int8, term int8, known int8, count int8, "
+    "end_status text, end_value bytea, failure bytea, undone text"
+)
 _FINISH = f"""
 WITH won AS (
     DELETE FROM qwit.live
-    USING unnest(
-        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::text[], $8::bytea[], $9::bytea[], $10::text[],
-        $20::timestamptz[], $21::text[], $22::int8[]
-    ) AS given (
-        id, holder, term, known, count, end_status, end_value, failure, undone, seen_at, seen_status, seen_awaiting
-    )
+    USING {rows("given", 2, _ENDS, (20, "seen_at timestamptz"), (21, "seen_status text"), (22, "seen_awaiting int8"))}
     WHERE {is_key("live.run_id", "id")} AND live.epoch = term AND live.head = coalesce(known, live.head)
     AND CASE WHEN seen_at IS NULL THEN live.owner = holder ELSE
         live.owner IS NULL AND live.updated_at = seen_at AND live.status = seen_status AND live.awaiting = seen_awaiting
@@ -59,8 +57,7 @@ WITH won AS (
     DELETE FROM qwit.timer USING won WHERE {is_key("timer.run_id", "won.run_id")}
 ), added AS (
     {ADDED} SELECT run_id, head + nth, at, {EVENT_COLUMNS}
-    FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})
-    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+    FROM {rows("event", 11, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
 )
 SELECT run_id, head + count, at, cancel_asked FROM won
 """.encode()

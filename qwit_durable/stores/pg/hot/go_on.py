@@ -13,38 +13,27 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Accepted, Answer, Committed
 from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import ADDED, EVENT_TYPES, NOW, committed, event_arrays, marks
+from qwit_durable.stores.pg.hot.append import ADDED, NOW, committed, event_arrays
 from qwit_durable.stores.pg.hot.hand_over import HandOver, added_tasks, task_arrays, with_rings
 from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, ResolveTask, Write
 
 __all__ = ["GoOn", "accepted", "gone_on"]
 
 _GIVEN = (
-    "uuid",
-    "text",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "int8",
-    "text",
-    "uuid",
-    "int8",
-    *EVENT_TYPES,
+    "id uuid, place text, holder int8, try int8, known int8, "
+    "of_generation int8, count int8, waits_for int8, why text"
 )
 
 
 def gone_on(first: int) -> str:
     """The statement's part that carries all of them out, with parameters from there on."""
-    event = first + 9
     return f"""free AS MATERIALIZED (
     SELECT id, place, holder, try, count, waits_for, why
-    FROM unnest({marks(first, _GIVEN[:9], "[]")})
-    AS given (id, place, holder, try, known, of_generation, count, waits_for, why)
+    FROM {rows("given", first, _GIVEN)}
     JOIN qwit.live ON {is_key("live.run_id", "id")}
     WHERE live.owner IS NULL AND head = known AND generation = of_generation AND awaiting <= 1
     AND status IN ('running', 'compensating')
@@ -64,10 +53,9 @@ def gone_on(first: int) -> str:
     DELETE FROM qwit.task WHERE run_id = ANY(ARRAY(SELECT run_id FROM won)) AND position = ''
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
-    FROM unnest({marks(event, _GIVEN[9:], "[]")})
-    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+    FROM {rows("event", first + 9, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
 ), tasks AS (
-    {added_tasks(first + len(_GIVEN))}
+    {added_tasks(first + 18)}
 )"""
 
 

@@ -15,17 +15,16 @@ from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import (
     ADDED,
-    EVENT_TYPES,
     IS_HELD,
     NOW,
     committed,
     event_arrays,
     holders,
-    marks,
     numbered,
 )
 from qwit_durable.stores.pg.hot.places import is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, NewTask, Write
@@ -33,7 +32,11 @@ from qwit_durable.stores.writes import Commit, NewTask, Write
 __all__ = ["HandOver", "added_tasks", "task_arrays", "with_rings"]
 
 _GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
-_TASK_TYPES = ("uuid", "text", "text", "text", "int8", "bytea")
+_TASK = "run_id uuid, position text, queue text, name text, priority int8, spec bytea"
+_GIVEN = (
+    "id uuid, holder int8, term int8, known int8, count int8, frees bool, "
+    "keeps_lost bool, waits_for int8, why text"
+)
 
 
 def added_tasks(first: int) -> str:
@@ -42,8 +45,7 @@ def added_tasks(first: int) -> str:
         run_id, position, queue, name, priority, spec, ready_at, ring_at, attempt, rings, cancelled, opened
     )
     SELECT run_id, position, queue, name, priority, spec, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
-    FROM unnest({marks(first, _TASK_TYPES, "[]")})
-    AS task (run_id, position, queue, name, priority, spec) JOIN won USING (run_id)
+    FROM {rows("task", first, _TASK)} JOIN won USING (run_id)
     ON CONFLICT (run_id, position) DO UPDATE SET
         queue = excluded.queue, name = excluded.name, priority = excluded.priority, spec = excluded.spec,
         ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = 0, rings = 0, cancelled = false,
@@ -58,15 +60,12 @@ WITH won AS (
         lost = CASE WHEN count > 0 OR frees AND NOT keeps_lost THEN 0 ELSE live.lost END,
         owner = CASE WHEN NOT frees THEN live.owner END, begun = live.begun AND NOT frees,
         awaiting = coalesce(waits_for, live.awaiting), note = CASE WHEN frees THEN why ELSE live.note END
-    FROM unnest(
-        $2::uuid[], $3::int8[], $4::int8[], $5::int8[], $6::int8[], $7::bool[], $8::bool[], $9::int8[], $10::text[]
-    ) AS given (id, holder, term, known, count, frees, keeps_lost, waits_for, why)
+    FROM {rows("given", 2, _GIVEN)}
     WHERE {is_key("live.run_id", "id")} AND {IS_HELD}
     RETURNING live.run_id, live.head, live.head - count AS before, updated_at, cancel_asked
 ), added AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
-    FROM unnest($11::uuid[], $12::int8[], {marks(13, EVENT_TYPES, "[]")})
-    AS event (run_id, nth, {EVENT_COLUMNS}) JOIN won USING (run_id)
+    FROM {rows("event", 11, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
 ), tasks AS (
     {added_tasks(20)}
 )

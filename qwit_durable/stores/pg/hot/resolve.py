@@ -17,9 +17,10 @@ from qwit_durable.core import Event, Value
 from qwit_durable.stores.answers import Accepted, Acquired, Answer
 from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import ADDED, EVENT_TYPES, NOW, event_arrays, marks
+from qwit_durable.stores.pg.hot.append import ADDED, NOW, event_arrays
 from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import rows
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives
@@ -39,12 +40,14 @@ _HISTORY = f"""
 SELECT {EVENT_COLUMNS} FROM qwit.event WHERE run_id = $1::uuid AND number > $2::int8 AND number <= $3::int8
 ORDER BY number
 """.encode()
+_OUTCOMES = "kind text, at_place text, called text, tried int8, args bytea, value bytea, detail bytea"
+_GIVEN = (
+    "nth int8, id uuid, place text, holder int8, try int8, is_well bool, "
+    "wants bool, after int8, of_generation int8"
+)
 _RESOLVE = f"""
 WITH gone AS (
-    DELETE FROM qwit.task USING unnest(
-        $2::int8[], $3::uuid[], $4::text[], $5::int8[], $6::int8[], $7::bool[], $8::bool[], $9::int8[], $10::int8[],
-        {marks(11, EVENT_TYPES, "[]")}
-    ) AS given (nth, id, place, holder, try, is_well, wants, after, of_generation, {_OUTCOME})
+    DELETE FROM qwit.task USING {rows("given", 2, f"{_GIVEN}, {_OUTCOMES}")}
     WHERE {IS_TASK} AND task.owner + 0 = holder AND task.attempt = try
     AND task.parked_at IS NULL
     RETURNING nth, id, holder, is_well, wants, after, of_generation, {_OUTCOME}

@@ -19,6 +19,7 @@ from qwit_durable.stores.kernel.starting import begun
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import NOW
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.pg.hot.rows import rows
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
@@ -28,12 +29,13 @@ __all__ = ["StartAtOnce"]
 
 _RUN = "id, namespace, key, workflow, version, queue, root_id, args, attributes, trace"
 _MADE = "id, namespace, key, workflow, version, queue, root_id, args, attributes::jsonb, trace"
+_GIVEN = (
+    "id uuid, namespace text, key text, workflow text, version text, queue text, root_id uuid, args bytea, "
+    "attributes text, trace text, names_itself bool, ring_after int8, holder int8"
+)
 _START = f"""
 WITH given AS (
-    SELECT * FROM unnest(
-        $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::text[], $8::uuid[], $9::bytea[], $10::text[],
-        $11::text[], $12::bool[], $13::int8[], $14::int8[]
-    ) AS given ({_RUN}, names_itself, ring_after, holder)
+    SELECT * FROM {rows("given", 2, _GIVEN)}
 ), taken AS (
     INSERT INTO qwit.idem (namespace, key, run_id)
     SELECT namespace, key, id FROM given WHERE NOT names_itself ORDER BY namespace, key
