@@ -30,7 +30,7 @@ from qwit_durable.engine.pace import Pace
 from qwit_durable.engine.roster import Carrier, Next, Pieces, Rider, Roster
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.kernel import goes_alone, may_wait
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["Carriers", "Pieces"]
 
@@ -107,7 +107,7 @@ class Carriers:
             while True:
                 if isinstance(asked, str):
                     asked = self._through_step(me, rider, asked)
-                elif may_wait(asked) or goes_alone(asked):
+                elif type(asked) is not Commit and (may_wait(asked) or goes_alone(asked)):
                     asked = self._by_itself(me, rider, asked)
                 else:
                     break

@@ -144,7 +144,7 @@ class Roster:
     def next(self, me: Carrier) -> Next:
         """Decide it, and put it in its hands."""
         if self.holder is None or self.holder is me:
-            if self.has_work and not self._is_relieved(me):
+            if (self.ready or self.waiting) and not (len(self.asleep) > 1 and self._is_relieved(me)):
                 self.holder = me
                 self._take(me)
                 return Next.WORK

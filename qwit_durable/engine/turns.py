@@ -270,7 +270,7 @@ class Turns:
 
     def _do_here(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
-        if not decision.settle and all(type(pending.command) is CallStep for pending in decision.begin):
+        if not decision.settle and _are_calls(decision.begin):
             return False
         outcomes = (resolve_local(self._services, hold, pending) for pending in decision.begin)
         local = [event for event in outcomes if event is not None]
@@ -333,6 +333,13 @@ class Turns:
         awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
         yield from hold.commit(release=Release(awaiting=awaiting))
         return True
+
+
+def _are_calls(begin: Sequence[Pending]) -> bool:
+    # Most often it is one.
+    if len(begin) == 1:
+        return type(begin[0].command) is CallStep
+    return all(type(pending.command) is CallStep for pending in begin)
 
 
 def _close_of(hold: Hold | None, interpreter: Interpreter | None) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 from psycopg.pq.abc import PGresult
@@ -34,7 +34,7 @@ from qwit_durable.stores.pg.hot.start import StartAtOnce
 from qwit_durable.stores.pg.hot.steps import Steps
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Acquire, Claim, ResolveTask, Start, Write
+from qwit_durable.stores.writes import Acquire, Claim, Commit, ResolveTask, Start, Write
 
 __all__ = ["HotWrites", "Prepared"]
 
@@ -153,6 +153,10 @@ class _Seen:
         return True
 
 
+def _time(now: datetime | None) -> bytes | None:
+    return None if now is None else binary.time(now)
+
+
 def _claims_last(numbered: tuple[int, Write]) -> bool:
     return isinstance(numbered[1], Claim)
 
@@ -169,7 +173,8 @@ class HotWrites:
             GoOn(tables),
         )
         self._steps = Steps(self._claim, self._go_on)
-        append, acquire = Append(tables, self._places), AcquireFree(tables, cache, self._places)
+        self._append = append = Append(tables, self._places)
+        acquire = AcquireFree(tables, cache, self._places)
         self._tell_places: frozenset[Kind] = frozenset((append, acquire))
         # The most frequent first.
         self._kinds: tuple[Kind, ...] = (
@@ -181,7 +186,12 @@ class HotWrites:
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
-        answers = self._answers(link, writes, now)
+        if len(writes) == 1 and self._append.takes(writes[0]):
+            # The step of a run that is alone: there is nothing to be sorted out, and one statement is planned at once.
+            questions = self._append.questions(cast("Sequence[Commit]", writes), _time(now))
+            answers = self._append.answers(cast("Sequence[Commit]", writes), link.ask(questions), link)
+        else:
+            answers = self._answers(link, writes, now)
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
                 for run_id in touched(write):
@@ -192,9 +202,8 @@ class HotWrites:
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         answers: list[Answer | None] = [None] * len(writes)
-        given = None if now is None else binary.time(now)
         asked = [
-            (kind, batch, kind.questions([write for _, write in batch], given))
+            (kind, batch, kind.questions([write for _, write in batch], _time(now)))
             for kind, batch in self._sorted_out(writes)
         ]
         if not asked:
@@ -220,7 +229,7 @@ class HotWrites:
         What is hot comes before all the rest, so a write about a run that one before it is about, or may be about, is
         left to the rest; except that outcomes and beginnings of different attempts of one run do not touch each other.
         """
-        append = self._kinds[0]
+        append = self._append
         if all(append.takes(write) for write in writes) and len({_run_of(write) for write in writes}) == len(
             writes
         ):
