@@ -81,15 +81,18 @@ class Interpreter:
 
     def feed(self, events: Iterable[Event]) -> Decision:
         """Take recorded events into account, in order, and decide at their end."""
+        go_on = self._replay.go_on if self._is_under_way else None
         for event in events:
             self.head += 1
-            if type(event) is Resolved and self._is_under_way and self._replay.go_on(event):
-                if self._replay.body.end is not None:
-                    self._look()
-                continue
-            if self._parking is not None:
-                self._parking.take(event)
-            self._take(event)
+            if go_on is not None and type(event) is Resolved and go_on(event):
+                if self._replay.body.end is None:
+                    continue
+                self._look()
+            else:
+                if self._parking is not None:
+                    self._parking.take(event)
+                self._take(event)
+            go_on = self._replay.go_on if self._is_under_way else None
         if not self._replay.is_started:
             self._start()
         return self._decide()
