@@ -36,7 +36,8 @@ _STAMP_SECONDS = 0.05
 _HUNGRY_SECONDS = 0.01
 _TOGETHER_SECONDS = 0.01
 _PORTION = 500
-_LARGEST_PORTION = 2000
+_LARGEST_PORTION = 1000
+_SOON_SECONDS = 0.3
 _LEAST_PORTION = 100
 _SAMPLE = 16
 
@@ -70,6 +71,7 @@ class Sweeper:
         self._rings_locally = rings_locally
         self._room = room
         self._left_some = False
+        self._rang_at = -1e9
         self._portion = _PORTION
         self._sample: Sequence[tuple[UUID, str]] = ()
         self._condition = threading.Condition()
@@ -114,7 +116,7 @@ class Sweeper:
         """One round of everything this process is responsible for."""
         services = self._services
         if self._looks or self._timer_is_due() or self._left_some:
-            self._measure()
+            self._measure(may_go_on=not self._left_some or self._may_go_on())
             self._see_to()
         if services.clock.now() >= self._tidy_at:
             self._tidy_at = services.clock.now() + services.settings.lease
@@ -195,16 +197,18 @@ class Sweeper:
         self._left_some |= limit <= 0
         return limit
 
-    def _measure(self) -> None:
+    def _measure(self, *, may_go_on: bool) -> None:
         """Let portions be half as large where the last one still waits, and grow where it does not.
 
-        Beyond the usual only while there is a backlog: the larger they are, the more runs share a bell and a commit,
-        and the longer waits what is started meanwhile.
+        The larger they are, the more runs share a bell and a commit, and the longer waits what is started meanwhile. So
+        they grow beyond the usual only in a backlog that is taken up quickly.
         """
-        if self._left_some and not self._may_go_on():
+        if not may_go_on:
             self._portion = max(self._portion // 2, _LEAST_PORTION)
-        else:
-            self._portion = min(self._portion * 2, _LARGEST_PORTION if self._left_some else _PORTION)
+        elif not self._left_some or self._portion < _PORTION:
+            self._portion = min(self._portion * 2, _PORTION)
+        elif monotonic() - self._rang_at < _SOON_SECONDS:
+            self._portion = min(self._portion * 2, _LARGEST_PORTION)
 
     def _may_go_on(self) -> bool:
         """Whether there is room for what was left: most of what was rung for is taken up."""
@@ -224,6 +228,7 @@ class Sweeper:
             chosen = mine[:: max(len(mine) // _SAMPLE, 1)]
             self._sample = [*self._sample, *((ring.run_id, ring.position) for ring in chosen)]
             self._services.bells.ring(mine)
+            self._rang_at = monotonic()
 
     # -- when --------------------------------------------------------------------------------------------------
 
@@ -249,6 +254,7 @@ class Sweeper:
                 elif self._left_some:
                     self._forget_timer()  # it is among what was left
                     if self._may_go_on():
+                        self._measure(may_go_on=True)
                         self._see_to()
                 elif self._timer_is_due():
                     self._see_to()
