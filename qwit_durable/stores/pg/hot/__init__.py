@@ -176,11 +176,15 @@ class HotWrites:
         self._append = append = Append(tables, self._places)
         acquire = AcquireFree(tables, cache, self._places)
         self._tell_places: frozenset[Kind] = frozenset((append, acquire))
+        self._append = append
         # The most frequent first.
-        self._kinds: tuple[Kind, ...] = (
-            *(append, self._claim, self._go_on, self._resolve, HandOver(tables)),
-            *(Finish(tables, cache), acquire, StartAtOnce(tables, cache)),
-        )
+        self._kinds: dict[type[Write], tuple[Kind, ...]] = {
+            Commit: (append, HandOver(tables), Finish(tables, cache)),
+            Claim: (self._claim,),
+            ResolveTask: (self._go_on, self._resolve),
+            Acquire: (acquire,),
+            Start: (StartAtOnce(tables, cache),),
+        }
 
     def carry_out(
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
@@ -250,7 +254,7 @@ class HotWrites:
         batches: dict[Kind, _Batch] = {}
         seen = _Seen()
         for nth, write in sorted(enumerate(writes), key=_claims_last):
-            for kind in self._kinds:
+            for kind in self._kinds.get(type(write), ()):
                 if (about := kind.takes(write)) is not None:
                     if seen.admits(about, write):
                         batches.setdefault(kind, []).append((nth, write))
