@@ -79,9 +79,10 @@ class Ahead:
             # The turn meets it again, and says what is wrong.
             _logger.debug("run %s: what follows is not decided ahead", run.key, exc_info=True)
             self.close()
-        generation, head = self._cache.known(run.id)
         if self._hold is not None:
             generation, head = self._claimed.generation, self._hold.head - 1
+        else:
+            generation, head = self._cache.known(run.id)
         turn = Acquire(run_id=run.id, worker=self._services.worker, after=head, generation=generation)
         return turn, self._then
 
