@@ -99,6 +99,7 @@ class Play:
         self.clock = clock
         self.chance = random.Random(weather.seed)
         self.was_handled = False
+        self.was_rolled_back = False
         self.id = f"run {next(_numbers)}"
         self.definition = getattr(programs, weather.body).options(id=self.id)
 
@@ -172,8 +173,10 @@ class Play:
                 handle.resume()
             case Status.STUCK:
                 self.was_handled = True
+                act = self.chance.choice([handle.retry, handle.retry, handle.skip, handle.rollback])
+                self.was_rolled_back = self.was_rolled_back or act == handle.rollback
                 with suppress(OperationRefused):  # there is nothing to skip where the body itself has failed
-                    self.chance.choice([handle.retry, handle.retry, handle.skip, handle.rollback])()
+                    act()
             case _:
                 self.signal(self.process(), 1)
 
@@ -191,7 +194,7 @@ class Play:
         status, run_id = handle.status(), handle.run().run_id
         assert status.is_ended, handle.explain()
         self.note_again(run_id)
-        if self.weather.is_calm:
+        if self.weather.is_calm and not self.was_rolled_back:
             self.check_outcome(handle, status)
         for view in (self.truth.view(run_id), *self.truth.children(run_id)):
             assert view is not None
