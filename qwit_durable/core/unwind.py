@@ -54,7 +54,8 @@ def undo_command(debt: Debt) -> Leaf:
             return Undo(name=debt.name, args=debt.args, result=debt.result, attempt=debt.attempt)
         case DebtKind.CALL:
             settings = AS_DEFINED if debt.settings is None else debt.settings.settings
-            return CallStep(name=debt.name, args=debt.args, settings=settings)
+            is_changed = debt.settings is not None
+            return CallStep(name=debt.name, args=debt.args, settings=settings, is_changed=is_changed)
         case DebtKind.RUN:
             return UndoRun(name=debt.name, position=debt.position)
 

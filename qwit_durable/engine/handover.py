@@ -195,7 +195,7 @@ def _hand_over_calls(
     total, limit = len(command.items), command.limit or len(command.items)
     free = min(limit, total)
     upto = min(pending.handed + CALLS_AT_ONCE, total)
-    call = CallStep(name=command.name, args=b"null", settings=command.settings)
+    call = CallStep(name=command.name, args=b"null", settings=command.settings, is_changed=True)
     queue = queue_of(services, hold.run, call)
     for index in range(pending.handed, upto):
         then = f"{pending.position}.{index + limit}" if index + limit < total else None
@@ -237,7 +237,8 @@ def task_of(services: Services, hold: Hold, pending: Pending, command: CallStep 
 
 
 def _spec(kind: Kind, command: CallStep | Undo, cause: Cause | None, given: bytes | None = None) -> TaskSpec:
-    own = isinstance(command, CallStep) and command.settings is not AS_DEFINED
+    # What the step says itself, whoever makes the attempt knows.
+    own = isinstance(command, CallStep) and command.is_changed and command.settings is not AS_DEFINED
     settings = command.settings if isinstance(command, CallStep) and own else None
     retry = settings.retry if settings is not None else None
     return TaskSpec(
