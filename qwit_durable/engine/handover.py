@@ -48,8 +48,9 @@ __all__ = ["CALLS_AT_ONCE", "hand_over", "queue_of", "resolve_local", "resolved"
 
 #: How many calls of a map one transition hands over.
 CALLS_AT_ONCE = 500
-#: So many calls of a map are rung for at first; each one that begins rings for the one that is so far behind it.
+#: So many calls of a map are rung for at first; then some together, when the one that is so far before them begins.
 BELLS_AT_ONCE = 1_000
+BELLS_TOGETHER = 50
 #: How long so many may take before the sweeper rings for the next ones: longer than short steps need.
 _QUIET = timedelta(seconds=5)
 
@@ -200,9 +201,10 @@ def _hand_over_calls(
     for index in range(pending.handed, upto):
         then = f"{pending.position}.{index + limit}" if index + limit < total else None
         behind = index + BELLS_AT_ONCE
-        rings = f"{pending.position}.{behind}" if behind < free else None
         asked_for = attrs.evolve(call, args=command.items[index])
-        spec = attrs.evolve(_spec(Kind.MAP, asked_for, None, given.get(index)), then=then, rings=rings)
+        spec = attrs.evolve(_spec(Kind.MAP, asked_for, None, given.get(index)), then=then)
+        if index % BELLS_TOGETHER == 0 and behind < free:
+            spec = attrs.evolve(spec, rings=(behind, min(behind + BELLS_TOGETHER, free)))
         task = NewTask(
             position=f"{pending.position}.{index}",
             queue=queue,

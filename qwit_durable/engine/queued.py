@@ -113,14 +113,25 @@ class QueuedAttempts:
             ahead.close()
 
     def _ring_behind(self, claimed: Claimed) -> None:
-        """Ring for the call of the map that waits for this one to begin. Where that is lost, the sweeper rings."""
+        """Ring for the calls of the map that wait for this one to begin. Where that is lost, the sweeper rings."""
         task = claimed.task
         behind = None if task.spec is None else task.spec.rings
-        if behind is not None and (task.attempt == 1 or claimed.lost):
-            ring = Ring(
-                run_id=task.run_id, position=behind, queue=task.queue, name=task.name, priority=task.priority
-            )
-            self._services.bells.ring([ring])
+        if behind is None or (task.attempt > 1 and not claimed.lost):
+            return
+        whole = task.position.rpartition(".")[0]
+        calls = [f"{whole}.{index}" for index in range(*behind)]
+        self._services.bells.ring(
+            [
+                Ring(
+                    run_id=task.run_id,
+                    position=call,
+                    queue=task.queue,
+                    name=task.name,
+                    priority=task.priority,
+                )
+                for call in calls
+            ]
+        )
 
 
 def _info_of(claimed: Claimed) -> AttemptInfo:

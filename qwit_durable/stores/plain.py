@@ -179,7 +179,7 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
     if len(found) == _PLAIN_SPEC:
         return TaskSpec(kind=Kind(found["kind"]), name=found["name"], args=bytes_of(found["args"]))
     given, result, resumes = found.get("given"), found.get("result"), found.get("resumes")
-    failure, retry = found.get("failure"), found.get("retry")
+    failure, retry, rings = found.get("failure"), found.get("retry"), found.get("rings")
     return TaskSpec(
         kind=Kind(found["kind"]),
         name=found["name"],
@@ -187,7 +187,7 @@ def to_spec(found: dict[str, Any]) -> TaskSpec:
         args=bytes_of(found["args"]),
         given=None if given is None else bytes_of(given),
         then=found.get("then"),
-        rings=found.get("rings"),
+        rings=None if rings is None else (rings[0], rings[1]),
         result=None if result is None else bytes_of(result),
         resumes=None if resumes is None else Resumption(*map(bytes_of, resumes)),
         failure=None if failure is None else to_failure(failure),

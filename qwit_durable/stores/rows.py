@@ -186,8 +186,8 @@ class TaskSpec:
 
     `retry` is as `Retry.recorded()` gives it, or None for what the step says itself. `undoes` is as in
     `AttemptInfo`. `given` are the arguments that a guard put in the place of `args`. `then` is the position of the
-    call of the same map that this one's success lets begin, `rings` of the one that nobody is rung for before this one
-    begins. `timeout`, `deadline` and `transactional` count where `retry` is given.
+    call of the same map that this one's success lets begin; `rings` the numbers, from and to, of those that nobody is
+    rung for before this one begins. `timeout`, `deadline` and `transactional` count where `retry` is given.
     """
 
     kind: Kind
@@ -196,7 +196,7 @@ class TaskSpec:
     args: bytes = b"null"
     given: bytes | None = None
     then: str | None = None
-    rings: str | None = None
+    rings: tuple[int, int] | None = None
     result: bytes | None = None
     resumes: Resumption | None = None
     failure: Failure | None = None

@@ -471,6 +471,7 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Calls of maps are handed over and rung for two at a time."""
     monkeypatch.setattr(handover, "CALLS_AT_ONCE", 2)
     monkeypatch.setattr(handover, "BELLS_AT_ONCE", 2)
+    monkeypatch.setattr(handover, "BELLS_TOGETHER", 1)
 
 
 def fresh() -> tuple[Store, ManualClock]:

@@ -1,4 +1,4 @@
-"""A map rings for some of its calls at first, and each call that begins for one behind it."""
+"""A map rings for some of its calls at first, and then for some behind those that begin."""
 
 from __future__ import annotations
 
@@ -29,9 +29,10 @@ def large(limit: int | None) -> Workflow[int]:
 @pytest.fixture(autouse=True)
 def few_bells(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover, "BELLS_AT_ONCE", AT_ONCE)
+    monkeypatch.setattr(handover, "BELLS_TOGETHER", 2)
 
 
-@pytest.mark.parametrize(("limit", "at_first", "at_most"), [(None, 3, 3), (2, 2, 2), (5, 3, 5)])
+@pytest.mark.parametrize(("limit", "at_first", "at_most"), [(None, 3, 4), (2, 2, 2), (5, 3, 5)])
 def test_a_bell_for_each_and_few_at_a_time(limit: int | None, at_first: int, at_most: int):
     environment = Environment()
     handle = environment.start(large, limit)

@@ -275,6 +275,7 @@ def small_chunks() -> Any:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(handover, "CALLS_AT_ONCE", 2)
         patch.setattr(handover, "BELLS_AT_ONCE", 2)
+        patch.setattr(handover, "BELLS_TOGETHER", 1)
         yield
     programs.programs.clear()
 
