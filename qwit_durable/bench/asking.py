@@ -19,6 +19,7 @@ from qwit_durable.clock import monotonic
 __all__ = ["LATENCY", "SIGNALS", "STARTS"]
 
 _ALONE, _TOGETHER, _ONE = "starts one by one, /s", "starts from threads, /s", "bare inserts and commits, /s"
+_MANY = "starts by start_many, /s"
 _SIGNALS = "signals, /s"
 _PAUSE_SECONDS = 0.02
 _PERCENT = 100
@@ -27,6 +28,14 @@ _PERCENT = 100
 @contextmanager
 def _starts(stage: Stage) -> Generator[Plan]:
     count = stage.sizes.starts
+
+    def many() -> float:
+        with stage.crew.held():
+            began = monotonic()
+            handles = stage.durable.start_many([inline_steps.to_start(0)] * count)
+            rate = count / (monotonic() - began)
+        stage.end_of(handles)
+        return rate
 
     def started(*, together: bool) -> float:
         """While nobody works: what is measured is the start alone."""
@@ -43,6 +52,7 @@ def _starts(stage: Stage) -> Generator[Plan]:
     lines = [
         Line("starts one by one", lambda: {_ALONE: started(together=False)}),
         Line("starts from threads", lambda: {_TOGETHER: started(together=True)}),
+        Line("starts by start_many", lambda: {_MANY: many()}),
     ]
     if stage.postgres is None:
         yield Plan(lines)

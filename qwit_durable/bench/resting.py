@@ -124,9 +124,8 @@ def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime,
     """Start so many that are all due at once; when that is, and how many seconds it took until they slept."""
     began = stage.durable.reader.now()
     due = began + spare
-    handles = stage.start_all(
-        [asleep_until.options()] * count, round((due - EPOCH) / timedelta(milliseconds=1))
-    )
+    milliseconds = round((due - EPOCH) / timedelta(milliseconds=1))
+    handles = stage.durable.start_many([asleep_until.to_start(milliseconds)] * count)
     waiting = handles[-_TAIL:]
 
     def all_sleep() -> bool:
