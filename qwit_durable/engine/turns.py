@@ -323,9 +323,8 @@ class Turns:
         return services.draining.is_set() or (monotonic() > until and services.bells.is_busy())
 
     def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> Pieces[bool]:
-        yield from hold.commit(
-            release=Release(wake_at=hold.now() + UNKNOWN_LATER, keep_lost=True, note=attempt.unknown)
-        )
+        later = hold.now() + UNKNOWN_LATER
+        yield from hold.commit(release=Release(wake_at=later, keep_lost=True, note=attempt.unknown))
         return True
 
     def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
@@ -336,8 +335,7 @@ class Turns:
 
 
 def _are_calls(begin: Sequence[Pending]) -> bool:
-    # Most often it is one.
-    if len(begin) == 1:
+    if len(begin) == 1:  # most often
         return type(begin[0].command) is CallStep
     return all(type(pending.command) is CallStep for pending in begin)
 
