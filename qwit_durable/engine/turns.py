@@ -247,13 +247,11 @@ class Turns:
 
     def _write_down(self, hold: Hold, unwind: Unwind) -> None:
         """Record a plan of owed undos, of the run or of a scope of its body."""
-        cause, plan = unwind.cause, unwind.plan
-        hold.record(UnwindStarted(cause=cause, plan=plan, scope=unwind.scope))
+        hold.record(UnwindStarted(cause=unwind.cause, plan=unwind.plan, scope=unwind.scope))
         if unwind.scope is None:
             hold.move_to(Status.COMPENSATING)
-        names = [debt.name for debt in plan]
-        observers, run = self._services.observers, hold.run
-        hold.after_commit(lambda: observers.tell("unwinding", run, cause, names))
+        told = hold.run, unwind.cause, [debt.name for debt in unwind.plan]
+        hold.after_commit(lambda: self._services.observers.tell("unwinding", *told))
 
     def _start_over(self, hold: Hold, decision: StartOver) -> Pieces[None]:
         restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
