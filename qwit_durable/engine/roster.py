@@ -63,17 +63,19 @@ class Carrier:
     Attributes:
         step: The name of the step that it is making.
         since: When it began.
+        is_relief: Whether it was added, and brought no run.
         leaves: Whether it was sent away in its sleep.
         bell: Held while there is nothing to do.
     """
 
-    __slots__ = ("batch", "bell", "leaves", "rider", "since", "step")
+    __slots__ = ("batch", "bell", "is_relief", "leaves", "rider", "since", "step")
 
     def __init__(self, rider: Rider | None, since: float) -> None:
         self.rider = rider
         self.batch: list[Rider] = []
         self.step: str | None = None
         self.since = since
+        self.is_relief = rider is None
         self.leaves = False
         self.bell = threading.Lock()
         self.bell.acquire()
@@ -108,6 +110,7 @@ class Roster:
         self._pace = pace
         self._now = now
         self.threads = 0
+        self._reliefs = 0
         self.riders = 0
         self._resting = 0
         self.ready: deque[Rider] = deque()
@@ -123,9 +126,14 @@ class Roster:
         self.threads += 1
         if rider is None:
             self._relief_comes = False
+            self._reliefs += 1
         else:
             self.riders += 1
         return Carrier(rider, self._now())
+
+    def _goes(self, carrier: Carrier) -> None:
+        self.threads -= 1
+        self._reliefs -= carrier.is_relief
 
     @property
     def has_work(self) -> bool:
@@ -150,7 +158,8 @@ class Roster:
                 return Next.WORK
             self.holder = None
         if self._may_leave(me):
-            self.threads -= 1
+            self._goes(me)
+            self._send_away()
             self._wake_one()
             return Next.LEAVE
         self.asleep.append(me)
@@ -158,8 +167,7 @@ class Roster:
 
     def _take(self, me: Carrier) -> None:
         self._passes += 1
-        if self.asleep:
-            self._send_away()
+        self._send_away()
         if self.ready:
             me.rider = self.ready[0]
             self.ready.popleft()
@@ -167,13 +175,21 @@ class Roster:
             me.batch, self.waiting = self.waiting, []
 
     def _send_away(self) -> None:
-        """Let a thread go that is not needed: that which has been here for longest."""
+        """Let threads go that are not needed: those that were added, and those that have been here for longest."""
         has_room = self._pace.is_brisk and len(self.asleep) > 1 and self.riders <= _FEW_RIDERS
-        if has_room or self.threads > self.riders:
-            self._dismiss(min(self.asleep, key=lambda sleeper: sleeper.since))
+        while self.asleep:
+            sleeper = min(self.asleep, key=lambda sleeper: (not sleeper.is_relief, sleeper.since))
+            if not (has_room or self._is_surplus(sleeper)):
+                return
+            self._dismiss(sleeper)
+            has_room = False
+
+    def _is_surplus(self, carrier: Carrier) -> bool:
+        """Whether there are more threads than runs. One that brought a run makes room only for its like."""
+        return (self.threads if carrier.is_relief else self.threads - self._reliefs) > self.riders
 
     def _dismiss(self, sleeper: Carrier) -> None:
-        self.threads -= 1
+        self._goes(sleeper)
         sleeper.leaves = True
         self._wake(sleeper)
 
@@ -192,7 +208,7 @@ class Roster:
         return self._pace.is_brisk and len(self.asleep) > 1 and self._is_overdue(me)
 
     def _may_leave(self, me: Carrier) -> bool:
-        if self.threads > self.riders or self._is_relieved(me):
+        if self._is_surplus(me) or self._is_relieved(me):
             return True
         if not (self._pace.is_brisk and self.asleep and self.riders < _MOST_RIDERS):
             return False
@@ -229,7 +245,7 @@ class Roster:
 
     def has_thread_for(self, rider: Rider, me: Carrier) -> bool:
         """Whether a step that may take long can be made: what else there is, is left to others. If not, it rests."""
-        if self.riders - self._resting > self.threads and not rider.rests:
+        if self.riders - self._resting > self.threads - self._reliefs and not rider.rests:
             self._resting += 1
             rider.rests = True
             return False
@@ -270,11 +286,12 @@ class Roster:
             rider.answer = StoreUnavailable("the write was interrupted before it was answered")
             self.ready.append(rider)
         if not me.leaves:
-            self.threads -= 1
+            self._goes(me)
         if not self.threads:
             failing = [*failing, *self.ready, *self.waiting]
             self.ready.clear()
             self.waiting.clear()
         self._drop(failing)
+        self._send_away()
         self.leave_to_others(me)
         return failing
