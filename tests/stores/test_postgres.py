@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 import subprocess
@@ -81,6 +82,29 @@ def test_connections_that_died_while_nobody_used_them_are_replaced(stage: Stage,
     assert isinstance(hot_commit, Committed)
     assert len(read) == 1
     assert another.created
+
+
+def test_a_connection_that_breaks_under_a_write_says_that_it_is_lost(stage: Stage):
+    """As when the server is killed: the client library knows of no code of the server's."""
+    hold = stage.begin()
+    hold.commit(resolved("0"))
+    broken: list[StoreError] = []
+
+    def commit() -> None:
+        try:
+            hold.commit(resolved("1"))
+        except StoreError as error:
+            broken.append(error)
+
+    with socket.socket(fileno=os.dup(stage.store._here.writer.link.connection.fileno())) as link:
+        link.shutdown(socket.SHUT_RDWR)
+    # Ctrl-C is waited for in the main thread, so it asks in another way.
+    thread = threading.Thread(target=commit)
+    thread.start()
+    thread.join()
+
+    assert [type(error) for error in broken] == [StoreUnavailable]
+    assert isinstance(hold.commit(resolved("1")), Committed)
 
 
 def _performing(monkeypatch: pytest.MonkeyPatch, before, *, times: int) -> list[int]:

@@ -16,7 +16,7 @@ from typing import cast
 
 import psycopg
 from psycopg.adapt import Transformer
-from psycopg.pq import ExecStatus
+from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.sql.table import Columns
@@ -29,12 +29,6 @@ Question = tuple[bytes, Sequence[bytes | None]]
 _GOOD = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 _BINARY = 1
 _PLANNED_AFTER = 10
-
-
-def _good(result: PGresult) -> PGresult:
-    if result.status not in _GOOD:
-        raise psycopg.errors.error_from_result(result)
-    return result
 
 
 class Prepared:
@@ -77,7 +71,7 @@ class Prepared:
         if threading.current_thread() is not threading.main_thread():
             # The driver's stub has no NULL here.
             given = cast("Sequence[bytes]", params)
-            return _good(link.exec_prepared(name, given, formats, _BINARY))
+            return self._good(link.exec_prepared(name, given, formats, _BINARY))
         # Ctrl-C reaches this thread alone, and only while it waits in Python.
         link.send_query_prepared(name, params, formats, _BINARY)
         self._flush()
@@ -131,7 +125,15 @@ class Prepared:
         if result is None:
             msg = "the server's answer is missing"
             raise psycopg.OperationalError(msg)
-        return _good(result)
+        return self._good(result)
+
+    def _good(self, result: PGresult) -> PGresult:
+        if result.status in _GOOD:
+            return result
+        if self._link.status == ConnStatus.BAD:
+            # The client library says so itself, without a code: it is no complaint of the server's.
+            raise psycopg.OperationalError(result.error_message.decode(errors="replace"))
+        raise psycopg.errors.error_from_result(result)
 
     def _take(self) -> PGresult | None:
         link = self._link
