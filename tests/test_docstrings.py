@@ -17,6 +17,7 @@ from tests.docstrings import examples_of, run_examples
 #: Attributes of public classes that are for the engine and the command line, not for users.
 _PLUMBING = {
     "Durable": {
+        "begin",
         "can_ring",
         "home_broker",
         "limit_bytes",
@@ -30,6 +31,7 @@ _PLUMBING = {
         "runtime",
         "start_run",
         "start_within",
+        "starter_of",
         "store",
         "write",
         "write_all",

@@ -1,4 +1,4 @@
-"""The three writes of a queued step on Postgres: a statement each, and what the kernel says they mean."""
+"""The two writes of a queued step on Postgres: a statement each, and what the kernel says they mean."""
 
 from __future__ import annotations
 
