@@ -6,8 +6,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from qwit_durable.engine.pace import Pace
-from qwit_durable.engine.roster import Carrier, Next, Pieces, Rider, Roster
+from qwit_durable.engine.carrying.pace import Pace
+from qwit_durable.engine.carrying.roster import Carrier, Next, Pieces, Rider, Roster
 
 
 def _pieces() -> Pieces[None]:

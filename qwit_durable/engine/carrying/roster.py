@@ -12,7 +12,7 @@ from enum import Enum, auto
 from typing import TypeVar
 
 from qwit_durable.clock import monotonic
-from qwit_durable.engine.pace import Pace
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.writes import Write
