@@ -6,7 +6,7 @@ It is a doorbell and nothing more: what it loses, the store rings for again.
 from __future__ import annotations
 
 import queue
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from dramatiq import Broker, Message, MessageProxy
 from dramatiq.broker import Consumer
@@ -52,6 +52,12 @@ class LocalBroker(Broker):
         """An endless iterator over a queue's messages; `timeout` is in milliseconds."""
         _ = prefetch
         return _LocalConsumer(self.queues[queue_name], timeout / 1000)
+
+    def left(self) -> Iterator[Message[object]]:
+        """Take out what no worker has taken."""
+        for source in self.queues.values():
+            while not source.empty():
+                yield source.get()
 
     def flush(self, queue_name: str) -> None:
         """Forget a queue's messages."""

@@ -119,6 +119,12 @@ class Runtime:
 
     def stop_worker(self, worker: Worker) -> None:
         """A worker has stopped; with the last one the engine ends."""
+        if isinstance(worker.broker, LocalBroker):
+            # The engine drains, so it follows none of them: it learns what was not followed.
+            actors: dict[str, Any] = getattr(worker.broker, "actors")  # noqa: B009 - half typed upstream
+            for message in worker.broker.left():
+                if message.actor_name in actors:
+                    actors[message.actor_name](*message.args)
         with self._lock:
             self._workers = [known for known in self._workers if known is not worker]
             self.bells.detach(worker)

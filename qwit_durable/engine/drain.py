@@ -1,9 +1,14 @@
-"""Bells while a process drains: kept until its worker has stopped, or they would come straight back to it."""
+"""Bells while a process drains: kept until its worker has stopped, or they would come straight back to it.
+
+Where the broker is in this process, bells end with it, and a task for which one was rung counts as rung for: nobody
+would look at it for seconds. So what is owed by then, and what was rung and not followed, is told to the store.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from uuid import UUID
 
 from qwit_durable.engine.ports import SPREAD, Bells
 from qwit_durable.stores.rows import Ring
@@ -18,6 +23,7 @@ class DrainableBells:
         self._bells = bells
         self._draining = draining
         self._owed: list[Ring] = []
+        self._unheard: set[tuple[UUID, str]] = set()
 
     def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
         """Ring, or keep it for `ring_owed`."""
@@ -30,6 +36,16 @@ class DrainableBells:
         """Ring what was kept, and these."""
         owed, self._owed = [*self._owed, *rings], []
         self._bells.ring(owed)
+
+    def miss(self, run_id: UUID, position: str) -> None:
+        """A bell came that this process does not follow any more."""
+        self._unheard.add((run_id, position))
+
+    def take_unheard(self) -> frozenset[tuple[UUID, str]]:
+        """What was missed, and what was kept for `ring_owed`: told once."""
+        owed, self._owed = self._owed, []
+        missed, self._unheard = self._unheard, set()
+        return frozenset(missed.union((ring.run_id, ring.position) for ring in owed))
 
     def consumes(self, queue: str) -> bool:
         """Whether this process works on a queue."""

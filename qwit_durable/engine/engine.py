@@ -51,6 +51,7 @@ class Engine:
         idle: Callable[[], int] = lambda: 1,
     ) -> None:
         self._idle = idle if rings_locally else lambda: 0
+        self._rings_locally = rings_locally
         #: Turns that were acquired with the start of a run, until the bell for them is answered.
         self._begun: dict[UUID, Acquired] = {}
         self._bells = DrainableBells(services.bells, services.draining)
@@ -104,8 +105,9 @@ class Engine:
         self._rounds.stop()
         self.turns.carriers.stop()
         self._cache.clear()
+        unheard = self._bells.take_unheard() if self._rings_locally else None
         try:
-            answer = self.services.committer.write(Retire(worker=self.services.worker))
+            answer = self.services.committer.write(Retire(worker=self.services.worker, unheard=unheard))
         except StoreError as error:
             _logger.warning("this worker could not give back what it holds; its lease will lapse: %s", error)
             answer = None
@@ -138,6 +140,7 @@ class Engine:
         A draining process begins nothing: the run's turn stays owed, and others are rung for.
         """
         if self.services.draining.is_set():
+            self._bells.miss(run_id, TURN)
             return
         begun = self._begun.pop(run_id, None)
         if begun is None:
@@ -163,6 +166,7 @@ class Engine:
     def make_attempt(self, run_id: UUID, position: str, name: str) -> None:
         """A bell: make an attempt of a queued step. Never raises."""
         if self.services.draining.is_set():
+            self._bells.miss(run_id, position)
             return
         try:
             self.queued.make(run_id, position, name)

@@ -194,6 +194,8 @@ class Sweeper:
 
     def _limit(self) -> int:
         limit = min(self._room(), _PORTION) if self._rings_locally else self._portion
+        if self._rings_locally and self._services.draining.is_set():
+            limit = 0  # what would be rung for now nobody here would follow
         self._left_some |= limit <= 0
         return limit
 

@@ -52,9 +52,14 @@ class Beat:
 
 @attrs.frozen(kw_only=True)
 class Retire:
-    """A worker ends in good order: what it still holds is free, its duties too, and no attempt is burnt."""
+    """A worker ends in good order: what it still holds is free, its duties too, and no attempt is burnt.
+
+    `unheard` is told where bells end with the process: the tasks whose bells nobody has followed. They are due at once,
+    and so is what the worker held: the answer names no bells then.
+    """
 
     worker: int
+    unheard: frozenset[tuple[UUID, str]] | None = None
 
 
 @attrs.frozen(kw_only=True)

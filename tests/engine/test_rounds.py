@@ -126,7 +126,7 @@ def test_what_is_rung_for_again_is_begun_by_nobody_else():
     assert round_.due == 0.0
 
 
-def test_a_draining_process_rings_for_what_it_has_not_begun():
+def test_what_a_draining_process_has_not_begun_is_rung_for_at_once_by_another():
     global draining
     clock = ManualClock()
     store = MemoryStore(clock)
@@ -137,7 +137,8 @@ def test_a_draining_process_rings_for_what_it_has_not_begun():
     first.engine.take_turns(rings)
     kept = list(first.bells.waiting)
     first.engine.stop()
-    rung = taken(first)
+    second.engine.sweeper.sweep()
+    rung = taken(second)
     second.engine.take_turns(rung)
 
     assert not kept

@@ -155,6 +155,8 @@ def touched(write: Write) -> tuple[UUID, ...]:
             return (run_id,)
         case Disown(runs=runs, tasks=tasks):
             return (*runs, *(run_id for run_id, _ in tasks))
+        case Retire(unheard=frozenset() as unheard):
+            return tuple(run_id for run_id, _ in unheard)
         case Reap(orphans=orphans):
             return orphans
         case _:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 import attrs
 
+from qwit_durable.clock import NEVER
 from qwit_durable.stores.answers import Accepted, Refused, Rings
 from qwit_durable.stores.kernel.queued import record_lost
-from qwit_durable.stores.kernel.waking import ask_for_turn, may_move, ring_for
+from qwit_durable.stores.kernel.waking import ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.reasons import status_before
-from qwit_durable.stores.rows import LiveRow, Ring, TaskRow
+from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Retire, WakeStuck
 
@@ -25,7 +28,20 @@ def retire(session: Session, write: Retire) -> Rings:
     """Free what a worker still holds, without burning an attempt, and remove it."""
     rings = _free(session, write.worker, burn=False)
     session.drop_worker(write.worker)
-    return Rings(rings=tuple(rings))
+    if write.unheard is None:
+        return Rings(rings=tuple(rings))
+    for key in sorted(write.unheard | {(ring.run_id, ring.position) for ring in rings}):
+        _hear_again(session, key)
+    return Rings()
+
+
+def _hear_again(session: Session, key: tuple[UUID, str]) -> None:
+    """Let a task whose bell was lost be rung for at once, if it is ready and nobody is at it."""
+    task = session.task(*key)
+    if task is None or task.ready_at > session.now or task.ring_at == NEVER:
+        return
+    if task.position == TURN or not is_held(session, task.owner, may_take_over=True):
+        session.put_task(attrs.evolve(task, ring_at=min(task.ring_at, session.now), rings=0))
 
 
 def disown(session: Session, write: Disown) -> Rings:

@@ -43,6 +43,7 @@ from qwit_durable.stores.writes import (
     ParkTask,
     ReportProgress,
     ResolveTask,
+    Retire,
     Start,
     Write,
 )
@@ -129,7 +130,7 @@ class _Needs:
                 self._add_left_lane(run_id)
             case Deliver(run_id=run_id, event=SignalReceived(dedupe_id=str(dedupe_id))):
                 self.signals.add((run_id, dedupe_id))
-            case Disown(tasks=tasks):
+            case Disown(tasks=tasks) | Retire(unheard=frozenset() as tasks):
                 self.tasks.update(tasks)
             case FireTimers(run_id=UUID() as run_id, position=position):
                 self.lives.add(run_id)

@@ -304,6 +304,7 @@ class Drawing:
             if known
             else st.nothing()
         )
+        tasks = frozenset((row.run_id, row.position) for row in self._open_tasks())
         row = WorkerRow(
             id=worker,
             host="elsewhere",
@@ -320,12 +321,12 @@ class Drawing:
             st.builds(RingDue, limit=st.sampled_from([1, 500]), queues=st.none() | st.just(("default",))),
             st.just(Beat(worker=row, lease=_LEASE)),
             st.just(Beat(worker=row, lease=_LEASE, asks=Lead(duty="sweep", worker=worker, lease=_LEASE))),
-            st.just(Retire(worker=worker)),
+            st.builds(Retire, worker=st.just(worker), unheard=st.sampled_from([None, tasks])),
             st.just(
                 Disown(
                     worker=worker,
                     runs=frozenset(known),
-                    tasks=frozenset((row.run_id, row.position) for row in self._open_tasks()),
+                    tasks=tasks,
                     older_than=timedelta(seconds=3),
                 )
             ),

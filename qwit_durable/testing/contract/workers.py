@@ -44,6 +44,21 @@ class Workers:
         assert stage.claimed(waiting.id, "0", worker=2).attempt == 1
         assert hold.commit(resolved("0")) == Fenced()
 
+    def test_what_nobody_heard_of_is_due_when_its_worker_retires(self, stage: Stage) -> None:
+        stage.beat(1)
+        stage.beat(2)
+        held, rung, claimed, unheard_of = (stage.begin(worker=1) for _ in range(4))
+        for hold in (rung, claimed, unheard_of):
+            hold.release(tasks=(task("0"),))
+        stage.claimed(claimed.id, "0", worker=2)
+        gone = (stage.row().id, TURN)
+
+        answer = stage.do(Retire(worker=1, unheard=frozenset({(rung.id, "0"), (claimed.id, "0"), gone})))
+        due = stage.do(RingDue()).rings
+
+        assert answer == Rings()
+        assert {(ring.run_id, ring.position) for ring in due} == {(held.id, TURN), (rung.id, "0")}
+
     def test_only_the_dead_are_reaped(self, stage: Stage) -> None:
         stage.beat(1)
         stage.wait(6)
