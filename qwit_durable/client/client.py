@@ -110,17 +110,22 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
     def start_many(self, runs: Iterable[ToStart[R]], /) -> list[Handle[R]]:
         """Start many runs, some hundreds in each write, and return their handles in order.
 
-        Each run is stored by itself, as `start` stores it: all of them are when this returns. Where one is refused,
-        the others are started before the error is raised; and `durable.start_many` may be repeated where ids are given.
+        All are taken, checked and encoded before the first is stored: where that fails, or what gives them raises,
+        nothing is. From then on each run stands by itself, as if `start` had stored it: one that is refused keeps no
+        other from being started. Where ids are given, the whole may be repeated, which starts what is missing.
 
         Args:
             runs: What `workflow.to_start(...)` and `workflow.options(...).to_start(...)` give, of one workflow or of
-                several. All are checked and encoded before the first is stored.
+                several.
 
         Raises:
+            DefinitionError: Something else is among them. Nothing was stored.
+            TypeError: Arguments don't fit a workflow's signature. Nothing was stored.
             EncodingError: An argument can't be stored; the message names it. Nothing was stored.
-            RunAlreadyExists: A run of that id has another input, or `on_conflict` says so. All others are started.
-            StoreUnavailable: The store can't be reached. Some may be started.
+            RunAlreadyExists: Runs of those ids have another input, or `on_conflict` says so. All others are started:
+                `refused` of the error has these ids, `handles` the others' handles.
+            StoreUnavailable: The store can't be reached. Some may be started. The same holds for whatever a
+                `connection=` that was given raises.
 
         >>> with Durable("memory://").embedded() as durable:
         ...     handles = durable.start_many(checkout.to_start(order) for _ in range(3))

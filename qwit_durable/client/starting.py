@@ -10,8 +10,9 @@ import attrs
 
 from qwit_durable.client.access import Access
 from qwit_durable.client.handle import Handle
+from qwit_durable.client.startable import to_starts
 from qwit_durable.codec import check_size
-from qwit_durable.errors import DurableError, EncodingError, RunAlreadyExists
+from qwit_durable.errors import EncodingError, RunAlreadyExists
 from qwit_durable.ids import new_run_id
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.workflow import ToStart, WorkflowDefinition
@@ -26,6 +27,8 @@ __all__ = ["start_run", "start_runs"]
 _AT_ONCE = timedelta(microseconds=1)
 #: So many are written together; others' writes go in between.
 _AT_ONCE_RUNS = 256
+#: So many of those that were refused are named in the message.
+_NAMED = 5
 
 
 def start_run(
@@ -57,24 +60,38 @@ def start_runs(
     access: Access, many: Iterable[ToStart[Any]], *, observers: Sequence[Observer] = ()
 ) -> list[Handle[Any]]:
     """The same for many at once, some hundreds in one write; bells are rung for all of them together."""
-    all_wanted = [_Wanted.of(access, one, observers) for one in many]
-    handles: list[Handle[Any]] = []
-    first: BaseException | None = None
+    all_wanted = [_Wanted.of(access, one, observers) for one in to_starts(many)]
+    handles: list[Handle[Any] | None] = []
+    errors: list[Exception] = []
     for at in range(0, len(all_wanted), _AT_ONCE_RUNS):
         some = all_wanted[at : at + _AT_ONCE_RUNS]
         rings: list[Ring] = []
         for wanted, answer in zip(some, _answers(access, some), strict=True):
+            handle, ring = None, None
             try:
                 handle, ring = wanted.started(access, _told(answer), observers)
             except Exception as error:  # noqa: BLE001 - raised when all the others are started
-                first = first or error
-                continue
+                errors.append(error)
             handles.append(handle)
             rings.extend([ring] if ring is not None else ())
         access.ring(rings)
-    if first is not None:
-        raise first
-    return handles
+    if errors:
+        raise _of_many(errors, handles)
+    return [handle for handle in handles if handle is not None]
+
+
+def _of_many(errors: Sequence[Exception], handles: Sequence[Handle[Any] | None]) -> Exception:
+    """What is raised: a refusal of some is told only where all the others are started."""
+    refusals = [error for error in errors if isinstance(error, RunAlreadyExists)]
+    if len(refusals) < len(errors):
+        return next(error for error in errors if not isinstance(error, RunAlreadyExists))
+    refused = tuple(key for refusal in refusals for key in refusal.refused)
+    named = ", ".join(repr(key) for key in refused[:_NAMED]) + (", …" if len(refused) > _NAMED else "")
+    msg = (
+        f"{refusals[0]}\n"
+        f"  refused of {len(handles)} runs: {named}; the others are started, their handles are in its `handles`"
+    )
+    return RunAlreadyExists(msg, refused=refused, handles=tuple(handles))
 
 
 def _answers(access: Access, some: Sequence[_Wanted]) -> Iterator[Answer | BaseException]:
@@ -87,7 +104,7 @@ def _answers(access: Access, some: Sequence[_Wanted]) -> Iterator[Answer | BaseE
         else:
             try:
                 yield access.start_within(one.options.connection, one.write)
-            except DurableError as error:
+            except Exception as error:  # noqa: BLE001 - whatever the caller's driver raises; it keeps no other from being started
                 yield error
 
 
@@ -175,13 +192,13 @@ def _check_same(
     said = f"run {run.key!r} exists already: workflow {run.workflow!r}, {started.status}"
     if options.on_conflict == "fail":
         msg = f'{said}\n  way out: another id, or on_conflict="attach" to get its handle'
-        raise RunAlreadyExists(msg)
+        raise RunAlreadyExists(msg, refused=(run.key,))
     if options.on_conflict == "replace":
         msg = f'{said}, and it has not ended\n  way out: wait for it, cancel or terminate it, or on_conflict="attach"'
-        raise RunAlreadyExists(msg)
+        raise RunAlreadyExists(msg, refused=(run.key,))
     if run.workflow != definition.name:
         msg = f"{said}; asked for was workflow {definition.name!r}\n  way out: another id"
-        raise RunAlreadyExists(msg)
+        raise RunAlreadyExists(msg, refused=(run.key,))
     if run.args != data and not _same(definition, run.args, data):
         msg = (
             f"{said}, with another input\n"
@@ -189,7 +206,7 @@ def _check_same(
             f"  given:  {data.decode()[:200]}\n"
             f'  way out: another id, or on_conflict="replace" once it has ended'
         )
-        raise RunAlreadyExists(msg)
+        raise RunAlreadyExists(msg, refused=(run.key,))
 
 
 def _same(definition: WorkflowDefinition[Any, Any], stored: bytes, given: bytes) -> bool:

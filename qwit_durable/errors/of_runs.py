@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 from qwit_durable.errors.at_import import DurableError
 from qwit_durable.errors.failure import Failure
+
+if TYPE_CHECKING:
+    from qwit_durable.client import Handle
 
 __all__ = [
     "HistoryMismatch",
@@ -133,12 +138,23 @@ class ScheduleNotFound(DurableError, LookupError):
 class RunAlreadyExists(DurableError):
     """A run of that id exists with another input, or is still open. Choose another id or another `on_conflict`.
 
+    Attributes:
+        refused: The ids that stand for other runs; of `start`, the one.
+        handles: Of `start_many`: the handles of those that are started, in order, with None for each that is refused.
+
     >>> first = checkout.options(id="order-17").start(order)
     >>> checkout.options(id="order-17").start(Order("order-18"))
     Traceback (most recent call last):
     qwit_durable.errors.RunAlreadyExists: run 'order-17' exists already: workflow 'checkout', completed, with ...
     ...
     """
+
+    def __init__(
+        self, message: str, *, refused: tuple[str, ...] = (), handles: tuple[Handle[Any] | None, ...] = ()
+    ) -> None:
+        self.refused = refused
+        self.handles = handles
+        super().__init__(message)
 
 
 class InvalidToken(DurableError, ValueError):

@@ -247,7 +247,7 @@ class BoundWorkflow(Generic[P, R]):
         return self.definition.call_with(args, kwargs, self._given)
 
 
-@attrs.frozen
+@attrs.frozen(repr=False)
 class ToStart(Generic[R]):
     """A run that `durable.start_many` is to start; made by `workflow.to_start(...)`."""
 
@@ -255,6 +255,9 @@ class ToStart(Generic[R]):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     options: StartOptions
+
+    def __repr__(self) -> str:
+        return f"<run of workflow {self.definition.name!r}, to be started>"
 
 
 def check_options(options: Mapping[str, object], where: str) -> None:

@@ -9,7 +9,13 @@ import pytest
 from qwit_durable.client import starting
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
-from qwit_durable.errors import EncodingError, RunAlreadyExists, StoreUnavailable
+from qwit_durable.errors import (
+    DefinitionError,
+    EncodingError,
+    MisuseError,
+    RunAlreadyExists,
+    StoreUnavailable,
+)
 from qwit_durable.language import Workflow, step, workflow
 from qwit_durable.observers.base import Observer
 from qwit_durable.stores.memory import MemoryStore
@@ -98,6 +104,97 @@ def test_an_argument_that_cannot_be_stored_stores_nothing():
         environment.start_many(starts)
 
     assert list(environment.runs()) == []
+
+
+@pytest.mark.parametrize("before", [0, 3, 300])
+def test_runs_whose_giver_fails_store_nothing_however_many_it_gave_before(before):
+    environment = Environment()
+
+    def given():
+        yield from many(before)
+        message = "the file ends here"
+        raise LookupError(message)
+
+    with pytest.raises(LookupError, match="the file ends here"):
+        environment.start_many(given())
+
+    assert list(environment.runs()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [order, order.options(id="1"), order("tea"), pack("tea"), pack, "tea", None, ("tea",), {"item": "tea"}],
+)
+def test_something_else_among_runs_stores_nothing(wrong):
+    environment = Environment()
+
+    with pytest.raises(DefinitionError, match=r"start_many\(\) at .*: item 2 is ") as raised:
+        environment.start_many([*many(2), wrong])
+
+    assert "right:  durable.start_many(" in str(raised.value)
+    assert list(environment.runs()) == []
+
+
+@pytest.mark.parametrize(
+    "wrong", [order, order.options(id="1"), order("tea"), order.to_start("tea"), pack, "tea", None, 3]
+)
+def test_something_else_than_runs_is_refused_with_the_right_line(wrong):
+    environment = Environment()
+
+    with pytest.raises(DefinitionError, match=r"start_many\(\) at .* takes runs, got ") as raised:
+        environment.start_many(wrong)
+
+    assert "right:  durable.start_many(" in str(raised.value)
+
+
+def test_a_run_that_is_started_already_is_none_to_be_started():
+    environment = Environment()
+    handle = environment.start(order, "tea")
+
+    with pytest.raises(DefinitionError, match="it is started already"):
+        environment.start_many([handle])
+
+
+def test_a_refusal_tells_which_runs_are_refused_and_has_the_handles_of_the_others(a_few_at_once):
+    environment = Environment()
+    for key in "17":
+        environment.start(order.options(id=key), "something else")
+
+    with pytest.raises(
+        RunAlreadyExists, match="refused of 10 runs: '1', '7'; the others are started"
+    ) as raised:
+        environment.start_many(many(10))
+    environment.settle()
+
+    assert raised.value.refused == ("1", "7")
+    assert [handle and handle.result(0) for handle in raised.value.handles] == [
+        None if n in (1, 7) else f"a box with item {n}" for n in range(10)
+    ]
+
+
+def test_many_refusals_are_all_told_and_some_are_named():
+    environment = Environment()
+    for n in range(7):
+        environment.start(order.options(id=f"{n}"), "something else")
+
+    with pytest.raises(RunAlreadyExists, match="'0', '1', '2', '3', '4', …;") as raised:
+        environment.start_many(many(7))
+
+    assert raised.value.refused == tuple("0123456")
+    assert raised.value.handles == (None,) * 7
+
+
+def test_a_refusal_is_told_only_where_all_others_are_started(a_few_at_once):
+    environment = Environment()
+    environment.start(order.options(id="1"), "something else")
+    with_one = order.options(id="8", connection="no connection").to_start("item 8")
+
+    with pytest.raises(MisuseError, match="can't be started with connection="):
+        environment.start_many([*many(8), with_one, order.options(id="9").to_start("item 9")])
+    environment.settle()
+
+    ended = {run.id for run in environment.runs() if run.status is Status.COMPLETED}
+    assert ended == {*"012345679"}
 
 
 def test_a_run_that_is_refused_keeps_no_other_from_being_started():
