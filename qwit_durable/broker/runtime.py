@@ -12,7 +12,7 @@ from qwit_durable.broker.actors import declare_step, declare_turn
 from qwit_durable.broker.bells import BrokerBells
 from qwit_durable.broker.listening import listen
 from qwit_durable.broker.local import LocalBroker
-from qwit_durable.broker.loop import run_coroutine
+from qwit_durable.broker.loop import Loop
 from qwit_durable.clock import Clock
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import Services, Settings
@@ -57,6 +57,7 @@ class Runtime:
         self.store = store
         self.committer = Committer(store)
         self.bells = BrokerBells(home, others)
+        self._loop = Loop()
         self._registry = registry
         self._services: Callable[[], Services] = lambda: Services(
             store=store,
@@ -71,7 +72,7 @@ class Runtime:
             around_step=around_step,
             guards=guards,
             starter=starter,
-            run_coroutine=run_coroutine,
+            run_coroutine=self._loop.run,
             run_ended=run_ended,
         )
         self._lock = threading.Lock()
@@ -136,12 +137,14 @@ class Runtime:
             while self._unsubscribe:
                 self._unsubscribe.pop()()
             engine.stop()
+            self._loop.close()
 
     def close(self) -> None:
         """End what runs and let go of all connections."""
         engine, self.engine = self.engine, None
         if engine is not None:
             engine.stop()
+        self._loop.close()
         self.store.close()
 
     # -- actors ------------------------------------------------------------------------------------------------
