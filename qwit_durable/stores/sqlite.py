@@ -8,7 +8,6 @@ lease says. Not for network file systems: their locks do not hold what SQLite as
 
 from __future__ import annotations
 
-import os
 import sqlite3
 import threading
 from collections.abc import Generator, Sequence
@@ -28,6 +27,7 @@ from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_batch import Batch
+from qwit_durable.stores.sqlite_process import InProcess, Processes
 from qwit_durable.stores.sqlite_session import is_gone
 from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
 from qwit_durable.stores.sqlite_waiting import wait_oneself, when_free
@@ -41,15 +41,6 @@ _VERSIONS = (
     "CREATE TABLE IF NOT EXISTS migration "
     "(number INTEGER PRIMARY KEY, name TEXT NOT NULL, checksum TEXT NOT NULL, applied_at INTEGER NOT NULL) STRICT"
 )
-
-
-class _InProcess:
-    """The connections of one process. A fork begins anew: a connection must not be used on both sides of it."""
-
-    def __init__(self) -> None:
-        self.lock = threading.Lock()
-        self.writer: sqlite3.Connection | None = None
-        self.idle: list[sqlite3.Connection] = []
 
 
 class SqliteStore(SqlReader):
@@ -79,8 +70,7 @@ class SqliteStore(SqlReader):
         self._shared = SharedFile(
             url=url, path=self._path, tables=self._tables, cache=self._cache, clock=self._clock
         )
-        # By pid. What a fork inherits stays here unused: closing it would let go of the parent's locks.
-        self._processes: dict[int, _InProcess] = {}
+        self._processes = Processes(url, busy_seconds)
 
     # -- opening -----------------------------------------------------------------------------------------------
 
@@ -89,13 +79,7 @@ class SqliteStore(SqlReader):
             pass
 
     def close(self) -> None:
-        here = self._here
-        with here.lock:
-            if here.writer is not None:
-                here.writer.close()
-                here.writer = None
-            while here.idle:
-                here.idle.pop().close()
+        self._processes.close()
 
     def migrate(self) -> Sequence[str]:
         with self._here.lock, closing(self._connect()) as connection, self._explained():
@@ -105,13 +89,12 @@ class SqliteStore(SqlReader):
         wanted = len(migrations("sqlite"))
         if not self._path.exists():
             return 0, wanted
-        with closing(self._connect()) as connection, self._explained():
+        with self._here.lock, closing(self._connect()) as connection, self._explained():
             return max(self._applied(connection), default=0), wanted
 
     @property
-    def _here(self) -> _InProcess:
-        here = self._processes.get(os.getpid())
-        return self._processes.setdefault(os.getpid(), _InProcess()) if here is None else here
+    def _here(self) -> InProcess:
+        return self._processes.here
 
     @contextmanager
     def _writing(self) -> Generator[sqlite3.Connection]:
@@ -218,6 +201,7 @@ class SqliteStore(SqlReader):
             except BaseException:
                 connection.put_away()
                 raise
+            self._here.steps.add(connection)
             return connection
 
     def stamp(self) -> object:
@@ -241,19 +225,8 @@ class SqliteStore(SqlReader):
         here = self._here
         if here.writer is None:
             self.open()
-        # One connection per reader at work, not per thread: threads come and go, and leave theirs open.
-        try:
-            connection = here.idle.pop()
-        except IndexError:
-            connection = self._connect()
-        try:
-            with self._explained():
-                rows = connection.execute(sql, params).fetchall()
-        except BaseException:
-            connection.close()
-            raise
-        here.idle.append(connection)
-        return rows
+        with here.reader(self._connect) as connection, self._explained():
+            return connection.execute(sql, params).fetchall()
 
     # -- errors ------------------------------------------------------------------------------------------------
 

@@ -27,7 +27,7 @@ from qwit_durable.stores.sqlite_waiting import BEGIN, is_busy, wait_oneself, whe
 from qwit_durable.stores.transactions import StepTransaction, driver_connection, refused
 from qwit_durable.stores.writes import Commit, ResolveTask, Start
 
-__all__ = ["SharedFile", "SqliteTransaction"]
+__all__ = ["SharedFile", "SqliteTransaction", "StepConnection"]
 
 
 @contextmanager
@@ -153,6 +153,7 @@ class StepConnection(sqlite3.Connection):
         self._working = threading.RLock()
         self._is_over = False
         self._may_end = False
+        self.is_open = True
 
     @contextmanager
     def at_work(self) -> Generator[None]:
@@ -210,6 +211,7 @@ class StepConnection(sqlite3.Connection):
         with suppress(sqlite3.Error):
             super().rollback()
         super().close()
+        self.is_open = False
 
 
 class SqliteTransaction(StepTransaction[StepConnection]):

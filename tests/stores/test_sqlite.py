@@ -175,6 +175,83 @@ def test_a_store_goes_on_on_both_sides_of_a_fork(tmp_path: Path):
     subprocess.run([sys.executable, "-c", FORKING, sqlite_url(tmp_path)], check=True, timeout=60)
 
 
+FORKED_FROM = """
+import os, sys, threading
+from qwit_durable.clock import ManualClock
+from qwit_durable.errors import StoreUnavailable
+from qwit_durable.stores.sqlite import SqliteStore
+from qwit_durable.testing.contract.stage import Stage
+
+stage = Stage(SqliteStore(sys.argv[2]), ManualClock())
+stage.start("before")
+may_go_on, go_on = os.pipe()
+
+def fork(work):
+    child = os.fork()
+    if child == 0:
+        try:
+            work()
+            os._exit(0)
+        finally:
+            os._exit(1)
+    return child
+
+def ended(*children):
+    assert all(os.waitpid(child, 0)[1] == 0 for child in children)
+
+def a_closed_file():
+    def work():
+        stage.start("child")
+        os.read(may_go_on, 1)
+        stage.start("late")
+    child = fork(work)
+    while stage.store.find("contract", "child") is None:
+        pass
+    stage.store.close()
+    os.write(go_on, b"x")
+    ended(child)
+    assert sum(stage.store.counts("contract").values()) == 3
+
+def the_midst_of_writes():
+    is_over = threading.Event()
+    def write():
+        while not is_over.is_set():
+            stage.start()
+            stage.store.counts("contract")
+    threads = [threading.Thread(target=write) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    ended(*(fork(lambda number=number: stage.start(f"child-{number}")) for number in range(20)))
+    is_over.set()
+    for thread in threads:
+        thread.join()
+    assert all(stage.store.find("contract", f"child-{number}") for number in range(20))
+
+def a_transactional_step():
+    def work():
+        try:
+            stage.start("child")
+        except StoreUnavailable as error:
+            assert "start the process by spawn" in str(error)
+        else:
+            raise AssertionError
+    transaction = stage.store.transaction()
+    transaction.connection().execute("CREATE TABLE theirs (x)")
+    ended(fork(work))
+    transaction.close()
+    stage.start("after")
+
+globals()[sys.argv[1]]()
+stage.store.close()
+"""
+
+
+@pytest.mark.parametrize("moment", ["a_closed_file", "the_midst_of_writes", "a_transactional_step"])
+def test_a_child_has_locks_of_its_own_or_is_refused(tmp_path: Path, moment: str):
+    program = [sys.executable, "-c", FORKED_FROM, moment, sqlite_url(tmp_path)]
+    subprocess.run(program, check=True, timeout=60)
+
+
 def test_a_stamp_changes_when_somebody_else_writes_and_only_then(
     stage: Stage, store: SqliteStore, clock: ManualClock
 ):
