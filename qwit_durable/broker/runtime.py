@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from contextvars import copy_context
 from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
@@ -183,11 +184,12 @@ class Runtime:
     def _take_turns(self, rings: Sequence[Ring]) -> None:
         if self.engine is None:
             return
+        # In a context of its own: what strikes the thread from outside may leave a body's variables as they were in it.
         if len(rings) == 1:
-            self.engine.take_turn(rings[0].run_id)
+            copy_context().run(self.engine.take_turn, rings[0].run_id)
         else:
-            self.engine.take_turns(rings)
+            copy_context().run(self.engine.take_turns, rings)
 
     def _make_attempt(self, run_id: UUID, position: str, name: str) -> None:
         if self.engine is not None:
-            self.engine.make_attempt(run_id, position, name)
+            copy_context().run(self.engine.make_attempt, run_id, position, name)

@@ -2,8 +2,8 @@
 
 The interpreter resumes a generator inside `building_in(Sink())`; a command that is dropped unused reports itself to
 that sink, which is how a forgotten `yield` is found. While a generator is closed, building is inert: nothing reports.
-A step's attempt runs between `enter_step(name)` and `leave_step`, where building a command is an error. A `ContextVar`
-keeps threads and coroutines apart.
+A step's attempt runs after `enter_step(name)`, in a context of its own, where building a command is an error. A
+`ContextVar` keeps threads and coroutines apart.
 """
 
 from __future__ import annotations
@@ -24,7 +24,6 @@ __all__ = [
     "enter",
     "enter_step",
     "leave",
-    "leave_step",
     "step_in_progress",
 ]
 
@@ -72,11 +71,8 @@ enter = _sink.set
 #: Take back `enter`.
 leave = _sink.reset
 
-#: An attempt of the step of this name runs from here on: building commands in it is an error.
+#: An attempt of the step of this name runs in the rest of this context: building commands in it is an error.
 enter_step = _step.set
-
-#: Take back `enter_step`.
-leave_step = _step.reset
 
 
 def building_in(sink: Sink) -> Within[Sink | None]:

@@ -23,7 +23,7 @@ from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
-from qwit_durable.language.inside import Inside
+from qwit_durable.language.inside import call_inside
 from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.registry import StepLike
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Attempts", "Left", "Work", "what_follows"]
 
 _logger = logging.getLogger("qwit_durable.attempts")
+_NOTHING = object()
 
 
 @attrs.frozen
@@ -171,14 +172,14 @@ class Attempts:
 
         attempt = Attempt(lambda: on_abandon(late()), timeout=timeout, heartbeat=heartbeat)
         lifeline.beats_on(attempt.beat)
-        self._watchdog.watch(attempt)
         try:
             try:
-                outcome = self._call(work, info, lifeline)
+                outcome = self._call(work, info, lifeline, attempt)
             finally:
+                # Once more: what had struck the code may have struck that, too.
                 attempt.finish()
         except Interrupted:
-            return late()
+            outcome = late()
         if attempt.abandoned:
             raise Abandoned
         return late() if attempt.timed_out else outcome
@@ -198,15 +199,14 @@ class Attempts:
                 stack.enter_context(factory(info))
             yield
 
-    def _call(self, work: Work, info: AttemptInfo, lifeline: Lifeline) -> Value | Failure | Left:
+    def _call(
+        self, work: Work, info: AttemptInfo, lifeline: Lifeline, watched: Attempt | None = None
+    ) -> Value | Failure | Left:
         services = self._services
         try:
-            with Inside(work.step.name, lifeline, starter=services.starter):
-                if services.around_step or services.observers.listen:
-                    with self._around(info):
-                        value = self._made(work)
-                else:
-                    value = self._made(work)
+            value = call_inside(
+                work.step.name, lifeline, services.starter, self._enclosed, work, info, watched
+            )
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)
         except (Interrupted, KeyboardInterrupt):
@@ -226,9 +226,28 @@ class Attempts:
             return Failure.of(error, outcome_unknown=True)
         return after_step(services, work, info, data) if services.guards else Value(data)
 
-    def _made(self, work: Work) -> Any:
-        value = work.call()
-        return self._services.run_coroutine(cast("Any", value)) if type(value) is CoroutineType else value
+    def _enclosed(self, work: Work, info: AttemptInfo, watched: Attempt | None) -> Any:
+        services = self._services
+        if not (services.around_step or services.observers.listen):
+            return self._made(work, watched)
+        value: Any = _NOTHING
+        with self._around(info):
+            value = self._made(work, watched)
+        if value is not _NOTHING:
+            return value
+        msg = f"a context manager around step {info.step!r} swallowed the step's exception"
+        raise MisuseError(msg)
+
+    def _made(self, work: Work, watched: Attempt | None) -> Any:
+        """Run the user's code. It alone is interrupted at a timeout: neither what is around it nor what follows."""
+        try:
+            if watched is not None:
+                self._watchdog.watch(watched)
+            value = work.call()
+            return self._services.run_coroutine(cast("Any", value)) if type(value) is CoroutineType else value
+        finally:
+            if watched is not None:
+                watched.finish()
 
 
 def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:

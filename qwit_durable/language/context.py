@@ -13,7 +13,7 @@ import attrs
 
 from qwit_durable.errors import MisuseError, NotRunningError
 
-__all__ = ["HasContext", "StepContext", "current", "enter_attempt", "leave_attempt"]
+__all__ = ["HasContext", "StepContext", "current", "enter_attempt"]
 
 
 def _never() -> bool:
@@ -159,8 +159,5 @@ def current() -> StepContext:
     return attempt.context
 
 
-#: Let `current()` answer with the context of this attempt from here on; it is asked for when it is wanted.
+#: Let `current()` answer for this attempt in the rest of this context; its own is asked for when it is wanted.
 enter_attempt = _current.set
-
-#: Take back `enter_attempt`.
-leave_attempt = _current.reset

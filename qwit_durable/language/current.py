@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from qwit_durable.language.options import StartOptions
     from qwit_durable.language.workflow import WorkflowDefinition
 
-__all__ = ["Starter", "current_starter", "enter", "install", "leave", "mean", "uninstall", "unmean"]
+__all__ = ["Starter", "current_starter", "enter", "install", "leave", "mean", "uninstall"]
 
 
 class Starter(Protocol):
@@ -69,11 +69,8 @@ def leave(starter: Starter) -> None:
                 return
 
 
-#: Let this `Durable` be meant from here on, whatever is entered or installed: the engine does, around each attempt.
+#: Let this `Durable` be meant in the rest of this context, whatever is entered or installed: in each attempt it is.
 mean = _own.set
-
-#: Take back `mean`.
-unmean = _own.reset
 
 
 def current_starter(workflow: str = "workflow") -> Starter:

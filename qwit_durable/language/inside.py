@@ -1,51 +1,58 @@
-"""What is so in the block in which an attempt's code runs.
+"""What is so where an attempt's code runs.
 
-One block for all of it, because each attempt enters it: entering and leaving one for each of these costs more than most
-else of an attempt.
+It runs in a context of its own, which ends with it however it ends. Nothing is taken back: an exception that strikes
+the thread from outside, between any two instructions, could strike whatever takes it back.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from contextvars import copy_context
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from qwit_durable.core.building import enter, enter_step, leave, leave_step
-from qwit_durable.language.context import enter_attempt, leave_attempt
-from qwit_durable.language.current import mean, unmean
+from qwit_durable.core.building import enter, enter_step
+from qwit_durable.language.context import enter_attempt
+from qwit_durable.language.current import mean
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qwit_durable.language.context import HasContext
     from qwit_durable.language.current import Starter
 
-__all__ = ["Inside"]
+__all__ = ["call_inside"]
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
-class Inside:
-    """In this block an attempt of a step runs.
+def call_inside(
+    name: str,
+    attempt: HasContext | None,
+    starter: Starter | None,
+    call: Callable[P, T],
+    *args: P.args,
+    **kwargs: P.kwargs,
+) -> T:
+    """Call what an attempt of the step of this name runs.
 
-    Building a call is an error, and what is built is no part of a body that has led here. `current()` answers with the
-    attempt's context. A plain `checkout.start(...)` means its own `Durable`, whatever is entered or installed.
+    Building a call there is an error, and what is built is no part of a body that has led here. `current()` answers
+    with the attempt's context. A plain `checkout.start(...)` means its own `Durable`, whatever is entered or installed.
+    Context variables that are set there are set for this attempt alone.
     """
+    value: T = copy_context().run(_inside, name, attempt, starter, call, *args, **kwargs)
+    return value
 
-    __slots__ = ("_attempt", "_before", "_name", "_starter")
 
-    def __init__(
-        self, name: str, attempt: HasContext | None = None, *, starter: Starter | None = None
-    ) -> None:
-        self._name = name
-        self._attempt = attempt
-        self._starter = starter
-
-    def __enter__(self) -> None:
-        self._before = (
-            enter_step(self._name),
-            enter(None),
-            enter_attempt(self._attempt),
-            mean(self._starter),
-        )
-
-    def __exit__(self, *_: object) -> None:
-        step, sink, attempt, starter = self._before
-        unmean(starter)
-        leave_attempt(attempt)
-        leave(sink)
-        leave_step(step)
+def _inside(
+    name: str,
+    attempt: HasContext | None,
+    starter: Starter | None,
+    call: Callable[..., Any],
+    *args: Any,
+    **kwargs: Any,
+) -> Any:
+    enter_step(name)
+    enter(None)
+    enter_attempt(attempt)
+    mean(starter)
+    return call(*args, **kwargs)

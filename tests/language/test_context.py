@@ -11,15 +11,14 @@ import pytest
 import qwit_durable.language
 from qwit_durable.errors import NotRunningError
 from qwit_durable.language import StepContext, current
-from qwit_durable.language.inside import Inside
+from qwit_durable.language.inside import call_inside
 
 CONTEXT = StepContext(run_id="r-1", step="charge", attempt=2, idempotency_key="key")
 
 
 def test_the_context_is_there_inside_and_not_outside():
     """Outside the message says where it can be called."""
-    with Inside("charge", CONTEXT):
-        assert current() is CONTEXT
+    assert call_inside("charge", CONTEXT, None, current) is CONTEXT
 
     with pytest.raises(NotRunningError) as caught:
         current()
@@ -53,8 +52,10 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
         return current()
 
     try:
-        with Inside("charge", CONTEXT):
-            found = asyncio.run_coroutine_threadsafe(attempt(), loop).result(5)
+        future = call_inside(
+            "charge", CONTEXT, None, lambda: asyncio.run_coroutine_threadsafe(attempt(), loop)
+        )
+        found = future.result(5)
     finally:
         loop.call_soon_threadsafe(loop.stop)
         thread.join(5)
@@ -65,8 +66,7 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
 
 def test_a_thread_with_a_copied_context_has_it():
     """As the message of the error says."""
-    with Inside("charge", CONTEXT):
-        context = copy_context()
+    context = call_inside("charge", CONTEXT, None, copy_context)
 
     assert context.run(current) is CONTEXT
 

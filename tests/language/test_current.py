@@ -8,7 +8,7 @@ import pytest
 
 from qwit_durable.errors import AmbiguousDurable
 from qwit_durable.language.current import current_starter, enter, install, leave, uninstall
-from qwit_durable.language.inside import Inside
+from qwit_durable.language.inside import call_inside
 
 
 class Durable:
@@ -96,8 +96,7 @@ def test_inside_a_step_its_own_is_meant():
     entered, own = Durable(), Durable()
     enter(entered)
 
-    with Inside("checkout", starter=own):
-        assert current_starter() is own
+    assert call_inside("checkout", None, own, current_starter) is own
 
     assert current_starter() is entered
     leave(entered)

@@ -15,7 +15,7 @@ from qwit_durable.core.commands import CallStep, Settings
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, EncodingError, Failure, MisuseError
 from qwit_durable.language import Workflow, step
-from qwit_durable.language.inside import Inside
+from qwit_durable.language.inside import call_inside
 from qwit_durable.registry import default_registry
 
 HERE = __file__
@@ -207,8 +207,8 @@ def test_a_step_inside_a_step_is_refused():
     """The message names both and the fix."""
     charge = a_charge()
 
-    with Inside("checkout_step"), pytest.raises(MisuseError) as caught:
-        charge("o")
+    with pytest.raises(MisuseError) as caught:
+        call_inside("checkout_step", None, None, lambda: charge("o"))
 
     first, *others = str(caught.value).splitlines()
     assert first.startswith(f"step 'charge' was called inside the step 'checkout_step', at {HERE}:")

@@ -28,7 +28,7 @@ from qwit_durable.language import (
     wait_signal,
     workflow,
 )
-from qwit_durable.language.inside import Inside
+from qwit_durable.language.inside import call_inside
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -352,8 +352,8 @@ def test_record_of_a_value_is_refused():
 )
 def test_a_verb_inside_a_step_is_refused(verb):
     """Nobody would yield it there."""
-    with Inside("charge"), pytest.raises(MisuseError) as caught:
-        verb()
+    with pytest.raises(MisuseError) as caught:
+        call_inside("charge", None, None, verb)
 
     first, cause, remedy = str(caught.value).splitlines()
     assert "() was called inside the step 'charge', at " in first
