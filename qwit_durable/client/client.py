@@ -65,14 +65,13 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
     def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
 
+    @abstractmethod
     def starter_of(self, queue: str) -> int | None:
         """The worker of this process that would begin a run of that queue at once, having nothing else to do."""
-        _ = queue
-        return None
 
+    @abstractmethod
     def begin(self, acquired: Acquired) -> None:
         """Let that worker take the turn that was acquired for it."""
-        raise NotImplementedError
 
     @abstractmethod
     def ring(self, rings: Sequence[Ring]) -> None:

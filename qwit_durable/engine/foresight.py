@@ -28,7 +28,7 @@ from qwit_durable.engine.recording import Recorded
 from qwit_durable.errors import UnknownName
 from qwit_durable.stores.answers import Acquired, Claimed
 from qwit_durable.stores.rows import LiveRow
-from qwit_durable.stores.writes import Acquire, Commit, Release
+from qwit_durable.stores.writes import Acquire, Commit
 
 __all__ = ["Ahead", "Foresight"]
 
@@ -118,9 +118,7 @@ class Ahead:
         if isinstance(decision, Advance) and not decision.settle and self._only_hands_over(decision.begin):
             for pending in decision.begin:
                 hand_over(self._services, hold, pending)
-            decision = hold.decision
-            assert isinstance(decision, Advance)
-            self._then = hold.transition(release=Release(awaiting=decision.awaiting))
+            self._then = hold.transition(release=hold.until_it_goes_on(decision))
 
     def _only_hands_over(self, begin: Sequence[Pending]) -> bool:
         assert self._interpreter is not None

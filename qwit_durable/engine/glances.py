@@ -29,7 +29,7 @@ from qwit_durable.engine.report import ending
 from qwit_durable.errors import StoreError, UnknownName
 from qwit_durable.stores.answers import Acquired, Answer, Committed
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Commit, Release
+from qwit_durable.stores.writes import Commit
 
 __all__ = ["Glances"]
 
@@ -120,9 +120,7 @@ class Glances:
             case Advance(settle=()) if all(isinstance(p.command, Sleep | WaitSignal) for p in decision.begin):
                 for pending in decision.begin:
                     hand_over(self._services, hold, pending)
-                current = hold.decision
-                awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
-                return hold.transition(release=Release(awaiting=awaiting))
+                return hold.transition(release=hold.until_it_goes_on(decision))
             case _:
                 return None
 

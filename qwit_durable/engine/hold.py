@@ -12,7 +12,7 @@ from datetime import datetime
 
 import attrs
 
-from qwit_durable.core import Decision, Event, Interpreter, Resolved, Restarted, Status
+from qwit_durable.core import Advance, Decision, Event, Interpreter, Resolved, Restarted, Status
 from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
@@ -226,6 +226,14 @@ class Hold:
             report=report,
             release=release,
         )
+
+    def until_it_goes_on(self, decision: Advance) -> Release:
+        """Letting go of the run while it waits, when all that can be handed over is.
+
+        `decision` tells what for, unless more is decided since then.
+        """
+        current = self.decision
+        return Release(awaiting=(current if isinstance(current, Advance) else decision).awaiting)
 
     def make_room(self, step: str) -> Pieces[None]:
         """Ask for leave to run code of a step's, or of a guard's before it, by which a thread may be held up.

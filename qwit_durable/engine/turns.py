@@ -326,9 +326,7 @@ class Turns:
         return True
 
     def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
-        current = hold.decision
-        awaiting = current.awaiting if isinstance(current, Advance) else decision.awaiting
-        yield from hold.commit(release=Release(awaiting=awaiting))
+        yield from hold.commit(release=hold.until_it_goes_on(decision))
         return True
 
 

@@ -65,9 +65,8 @@ class Carriers:
         while True:
             with self._lock:
                 todo = self.roster.next(me)
-                lacks_guard = todo is Next.WORK and self.roster.calls_relief()
-            if lacks_guard:
-                self._call_relief()
+                if todo is Next.WORK:
+                    self._see_to_guard()
             if todo is not Next.SLEEP:
                 return todo is Next.WORK
             self._sleep(me)
@@ -104,9 +103,7 @@ class Carriers:
         if not self._pace.is_quick(name):
             with self._lock:
                 is_here = self.roster.has_thread_for(rider, me)
-                lacks_guard = self.roster.calls_relief()
-            if lacks_guard:
-                self._call_relief()
+                self._see_to_guard()
             if not is_here:
                 return rider.pieces.send(is_here)
         me.step = name
@@ -120,9 +117,7 @@ class Carriers:
     def _by_itself(self, me: Carrier, rider: Rider, write: Write) -> Write | str:
         with self._lock:
             self.roster.leave_to_others(me)
-            lacks_guard = self.roster.calls_relief()
-        if lacks_guard:
-            self._call_relief()
+            self._see_to_guard()
         try:
             rider.answer = self._committer.write(write)
         except Exception as error:  # noqa: BLE001 - raised in the run
@@ -139,16 +134,17 @@ class Carriers:
     def _break_off(self, me: Carrier, error: BaseException) -> None:
         with self._lock:
             failing = self.roster.break_off(me)
-            lacks_guard = self.roster.calls_relief()
-        if lacks_guard:
-            self._call_relief()
+            self._see_to_guard()
         for rider in failing:
             with suppress(BaseException):
                 rider.pieces.throw(error)
 
     # -- one thread more ---------------------------------------------------------------------------------------
 
-    def _call_relief(self) -> None:
+    def _see_to_guard(self) -> None:
+        """Add a thread, if there has to be one more. The lock is held: the thread begins by waiting for it."""
+        if not self.roster.calls_relief():
+            return
         thread = threading.Thread(target=self._relieve, name="qwit-carrier", daemon=True)
         self._reliefs = [*(thread for thread in self._reliefs if thread.is_alive()), thread]
         thread.start()
