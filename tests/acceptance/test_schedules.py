@@ -65,9 +65,8 @@ def test_each_due_time_has_one_run_though_processes_are_killed(
     try:
         started = durable.get_schedule("tick").describe().created_at
         while datetime.now(UTC) < until:
-            time.sleep(
-                0.7
-            )  # the kills come in real time, between real due times: nothing could be waited for instead
+            # The kills come in real time, between real due times: nothing could be waited for instead.
+            time.sleep(0.7)
             kill(first)
             first, second = second, process(url)
         ended = durable.reader.now()

@@ -43,7 +43,7 @@ def played(tmp_path):
             while not handle.status().is_ended and time.monotonic() < until:
                 if any(wait.what == "Pay.rollback" for wait in handle.explain().waits):
                     handle.signal("Pay.rollback", "booked", dedupe_id="once")
-                time.sleep(0.02)
+                time.sleep(0.02)  # a look at what its workers do, until it is done
             return handle.status(), list(board)
         finally:
             for worker in workers:

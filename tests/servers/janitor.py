@@ -80,7 +80,7 @@ def end(pid: int, quick_signal: int, since: str) -> None:
             os.kill(pid, quick_signal)
         deadline = time.monotonic() + _PATIENCE_SECONDS
         while is_alive(pid) and time.monotonic() < deadline:
-            time.sleep(0.01)
+            time.sleep(0.01)  # it is no child of this process: its end can't be waited for
     kill_tree(pid, since)
 
 
