@@ -123,7 +123,7 @@ def said_by(snippet: Snippet, given: str, *, server: str = SERVER) -> str:
     logger = logging.getLogger("qwit_durable")
     logger.addHandler(heard)
     try:
-        with TemporaryDirectory() as name, chdir(name), default_registry.restored(), _no_others():
+        with TemporaryDirectory() as name, chdir(name), default_registry.restored(), no_others():
             folder = Path(name).resolve()
             error = _run(folder, given, snippet.code.replace(SERVER, server), is_alone=snippet.is_alone)
             text = "\n".join(heard.said) if error is None else _shown(error)
@@ -134,7 +134,7 @@ def said_by(snippet: Snippet, given: str, *, server: str = SERVER) -> str:
 
 
 @contextmanager
-def _no_others() -> Iterator[None]:
+def no_others() -> Iterator[None]:
     """Without the Durables that tests before this one have installed and not yet lost."""
     others = [*_installed]
     _installed[:] = []

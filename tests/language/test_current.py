@@ -9,6 +9,7 @@ import pytest
 from qwit_durable.errors import AmbiguousDurable
 from qwit_durable.language.current import current_starter, enter, install, leave, uninstall
 from qwit_durable.language.inside import call_inside
+from tests.misuse import no_others
 
 
 class Durable:
@@ -20,7 +21,7 @@ class Durable:
 
 def test_none_says_how_to_get_one():
     """Both ways are shown, with the workflow's name in them."""
-    with pytest.raises(AmbiguousDurable) as caught:
+    with no_others(), pytest.raises(AmbiguousDurable) as caught:
         current_starter("checkout")
 
     assert str(caught.value) == (

@@ -14,6 +14,7 @@ from qwit_durable.errors import AmbiguousDurable, DefinitionError, EncodingError
 from qwit_durable.language import StartOptions, Workflow, step, workflow
 from qwit_durable.language.inside import call_inside
 from qwit_durable.registry import default_registry
+from tests.misuse import no_others
 
 HERE = __file__
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
@@ -308,9 +309,8 @@ def test_options_of_a_start():
 
 def test_a_start_without_a_durable_says_what_to_do():
     """The message is the one of `current`."""
-    with pytest.raises(
-        AmbiguousDurable, match="'checkout' can't be started: there is no Durable in this process"
-    ):
+    message = "'checkout' can't be started: there is no Durable in this process"
+    with no_others(), pytest.raises(AmbiguousDurable, match=message):
         a_checkout().start(Order("o"))
 
 
