@@ -19,8 +19,8 @@ from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.codec.chaining import chained
-from qwit_durable.engine.letting_go import give_back
 from qwit_durable.engine.ports import Settings
+from qwit_durable.engine.turning.letting_go import give_back
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.current import enter, install, leave
 from qwit_durable.language.guards import Guard

@@ -267,7 +267,7 @@ def test_a_broken_rule_is_seen_once(rule: type, path: str, text: str) -> None:
             "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from qwit_durable.app import Durable",
         ),
         ("core/a.py", "from .events import Event\nfrom qwit_durable import errors"),
-        ("engine/turns.py", "from uuid import UUID\nimport time\nUUID('')\ntime.strftime('')"),
+        ("engine/turning/turns.py", "from uuid import UUID\nimport time\nUUID('')\ntime.strftime('')"),
         ("broker/a.py", "import dramatiq\nfrom qwit_durable.engine import ports"),
         ("clock.py", "import time\nnow = time.time"),
         ("__init__.py", "from qwit_durable.app import Durable"),

@@ -14,7 +14,7 @@ from qwit_durable.client import Handle
 from qwit_durable.clock import monotonic
 from qwit_durable.core import Event, Interpreter, Resolved, Value
 from qwit_durable.engine.ports import Settings
-from qwit_durable.engine.programs import Programs
+from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.stores.rows import RunView
 
 __all__ = ["RECOVERY", "REPLAY"]

@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from qwit_durable.client.access import Access
 from qwit_durable.core import OPEN, Status
-from qwit_durable.engine.pruning import OldRuns, prune_in_portions
+from qwit_durable.engine.tending.pruning import OldRuns, prune_in_portions
 from qwit_durable.language.options import check_duration
 from qwit_durable.stores.pruning import Pruned
 

@@ -39,9 +39,9 @@ from qwit_durable.core import (
     Verb,
 )
 from qwit_durable.core.identity import described
-from qwit_durable.engine.mismatch import report_of
 from qwit_durable.engine.ports import Settings
-from qwit_durable.engine.programs import Programs
+from qwit_durable.engine.turning.mismatch import report_of
+from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.errors import Failure, HistoryMismatch
 from qwit_durable.registry import Registry, WorkflowLike
 from qwit_durable.stores.encoding import Encoding

@@ -14,7 +14,7 @@ from qwit_durable.client.handle import Handle
 from qwit_durable.client.runs import Run, list_runs
 from qwit_durable.client.schedule import Schedule
 from qwit_durable.client.workers import Workers
-from qwit_durable.engine.schedules import due_run, tell_fired
+from qwit_durable.engine.tending.schedules import due_run, tell_fired
 from qwit_durable.errors import OperationRefused, ScheduleNotFound
 from qwit_durable.language.options import check_moment
 from qwit_durable.language.timetable import Timetable

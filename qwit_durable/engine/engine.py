@@ -9,20 +9,20 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
-from qwit_durable.engine.attempts import Attempts
-from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.attempting.attempts import Attempts
+from qwit_durable.engine.attempting.queued import QueuedAttempts
+from qwit_durable.engine.attempting.watchdog import Watchdog
 from qwit_durable.engine.drain import DrainableBells
-from qwit_durable.engine.foresight import Foresight
-from qwit_durable.engine.heart import Heart
-from qwit_durable.engine.letting_go import give_back
-from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.queued import QueuedAttempts
-from qwit_durable.engine.retention import Keeper
 from qwit_durable.engine.rounds import Round
-from qwit_durable.engine.sweep import Sweeper, plenty
-from qwit_durable.engine.turns import Turns
-from qwit_durable.engine.watchdog import Watchdog
+from qwit_durable.engine.tending.heart import Heart
+from qwit_durable.engine.tending.mending import Mending
+from qwit_durable.engine.tending.retention import Keeper
+from qwit_durable.engine.tending.sweep import Sweeper, plenty
+from qwit_durable.engine.turning.cache import InterpreterCache
+from qwit_durable.engine.turning.foresight import Foresight
+from qwit_durable.engine.turning.letting_go import give_back
+from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Acquired, Rings
 from qwit_durable.stores.processes import process_started

@@ -6,8 +6,8 @@ takes longer than a moment, or the round longer than a while, is rung for again 
 are idle; so it is when the process drains. A process that dies loses the rest of its rounds as it loses any bell: the
 sweep rings.
 
-Those that need no holder are carried on together before that (`engine.glances`). All others are acquired when their
-turn comes, never ahead: a holder that dies has begun what it holds, and an attempt is lost.
+Those that need no holder are carried on together before that (`engine.turning.glances`). All others are acquired when
+their turn comes, never ahead: a holder that dies has begun what it holds, and an attempt is lost.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _LONG_SECONDS = 1.0
 
 
 class Round:
-    """What the thread that follows a bell has yet to begin. `engine.watchdog.Watched`, by another thread."""
+    """What the thread that follows a bell has yet to begin. `engine.attempting.watchdog.Watched`, by another thread."""
 
     def __init__(self, rings: Sequence[Ring], ring_again: Callable[[Sequence[Ring]], None]) -> None:
         self._rest = deque(rings)

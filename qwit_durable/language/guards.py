@@ -1,7 +1,7 @@
 """`Guard`: may veto a step, change what it gets, and refuse or change what it gave.
 
-Told apart from observers, which can change nothing. The engine asks (`engine.guarding`) and records the answers, so
-that nobody is asked again on replay; this module holds what users write with.
+Told apart from observers, which can change nothing. The engine asks (`engine.attempting.guarding`) and records the
+answers, so that nobody is asked again on replay; this module holds what users write with.
 """
 
 from __future__ import annotations

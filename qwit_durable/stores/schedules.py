@@ -1,8 +1,8 @@
 """Schedules as the stores know them: rows, the writes about them, and the access that stores give.
 
-A store does not know when anything is due: whoever fires a schedule says when it is due next (`engine.schedules`).
-What makes one due time fire once is here: every change of a row counts up its `revision`, a firing names the revision
-it has seen, and the run's id from outside is made of the schedule's id and the due time.
+A store does not know when anything is due: whoever fires a schedule says when it is due next
+(`engine.tending.schedules`). What makes one due time fire once is here: every change of a row counts up its `revision`,
+a firing names the revision it has seen, and the run's id from outside is made of the schedule's id and the due time.
 """
 
 from __future__ import annotations

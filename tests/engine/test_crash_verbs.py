@@ -17,7 +17,7 @@ import pytest
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Resolved, Retry, Status
-from qwit_durable.engine import handover
+from qwit_durable.engine.turning import handover
 from qwit_durable.errors import DurableError, StepFailed
 from qwit_durable.language.groups import gather, map_steps, race, saga
 from qwit_durable.language.pending import pending

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.engine import handover
+from qwit_durable.engine.turning import handover
 from qwit_durable.language.groups import map_steps
 from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qwit_durable.core import Event, Kind, Mismatch, Resolved, Scheduled, Site, Value
 from qwit_durable.core.commands import CallStep
-from qwit_durable.engine.mismatch import report_of
+from qwit_durable.engine.turning.mismatch import report_of
 
 
 def step(position: str, name: str = "pack", args: bytes = b"null") -> Resolved:

@@ -21,9 +21,9 @@ from hypothesis import strategies as st
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Completed, Reopened, Resolved, Restarted, Status, UnwindStarted
-from qwit_durable.engine import handover
 from qwit_durable.engine.ports import Settings
-from qwit_durable.engine.programs import Programs
+from qwit_durable.engine.turning import handover
+from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.errors import DurableError, OperationRefused
 from qwit_durable.registry import default_registry
 from qwit_durable.stores import open_store

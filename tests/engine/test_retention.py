@@ -12,7 +12,7 @@ import pytest
 from qwit_durable import Durable, Workflow, gather, sleep, step, workflow
 from qwit_durable.clock import ManualClock
 from qwit_durable.engine.ports import Settings
-from qwit_durable.engine.retention import Keeper
+from qwit_durable.engine.tending.retention import Keeper
 from qwit_durable.errors import DefinitionError
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.memory import MemoryStore
@@ -109,7 +109,7 @@ def test_namespaces_keep_their_runs_each_as_long_as_it_says(environment: Environ
 
 
 def test_a_worker_removes_in_the_background(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("qwit_durable.engine.retention._OFTEN", timedelta(milliseconds=10))
+    monkeypatch.setattr("qwit_durable.engine.tending.retention._OFTEN", timedelta(milliseconds=10))
     clock = ManualClock()
     store = MemoryStore(clock)
     with Environment(store, clock=clock) as environment:

@@ -12,7 +12,7 @@ import pytest
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
-from qwit_durable.engine.schedules import plan
+from qwit_durable.engine.tending.schedules import plan
 from qwit_durable.errors import DefinitionError, OperationRefused, ScheduleNotFound
 from qwit_durable.language.step import step
 from qwit_durable.language.verbs import sleep

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from qwit_durable.core import Retry
-from qwit_durable.engine.watchdog import Attempt, Watchdog
+from qwit_durable.engine.attempting.watchdog import Attempt, Watchdog
 from qwit_durable.errors import StepFailed
 from qwit_durable.language import inside
 from qwit_durable.language.step import step

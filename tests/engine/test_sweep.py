@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.engine import sweep as sweeping
+from qwit_durable.engine.tending import sweep as sweeping
 from qwit_durable.language.verbs import sleep
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore

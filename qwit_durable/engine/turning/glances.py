@@ -20,12 +20,12 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Advance, Finish, Interpreter, Sleep, WaitSignal
-from qwit_durable.engine.cache import InterpreterCache
-from qwit_durable.engine.handover import hand_over
-from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.programs import Programs
-from qwit_durable.engine.report import ending
+from qwit_durable.engine.turning.cache import InterpreterCache
+from qwit_durable.engine.turning.handover import hand_over
+from qwit_durable.engine.turning.hold import Hold
+from qwit_durable.engine.turning.programs import Programs
+from qwit_durable.engine.turning.report import ending
 from qwit_durable.errors import StoreError, UnknownName
 from qwit_durable.stores.answers import Acquired, Answer, Committed
 from qwit_durable.stores.rows import Ring

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
-from qwit_durable.engine.attempts import Attempts, Left, Work, what_follows
+from qwit_durable.engine.attempting.attempts import Attempts, Left, Work, what_follows
+from qwit_durable.engine.attempting.lifeline import Lifeline
+from qwit_durable.engine.attempting.promotion import Promotion
+from qwit_durable.engine.attempting.recording import Recorded
+from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
 from qwit_durable.engine.carrying import Pieces
-from qwit_durable.engine.handover import resolved
-from qwit_durable.engine.hold import Hold, LostHold
-from qwit_durable.engine.lifeline import Lifeline
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.promotion import Promotion
-from qwit_durable.engine.recording import Recorded
-from qwit_durable.engine.transactional import committed_within, transaction_of
+from qwit_durable.engine.turning.handover import resolved
+from qwit_durable.engine.turning.hold import Hold, LostHold
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed

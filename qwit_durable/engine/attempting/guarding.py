@@ -21,7 +21,7 @@ from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.rows import RunRow
 
 if TYPE_CHECKING:
-    from qwit_durable.engine.attempts import Work
+    from qwit_durable.engine.attempting.attempts import Work
     from qwit_durable.registry import StepLike
 
 __all__ = ["Refusal", "after_step", "before_step"]

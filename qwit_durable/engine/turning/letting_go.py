@@ -1,6 +1,6 @@
 """Letting go of a run that was acquired and can't be carried on here.
 
-What is written says why, for `explain()`, and when the run is looked at again. Neighbour: `engine.turns`.
+What is written says why, for `explain()`, and when the run is looked at again. Neighbour: `engine.turning.turns`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Attempts of queued steps: claimed, run inside the step's Dramatiq actor, and recorded by whoever still owns them.
 
 Whoever records the last outcome that the run waits for takes the run's turn in the same write, and goes on with it;
-where nothing follows but to hand the next steps over, that is in the write too (`engine.foresight`). So a queued step
-is one message and two writes: the claim, and the outcome with all that follows from it.
+where nothing follows but to hand the next steps over, that is in the write too (`engine.turning.foresight`). So a
+queued step is one message and two writes: the claim, and the outcome with all that follows from it.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Value
-from qwit_durable.engine.attempts import Attempts, Left, Work
-from qwit_durable.engine.foresight import Ahead, Foresight
-from qwit_durable.engine.lifeline import Lifeline
+from qwit_durable.engine.attempting.attempts import Attempts, Left, Work
+from qwit_durable.engine.attempting.lifeline import Lifeline
+from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
+from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
+from qwit_durable.engine.attempting.watchdog import Abandoned
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.recording import Recorded, TaskRecorder
-from qwit_durable.engine.transactional import committed_within, transaction_of
-from qwit_durable.engine.turns import Turns
-from qwit_durable.engine.watchdog import Abandoned
+from qwit_durable.engine.turning.foresight import Ahead, Foresight
+from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Claimed

@@ -1,7 +1,7 @@
 """The sweep: fires due timers, rings for work nobody has begun, and frees what dead workers held.
 
-One process at a time sweeps for all (a leader by lease, see `engine.heart`); where the broker is in process, every
-process does so for itself. To look whether there is anything to do is one statement, and nothing is written unless
+One process at a time sweeps for all (a leader by lease, see `engine.tending.heart`); where the broker is in process,
+every process does so for itself. To look whether there is anything to do is one statement, and nothing is written unless
 there is. The leader knows at each look when the next timer is due, and is there in time; a process that sets a timer
 that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
 
@@ -20,9 +20,9 @@ from datetime import datetime
 from uuid import UUID
 
 from qwit_durable.clock import monotonic
-from qwit_durable.engine.mending import Mending
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.schedules import fire
+from qwit_durable.engine.tending.mending import Mending
+from qwit_durable.engine.tending.schedules import fire
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.outlook import Outlook

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import AbstractContextManager, closing
 from typing import NoReturn, Self
 
-from qwit_durable.engine.attempts import Work
+from qwit_durable.engine.attempting.attempts import Work
 from qwit_durable.errors import Failure, MisuseError, StoreUnavailable
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store

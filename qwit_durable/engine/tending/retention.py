@@ -19,7 +19,7 @@ from datetime import timedelta
 
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.pruning import OldRuns, prune_in_portions
+from qwit_durable.engine.tending.pruning import OldRuns, prune_in_portions
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Accepted
 from qwit_durable.stores.writes import Lead

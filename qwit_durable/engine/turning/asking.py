@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from qwit_durable.core import Advance, CallStep, Kind, MapSteps, Pending, Resolved, Scheduled
+from qwit_durable.engine.attempting.guarding import before_step, info_of
 from qwit_durable.engine.carrying import Pieces
-from qwit_durable.engine.guarding import before_step, info_of
-from qwit_durable.engine.handover import CALLS_AT_ONCE, queue_of
-from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.turning.handover import CALLS_AT_ONCE, queue_of
+from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.errors import Failure
 from qwit_durable.observers.base import AttemptInfo
 

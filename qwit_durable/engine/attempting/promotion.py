@@ -13,11 +13,11 @@ import attrs
 
 from qwit_durable.core import CallStep, Pending, Scheduled, Undo, Value
 from qwit_durable.core.identity import identity
-from qwit_durable.engine.attempts import Attempts, Left, Work
-from qwit_durable.engine.handover import task_of
-from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.attempting.attempts import Attempts, Left, Work
+from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.recording import Recorded, TaskRecorder
+from qwit_durable.engine.turning.handover import task_of
+from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.errors import Failure
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed
@@ -28,7 +28,7 @@ __all__ = ["Promotion"]
 
 
 class Promotion:
-    """`engine.lifeline.Line` of an inline attempt.
+    """`engine.attempting.lifeline.Line` of an inline attempt.
 
     Attributes:
         is_tried: Whether the attempt may have a task.

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Value
 from qwit_durable.engine.carrying import Pieces
-from qwit_durable.engine.hold import Hold
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.errors import Failure
 from qwit_durable.observers.base import EndInfo
 from qwit_durable.stores.rows import OutcomeRow

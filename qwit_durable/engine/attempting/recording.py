@@ -1,7 +1,7 @@
 """Recording how the attempt of a task goes, for as long as this worker owns it.
 
 Queued attempts have a task from the start. An inline attempt gets one when it has to be seen from outside
-(`engine.promotion`). Every write names the worker and the attempt: who has lost the attempt records nothing.
+(`engine.attempting.promotion`). Every write names the worker and the attempt: who has lost the attempt records nothing.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import attrs
 
 from qwit_durable.clock import later
 from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
-from qwit_durable.engine.attempts import Left, Work, what_follows
-from qwit_durable.engine.guarding import Refusal
+from qwit_durable.engine.attempting.attempts import Left, Work, what_follows
+from qwit_durable.engine.attempting.guarding import Refusal
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.observers.base import AttemptInfo
@@ -24,7 +24,7 @@ from qwit_durable.stores.rows import Ring, TaskRow, TaskSpec
 from qwit_durable.stores.writes import FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
 
 if TYPE_CHECKING:
-    from qwit_durable.engine.foresight import Ahead
+    from qwit_durable.engine.turning.foresight import Ahead
 
 __all__ = ["Recorded", "TaskRecorder"]
 

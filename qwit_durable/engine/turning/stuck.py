@@ -15,7 +15,7 @@ from qwit_durable.core import (
     Status,
     UndoGaveUp,
 )
-from qwit_durable.engine.mismatch import report_of
+from qwit_durable.engine.turning.mismatch import report_of
 from qwit_durable.stores.reasons import Reason, ReasonKind
 from qwit_durable.stores.rows import RunRow
 

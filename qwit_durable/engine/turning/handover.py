@@ -36,9 +36,9 @@ from qwit_durable.core import (
 )
 from qwit_durable.core.identity import identity
 from qwit_durable.core.outcome import Dropped, Outcome
-from qwit_durable.engine.guarding import Refusal
-from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.attempting.guarding import Refusal
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.ids import child_id
 from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow

@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import Any, Protocol
 
 from qwit_durable.codec import check_size, decode, encode
-from qwit_durable.engine.attempts import Work
+from qwit_durable.engine.attempting.attempts import Work
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptLost, MisuseError, StoreError
 from qwit_durable.ids import idempotency_key

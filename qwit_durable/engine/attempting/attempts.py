@@ -18,10 +18,10 @@ import attrs
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
-from qwit_durable.engine.guarding import Refusal, after_step
+from qwit_durable.engine.attempting.guarding import Refusal, after_step
+from qwit_durable.engine.attempting.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
 from qwit_durable.language.inside import call_inside
 from qwit_durable.language.pending import Pending
@@ -30,7 +30,7 @@ from qwit_durable.registry import StepLike
 from qwit_durable.stores.rows import TaskSpec
 
 if TYPE_CHECKING:
-    from qwit_durable.engine.lifeline import Lifeline
+    from qwit_durable.engine.attempting.lifeline import Lifeline
 
 __all__ = ["Attempts", "Left", "Work", "what_follows"]
 

@@ -37,21 +37,21 @@ from qwit_durable.core import (
     Unwind,
     UnwindStarted,
 )
-from qwit_durable.engine.asking import before_calls, before_steps
-from qwit_durable.engine.attempts import Attempts
-from qwit_durable.engine.cache import InterpreterCache
+from qwit_durable.engine.attempting.attempts import Attempts
+from qwit_durable.engine.attempting.inline import InlineAttempt
+from qwit_durable.engine.attempting.watchdog import Abandoned
 from qwit_durable.engine.carrying import Carriers, Pieces
-from qwit_durable.engine.glances import Glances
-from qwit_durable.engine.handover import hand_over, queue_of, resolve_local, settling
-from qwit_durable.engine.hold import Hold, LostHold, Rested, Superseded
 from qwit_durable.engine.holding import Holding
-from qwit_durable.engine.inline import InlineAttempt
-from qwit_durable.engine.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.programs import Programs
-from qwit_durable.engine.report import finish
-from qwit_durable.engine.stuck import reason_for
-from qwit_durable.engine.watchdog import Abandoned
+from qwit_durable.engine.turning.asking import before_calls, before_steps
+from qwit_durable.engine.turning.cache import InterpreterCache
+from qwit_durable.engine.turning.glances import Glances
+from qwit_durable.engine.turning.handover import hand_over, queue_of, resolve_local, settling
+from qwit_durable.engine.turning.hold import Hold, LostHold, Rested, Superseded
+from qwit_durable.engine.turning.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
+from qwit_durable.engine.turning.programs import Programs
+from qwit_durable.engine.turning.report import finish
+from qwit_durable.engine.turning.stuck import reason_for
 from qwit_durable.errors import StoreError, StoreUnavailable, UnknownName
 from qwit_durable.stores.answers import Acquired
 from qwit_durable.stores.rows import TURN, Ring

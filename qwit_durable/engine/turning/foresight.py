@@ -19,12 +19,12 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Advance, CallStep, Interpreter, Pending, Resolved
-from qwit_durable.engine.cache import InterpreterCache
-from qwit_durable.engine.handover import hand_over
-from qwit_durable.engine.hold import Hold
+from qwit_durable.engine.attempting.recording import Recorded
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.programs import Programs
-from qwit_durable.engine.recording import Recorded
+from qwit_durable.engine.turning.cache import InterpreterCache
+from qwit_durable.engine.turning.handover import hand_over
+from qwit_durable.engine.turning.hold import Hold
+from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.errors import UnknownName
 from qwit_durable.stores.answers import Acquired, Claimed
 from qwit_durable.stores.rows import LiveRow

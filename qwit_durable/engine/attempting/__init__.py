@@ -1,0 +1,1 @@
+"""Attempts: inline and queued, how each is run, watched, interrupted and recorded."""
