@@ -1,9 +1,9 @@
 """The sweep: fires due timers, rings for work nobody has begun, and frees what dead workers held.
 
 One process at a time sweeps for all (a leader by lease, see `engine.tending.heart`); where the broker is in process,
-every process does so for itself. To look whether there is anything to do is one statement, and nothing is written unless
-there is. The leader knows at each look when the next timer is due, and is there in time; a process that sets a timer
-that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
+every process does so for itself. To look whether there is anything to do is one statement, and nothing is written
+unless there is. The leader knows at each look when the next timer is due, and is there in time; a process that sets a
+timer that is due before the leader looks again fires it itself. So timers are exact, and no process but one asks.
 
 A backlog goes out in portions, so that it does not become a flood of bells: a portion each time it sweeps, whatever
 happens, and the next one as soon as most of the last one is taken up. Portions shrink while they are not, and grow
