@@ -14,7 +14,7 @@ from uuid import UUID
 
 from dramatiq import Actor
 
-from qwit_durable.broker.bells import MOST_RUNS, STEP_MARK, TURN_ACTOR
+from qwit_durable.broker.bells import MOST_RUNS, MOST_STEPS, STEP_MARK, TURN_ACTOR, has_only_own_middleware
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.rows import TURN, Ring
@@ -63,8 +63,13 @@ def _turns_in(args: tuple[Any, ...], queues: Collection[str]) -> Sequence[Ring]:
     return [Ring(run_id=run_id, position=TURN, queue=queue, name="") for run_id in known]
 
 
-def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUID, str, str], None]) -> None:
+def declare_step(
+    broker: Broker, queue: str, step: StepLike, make: Callable[[Sequence[Ring], bool], None]
+) -> None:
     """Declare a step's actor under the step's name; twice changes nothing.
+
+    `make` is told which steps a message is for, and whether they have to be made by the thread that has the message:
+    somebody else's middleware, or an actor that was there before, may have prepared that.
 
     Where the step was made from an actor of the user's, that actor learns to tell bells from its own messages, which it
     follows as before.
@@ -88,10 +93,10 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
         raise DefinitionError(msg)
 
     def attempt(*args: object) -> None:
-        if (bell := _bell_in(args)) is None:
-            _drop(name, args)
+        if rings := _steps_in(args, name):
+            make(rings, not has_only_own_middleware(broker))
         else:
-            make(*bell, name)
+            _drop(name, args)
 
     attempt.is_qwit_step = True  # type: ignore[attr-defined]
     priority = getattr(step.settings, "priority", None) or 0
@@ -100,23 +105,40 @@ def declare_step(broker: Broker, queue: str, step: StepLike, make: Callable[[UUI
     )
 
 
-def _bell_in(args: tuple[object, ...]) -> tuple[UUID, str] | None:
-    """The run and the position of a bell, or None for any other message."""
+def _steps_in(args: tuple[Any, ...], name: str) -> Sequence[Ring]:
+    """The steps that a bell is for; none if the message is no bell. Of one alone no queue is told."""
     match args:
         case (str(text), str(position)) if text.startswith(STEP_MARK):
-            run_id = parse_run_id(text.removeprefix(STEP_MARK))
+            told: list[object] = [(text.removeprefix(STEP_MARK), position)]
+            queue = ""
+        case (str(text), list(), str(queue)) if text == STEP_MARK:
+            told = cast("list[object]", args[1])
+        case _:
+            return ()
+    tasks = dict.fromkeys(map(_task_in, told))
+    if None in tasks or len(told) > MOST_STEPS:
+        return ()
+    return [
+        Ring(run_id=task[0], position=task[1], queue=queue, name=name) for task in tasks if task is not None
+    ]
+
+
+def _task_in(told: object) -> tuple[UUID, str] | None:
+    match told:
+        case (str(text), str(position)):
+            run_id = parse_run_id(text)
             return None if run_id is None else (run_id, position)
         case _:
             return None
 
 
 def _telling_bells(
-    fn: Callable[..., Any], name: str, make: Callable[[UUID, str, str], None]
+    fn: Callable[..., Any], name: str, make: Callable[[Sequence[Ring], bool], None]
 ) -> Callable[..., Any]:
     @wraps(fn)
     def follow(*args: Any, **kwargs: Any) -> Any:
-        bell = None if kwargs else _bell_in(args)
-        return fn(*args, **kwargs) if bell is None else make(*bell, name)
+        rings = () if kwargs else _steps_in(args, name)
+        return make(rings, True) if rings else fn(*args, **kwargs)  # noqa: FBT003 - alone
 
     follow.is_qwit_step = True  # type: ignore[attr-defined]
     return follow

@@ -1,8 +1,10 @@
 """Bells over Dramatiq brokers: which broker a queue belongs to, and messages that carry ids and no truth.
 
 A message costs a broker and a worker about as much as the turn of a short run, so one may ask for turns of many: of
-few runs each has its own, and many are spread over enough messages to keep all threads busy. Steps have one each, since
-each is to pass through the user's middleware.
+few runs each has its own, and many are spread over enough messages to keep all threads busy.
+
+Steps have one each as a rule, since each is to pass through the user's middleware. Where there is none but what
+Dramatiq itself brings, those of one name share messages while they are quick.
 """
 
 from __future__ import annotations
@@ -13,6 +15,18 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
+from dramatiq.middleware import (
+    AgeLimit,
+    AsyncIO,
+    Callbacks,
+    GroupCallbacks,
+    Middleware,
+    Pipelines,
+    Retries,
+    ShutdownNotifications,
+    TimeLimit,
+)
+from dramatiq.results import Results
 
 from qwit_durable.broker.wire import Wire
 from qwit_durable.engine.ports import SPREAD
@@ -21,7 +35,16 @@ from qwit_durable.stores.rows import TURN, Ring
 if TYPE_CHECKING:
     from dramatiq import Broker, MessageProxy, Worker
 
-__all__ = ["MOST_RUNS", "NO_LIMIT_MILLISECONDS", "STEP_MARK", "TURN_ACTOR", "BrokerBells", "is_bell"]
+__all__ = [
+    "MOST_RUNS",
+    "MOST_STEPS",
+    "NO_LIMIT_MILLISECONDS",
+    "STEP_MARK",
+    "TURN_ACTOR",
+    "BrokerBells",
+    "has_only_own_middleware",
+    "is_bell",
+]
 
 _logger = logging.getLogger("qwit_durable.bells")
 
@@ -31,11 +54,37 @@ TURN_ACTOR = "qwit.turn"
 #: So many runs at most are asked for by one message.
 MOST_RUNS = 64
 
+#: So many quick steps at most, and among how many bells they are shared at least.
+MOST_STEPS, FEW_BELLS = 8, 2
+
 #: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
 STEP_MARK = "qwit:"
 
 #: Such an actor has a time limit of its own, which is none of the step's: this is for its bells, some 300 years.
 NO_LIMIT_MILLISECONDS = 10_000_000_000_000
+
+
+#: What becomes of a bell is nothing to these.
+_OWN = frozenset(
+    {
+        AgeLimit,
+        AsyncIO,
+        Callbacks,
+        GroupCallbacks,
+        Pipelines,
+        Results,
+        Retries,
+        ShutdownNotifications,
+        TimeLimit,
+    }
+)
+
+#: What all others see messages by, and how it is where they do not.
+_HOOKS = tuple(
+    (hook, getattr(Middleware, hook))
+    for hook in dir(Middleware)
+    if hook.startswith(("before_", "after_")) and hook.endswith(("_ack", "_nack", "_enqueue", "_message"))
+)
 
 
 class BrokerBells:
@@ -102,9 +151,11 @@ class BrokerBells:
         """How many threads of this process have nothing to do."""
         return sum(max(w.worker_threads - w.work_queue.unfinished_tasks, 0) for _, w in self._workers)
 
-    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+    def ring(
+        self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
+    ) -> None:
         """Enqueue messages for all; an error is logged and left to the sweeper."""
-        for together in _bunches(rings, spread):
+        for together in _bunches(rings, spread, lambda ring: self._may_share(ring, alike)):
             broker = self.broker_of(together[0].queue)
             if broker is None:
                 self._warn_once()
@@ -127,6 +178,10 @@ class BrokerBells:
         for _, wire in self._wires:
             wire.flush()
 
+    def _may_share(self, step: Ring, alike: frozenset[str]) -> bool:
+        broker = self.broker_of(step.queue) if step.name in alike else None
+        return broker is not None and has_only_own_middleware(broker)
+
     def _warn_once(self) -> None:
         if not self._has_warned:
             self._has_warned = True
@@ -144,17 +199,29 @@ def is_bell(message: MessageProxy) -> bool:
     return isinstance(first, str) and first.startswith(STEP_MARK)
 
 
-def _bunches(rings: Sequence[Ring], spread: int) -> Iterator[Sequence[Ring]]:
-    """What goes into one message each: a step, or runs of one queue."""
+def has_only_own_middleware(broker: Broker) -> bool:
+    """Whether nobody but Dramatiq itself sees what becomes of a message."""
+    kinds = map(type, broker.middleware)
+    return all(kind in _OWN or all(getattr(kind, hook) is plain for hook, plain in _HOOKS) for kind in kinds)
+
+
+def _bunches(
+    rings: Sequence[Ring], spread: int, may_share: Callable[[Ring], bool]
+) -> Iterator[Sequence[Ring]]:
+    """What goes into one message each: a step, or quick ones of one name, or runs of one queue."""
     if len(rings) == 1:
         yield rings
         return
     turns: dict[str, list[Ring]] = {}
+    steps: dict[tuple[str, str], list[Ring]] = {}
     for ring in rings:
         if ring.position == TURN:
             turns.setdefault(ring.queue, []).append(ring)
         else:
-            yield (ring,)
+            steps.setdefault((ring.queue, ring.name), []).append(ring)
+    for of_name in steps.values():
+        size = min(-(-len(of_name) // FEW_BELLS), MOST_STEPS) if may_share(of_name[0]) else 1
+        yield from (of_name[n : n + size] for n in range(0, len(of_name), size))
     for of_queue in turns.values():
         size = min(-(-len(of_queue) // spread), MOST_RUNS)
         yield from (of_queue[n : n + size] for n in range(0, len(of_queue), size))
@@ -172,10 +239,12 @@ def _message(together: Sequence[Ring]) -> dramatiq.Message[None]:
             kwargs={},
             options={},
         )
+    alone = f"{STEP_MARK}{ring.run_id.hex}", ring.position
+    many = STEP_MARK, [(each.run_id.hex, each.position) for each in together], ring.queue
     return dramatiq.Message(
         queue_name=ring.queue,
         actor_name=ring.name,
-        args=(f"{STEP_MARK}{ring.run_id.hex}", ring.position),
+        args=alone if len(together) == 1 else many,
         kwargs={},
         options={"time_limit": NO_LIMIT_MILLISECONDS},
     )

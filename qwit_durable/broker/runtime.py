@@ -167,7 +167,7 @@ class Runtime:
             # Any queue may carry the step's messages, a workflow's own or a call's: every broker knows the actor.
             owner = self.bells.broker_of(queue) if queue is not None else None
             home = queue if queue is not None and owner is broker else self._any_queue(broker)
-            declare_step(broker, home, known, self._make_attempt)
+            declare_step(broker, home, known, self._make_attempts)
 
     def _declare_queue(self, queue: str) -> None:
         broker = self.bells.broker_of(queue)
@@ -190,6 +190,12 @@ class Runtime:
         else:
             copy_context().run(self.engine.take_turns, rings)
 
-    def _make_attempt(self, run_id: UUID, position: str, name: str) -> None:
-        if self.engine is not None:
-            copy_context().run(self.engine.make_attempt, run_id, position, name)
+    def _make_attempts(self, rings: Sequence[Ring], alone: bool) -> None:  # noqa: FBT001 - see `declare_step`
+        engine = self.engine
+        if engine is None:
+            return
+        if alone:
+            for ring in rings:
+                copy_context().run(engine.make_attempt, ring.run_id, ring.position, ring.name)
+        else:
+            copy_context().run(engine.make_attempts, rings)

@@ -25,12 +25,14 @@ class DrainableBells:
         self._owed: list[Ring] = []
         self._unheard: set[tuple[UUID, str]] = set()
 
-    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+    def ring(
+        self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
+    ) -> None:
         """Ring, or keep it for `ring_owed`."""
         if self._draining.is_set():
             self._owed.extend(rings)
         else:
-            self._bells.ring(rings, spread=spread)
+            self._bells.ring(rings, spread=spread, alike=alike)
 
     def ring_owed(self, rings: Sequence[Ring]) -> None:
         """Ring what was kept, and these."""

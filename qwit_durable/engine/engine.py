@@ -5,13 +5,15 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from uuid import UUID
 
 from qwit_durable.engine.attempting.attempts import Attempts
 from qwit_durable.engine.attempting.queued import QueuedAttempts
 from qwit_durable.engine.attempting.watchdog import Watchdog
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.rounds import Round
@@ -49,6 +51,7 @@ class Engine:
         rings_locally: bool = False,
         room: Callable[[], int] = plenty,
         idle: Callable[[], int] = lambda: 1,
+        pace: Pace | None = None,
     ) -> None:
         self._idle = idle if rings_locally else lambda: 0
         self._rings_locally = rings_locally
@@ -59,7 +62,7 @@ class Engine:
         self.services = services
         self._attempts = Attempts(services)
         self._cache = InterpreterCache(services.settings.cached_runs)
-        self.turns = Turns(services, self._attempts, self._cache)
+        self.turns = Turns(services, self._attempts, self._cache, pace or Pace())
         foresight = Foresight(services, self._cache)
         self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight)
         self.heart = Heart(services, _worker_row(services, queues))
@@ -142,26 +145,19 @@ class Engine:
         if self.services.draining.is_set():
             self._bells.miss(run_id, TURN)
             return
-        begun = self._begun.pop(run_id, None)
-        if begun is None:
-            self.turns.drive(run_id)
-        else:
-            self.turns.go_on(begun)
+        begun, turns = self._begun.pop(run_id, None), self.turns
+        turns.carriers.carry(turns.turns_of(run_id) if begun is None else turns.going_on(begun))
 
     def take_turns(self, rings: Sequence[Ring]) -> None:
         """A bell for many runs: look at one after another. Never raises.
 
         What is not begun soon, or before this process drains, is rung for again.
         """
-        round_ = Round(rings, partial(self.services.bells.ring, spread=2))
-        self._rounds.watch(round_)
-        try:
+        with self._round(rings) as round_:
             if not self.services.draining.is_set():
                 round_.done(self.turns.glances.carry_on([ring.run_id for ring in rings]))
             while not self.services.draining.is_set() and (ring := round_.next()) is not None:
                 self.take_turn(ring.run_id)
-        finally:
-            round_.give_up()
 
     def make_attempt(self, run_id: UUID, position: str, name: str) -> None:
         """A bell: make an attempt of a queued step. Never raises."""
@@ -174,6 +170,35 @@ class Engine:
             _logger.warning("run %s: step %r at %s: no attempt: %s", run_id, name, position, error)
         except Exception:
             _logger.exception("run %s: step %r at %s: the attempt broke off", run_id, name, position)
+
+    def make_attempts(self, rings: Sequence[Ring]) -> None:
+        """A bell for queued steps of one name: make an attempt of each. Never raises.
+
+        Those that are quick are carried together; of others, one comes after the other, and what is not begun soon is
+        rung for again.
+        """
+        tasks = [(ring.run_id, ring.position) for ring in rings]
+        if self.services.draining.is_set():
+            for task in tasks:
+                self._bells.miss(*task)
+            return
+        name = rings[0].name
+        if len(tasks) == 1 or self.turns.carriers.is_quick(name):
+            self.queued.carry(tasks, name)
+            return
+        with self._round(rings) as round_:
+            while not self.services.draining.is_set() and (ring := round_.next()) is not None:
+                self.queued.carry([(ring.run_id, ring.position)], name)
+
+    @contextmanager
+    def _round(self, rings: Sequence[Ring]) -> Generator[Round]:
+        """What is not begun soon, or before the block ends, is rung for again."""
+        round_ = Round(rings, partial(self.services.bells.ring, spread=2))
+        self._rounds.watch(round_)
+        try:
+            yield round_
+        finally:
+            round_.give_up()
 
 
 def _worker_row(services: Services, queues: tuple[str, ...]) -> WorkerRow:

@@ -33,8 +33,13 @@ SPREAD = 32
 class Bells(Protocol):
     """Rings: tells some worker to look at a run or a task. A bell that is lost is rung again by the sweeper."""
 
-    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
-        """Ring, at best; never raises. Where runs share bells, there are at least `spread` of these."""
+    def ring(
+        self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
+    ) -> None:
+        """Ring, at best; never raises. Where runs share bells, there are at least `spread` of these.
+
+        Steps share bells only if they have one of the names in `alike`: they are quick.
+        """
         ...
 
     def consumes(self, queue: str) -> bool:

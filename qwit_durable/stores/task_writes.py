@@ -27,6 +27,7 @@ __all__ = [
     "OpenTask",
     "ParkTask",
     "ReportProgress",
+    "Unclaim",
 ]
 
 
@@ -100,6 +101,16 @@ class LeaveTask:
     run_id: UUID
     position: str
     note: str
+
+
+@attrs.frozen(kw_only=True)
+class Unclaim:
+    """Give back an attempt that the caller has claimed and has not begun: it counts for nothing."""
+
+    worker: int
+    run_id: UUID
+    position: str
+    attempt: int
 
 
 @attrs.frozen(kw_only=True)

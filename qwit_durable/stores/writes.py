@@ -36,6 +36,7 @@ from qwit_durable.stores.task_writes import (
     ParkTask,
     ReportProgress,
     ResolveTask,
+    Unclaim,
 )
 from qwit_durable.stores.upkeep_writes import Beat, Disown, FireTimers, Lead, Reap, Retire, RingDue, WakeStuck
 
@@ -65,6 +66,7 @@ __all__ = [
     "Retire",
     "RingDue",
     "Start",
+    "Unclaim",
     "WakeStuck",
     "Write",
 ]
@@ -257,6 +259,7 @@ Write = (
     | ParkTask
     | ReportProgress
     | LeaveTask
+    | Unclaim
     | CompleteTask
     | KeepSecret
     | Deliver

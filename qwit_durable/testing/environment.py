@@ -26,6 +26,7 @@ from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
 from qwit_durable.clock import NEVER, ManualClock
 from qwit_durable.core import OPEN, Status
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import SPREAD, Services, Settings
 from qwit_durable.ids import new_worker_id
@@ -55,9 +56,11 @@ class VirtualBells:
         self.queues = queues
         self.is_deaf = False
 
-    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
+    def ring(
+        self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
+    ) -> None:
         """Keep the bells, unless they are to be lost. Each is for one run."""
-        _ = spread
+        _ = spread, alike
         if not self.is_deaf:
             self.waiting.extend(rings)
 
@@ -68,6 +71,18 @@ class VirtualBells:
     def is_busy(self) -> bool:
         """Whether bells wait."""
         return bool(self.waiting)
+
+
+class _KnownPace(Pace):
+    """Does not go by how long steps take."""
+
+    def __init__(self, *, is_quick: bool) -> None:
+        super().__init__()
+        self._is_quick = is_quick
+
+    def seems_quick(self, name: str) -> bool:
+        _ = name
+        return self._is_quick
 
 
 class Environment(Client[ManualClock]):
@@ -81,6 +96,7 @@ class Environment(Client[ManualClock]):
         guards: As in `Durable`.
         around_step: As in `Durable`.
         settings: As in `Durable`.
+        steps_are_quick: Whether this process takes them all for quick, or none.
     """
 
     def __init__(
@@ -95,6 +111,7 @@ class Environment(Client[ManualClock]):
         around_step: Sequence[Callable[[AttemptInfo], AbstractContextManager[Any]]] = (),
         settings: Settings | None = None,
         namespace: str = "default",
+        steps_are_quick: bool = False,
     ) -> None:
         self.clock = clock or ManualClock()
         self.store: Store = store if store is not None else MemoryStore(self.clock)
@@ -123,6 +140,7 @@ class Environment(Client[ManualClock]):
                 run_ended=self.endings.ended,
             ),
             rings_locally=True,
+            pace=_KnownPace(is_quick=steps_are_quick),
         )
 
     def __enter__(self) -> Self:
@@ -186,7 +204,7 @@ class Environment(Client[ManualClock]):
         if ring.position == TURN:
             self.engine.take_turn(ring.run_id)
         else:
-            self.engine.make_attempt(ring.run_id, ring.position, ring.name)
+            self.engine.make_attempts([ring])
 
     def settle(self, *, until: datetime | None = None, rounds: int = 10_000) -> None:
         """Answer bells and move the clock from timer to timer until nothing is due, or until a moment.

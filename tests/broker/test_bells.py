@@ -77,8 +77,8 @@ def turn(queue: str = "default") -> Ring:
     return Ring(run_id=uuid4(), position=TURN, queue=queue, name="any")
 
 
-def rung(broker: LocalBroker, rings: list[Ring]) -> list[dramatiq.Message[object]]:
-    BrokerBells(lambda: broker, {}).ring(rings)
+def rung(broker: LocalBroker, rings: list[Ring], *alike: str) -> list[dramatiq.Message[object]]:
+    BrokerBells(lambda: broker, {}).ring(rings, alike=frozenset(alike))
     return [queue.get_nowait() for queue in broker.queues.values() for _ in range(queue.qsize())]
 
 
@@ -125,6 +125,130 @@ def test_a_bell_for_one_run_is_the_one_that_every_version_follows(local):
     found = rung(local, [ring])
 
     assert found[0].args == (ring.run_id.hex,)
+
+
+def steps(count: int, name: str = "charge", queue: str = "default") -> list[Ring]:
+    return [Ring(run_id=uuid4(), position="3", queue=queue, name=name) for _ in range(count)]
+
+
+def tasks_in(message: dramatiq.Message[object]) -> list[tuple[str, str]]:
+    match message.args:
+        case (str(text), str(position)):
+            return [(text.removeprefix("qwit:"), position)]
+        case (_, list(tasks), _):
+            return tasks
+        case _:
+            return []
+
+
+@pytest.mark.parametrize(("count", "messages"), [(1, 1), (2, 2), (3, 2), (8, 2), (16, 2), (17, 3), (64, 8)])
+def test_quick_steps_of_one_name_share_messages(local, count, messages):
+    rings = steps(count)
+
+    found = rung(local, rings, "charge")
+
+    assert len(found) == messages
+    assert [task for message in found for task in tasks_in(message)] == [
+        (ring.run_id.hex, "3") for ring in rings
+    ]
+
+
+def test_steps_of_another_name_or_queue_have_messages_of_their_own(local):
+    quick, slow, elsewhere = steps(4), steps(4, "ship"), steps(4, queue="other")
+
+    found = rung(local, [*quick, *slow, *elsewhere], "charge")
+
+    told = [(message.actor_name, message.queue_name, len(tasks_in(message))) for message in found]
+    assert told == [
+        *[("charge", "default", 2)] * 2,
+        *[("ship", "default", 1)] * 4,
+        *[("charge", "other", 2)] * 2,
+    ]
+
+
+class Seeing(dramatiq.Middleware):
+    """Somebody else's."""
+
+    def __init__(self) -> None:
+        self.seen: list[object] = []
+
+    def before_process_message(self, broker: dramatiq.Broker, message: dramatiq.MessageProxy) -> None:
+        del broker
+        if message.actor_name == "note-thread":
+            self.seen.append(threading.get_ident())
+
+
+def test_where_others_see_messages_each_step_has_its_own(local):
+    local.add_middleware(Seeing())
+
+    found = rung(local, steps(16), "charge")
+
+    assert len(found) == 16
+
+
+noted: list[int] = []
+
+
+@step(name="note-thread", dispatch="queue")
+def note_thread(number: int) -> int:
+    noted.append(threading.get_ident())
+    return number
+
+
+@workflow
+def noting(count: int) -> Workflow[None]:
+    for number in range(count):
+        yield from note_thread(number)
+
+
+def test_a_step_is_made_by_the_thread_that_others_have_prepared_for_it(stub):
+    broker, durable = stub
+    seeing = Seeing()
+    broker.add_middleware(seeing)
+    noted.clear()
+    handles = [durable.start(noting, 20) for _ in range(4)]
+    worker = dramatiq.Worker(broker, worker_timeout=50, worker_threads=4)
+    worker.start()
+    try:
+        for handle in handles:
+            handle.result(timeout=_PATIENCE_SECONDS)
+    finally:
+        worker.stop()
+
+    assert len(seeing.seen) == 80
+    assert sorted(noted) == sorted(seeing.seen)
+
+
+def test_a_shared_bell_of_steps_is_followed_and_a_wrong_one_dropped_with_a_word(stub, caplog):
+    broker, durable = stub
+    handles = [durable.start(noting, 1) for _ in range(3)]
+    first = dramatiq.Worker(broker, worker_timeout=50, worker_threads=1)
+    first.start()
+    ids = [handle.run().run_id.hex for handle in handles]
+    stranger = uuid4().hex
+    told = [[run_id, "0"] for run_id in [*ids, *ids, stranger]]
+    wrong = [
+        ("qwit:", [], "default"),
+        ("qwit:", told, 7),
+        ("qwit:", told * 2, "default"),
+        ("qwit:", [[ids[0]]], "default"),
+        ("qwit:", [["no id", "0"]], "default"),
+        ("qwit:", "no list", "default"),
+    ]
+    try:
+        for args in [*wrong, ("qwit:", told, "default")]:
+            message = dramatiq.Message(
+                queue_name="default", actor_name="note-thread", args=args, kwargs={}, options={}
+            )
+            broker.enqueue(message)
+        results = [handle.result(timeout=_PATIENCE_SECONDS) for handle in handles]
+        broker.join("default")
+    finally:
+        first.stop()
+
+    assert results == [None] * 3
+    dropped = [record for record in caplog.records if "is no bell of a workflow" in record.message]
+    assert len(dropped) == len(wrong)
 
 
 def test_nobody_is_held_up_by_the_run_before_it(stub):

@@ -80,8 +80,10 @@ class LossyBells(VirtualBells):
         self._doubles = doubles
         self.count = 0
 
-    def ring(self, rings: Sequence[Ring], *, spread: int = SPREAD) -> None:
-        _ = spread
+    def ring(
+        self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
+    ) -> None:
+        _ = spread, alike
         for ring in rings:
             self.count += 1
             if self.count == self._loses:

@@ -35,9 +35,9 @@ def environment_that_listens(**options) -> Environment:
     environment = Environment(**options)
     ring = environment.engine.services.bells.ring
 
-    def listen(rings):
+    def listen(rings, **kwargs):
         rung.extend((one.name, one.queue, one.priority) for one in rings if one.position)
-        ring(rings)
+        ring(rings, **kwargs)
 
     environment.engine.services.bells.ring = listen
     return environment

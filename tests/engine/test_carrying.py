@@ -11,12 +11,14 @@ import pytest
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.engine.carrying import Carriers, Pieces
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.writes import Commit, Write
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
+from qwit_durable.testing.environment import VirtualBells
 
 _PATIENCE_SECONDS = 20.0
 
@@ -55,7 +57,7 @@ def stage(store: Gated) -> Stage:
 
 @pytest.fixture
 def carriers(store: Gated) -> Iterator[Carriers]:
-    carriers = Carriers(Committer(store))
+    carriers = Carriers(Committer(store), VirtualBells(), Pace())
     yield carriers
     carriers.stop()
 

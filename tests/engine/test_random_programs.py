@@ -47,6 +47,7 @@ class Weather:
         asks: What somebody asks of the run, after `ask_at` bells.
         stubborn: How often each undo fails at first.
         processes: How many of them are at the run at the same time.
+        quick: Whether they take steps for quick.
     """
 
     body: str
@@ -54,6 +55,7 @@ class Weather:
     restarts: int
     cached_runs: int
     processes: int
+    quick: bool
     dies_at: int | None
     after: bool
     bell: tuple[str, int] | None
@@ -75,6 +77,7 @@ weathers = st.builds(
     restarts=st.sampled_from([0, 0, 0, 2]),
     cached_runs=st.sampled_from([0, 1_000]),
     processes=st.sampled_from([1, 1, 3]),
+    quick=st.booleans(),
     dies_at=st.one_of(st.none(), st.integers(3, 60)),
     after=st.booleans(),
     bell=st.one_of(st.none(), st.tuples(st.sampled_from(["loses", "doubles"]), st.integers(1, 20))),
@@ -105,7 +108,8 @@ class Play:
 
     def process(self, store: Any = None) -> Environment:
         options = Settings(cached_runs=self.weather.cached_runs)
-        made = Environment(store or self.truth, clock=self.clock, settings=options)
+        quick = self.weather.quick
+        made = Environment(store or self.truth, clock=self.clock, settings=options, steps_are_quick=quick)
         if self.weather.bell is not None:
             what, number = self.weather.bell
             made.bells = made.engine.services.bells = LossyBells(**{what: number})  # type: ignore[arg-type]

@@ -50,18 +50,19 @@ class Carrying(RuleBasedStateMachine):
 
     # -- what may happen ---------------------------------------------------------------------------------------
 
-    @rule(writes=st.integers(1, 6))
-    def bring(self, writes: int) -> None:
-        rider = Rider(_pieces())
-        self.writes_left[rider] = writes
-        self._carries(self.roster.enter(rider))
+    @rule(runs=st.integers(1, 4), writes=st.integers(1, 6))
+    def bring(self, writes: int, runs: int = 1) -> None:
+        riders = [Rider(_pieces()) for _ in range(runs)]
+        self.writes_left |= dict.fromkeys(riders, writes)
+        self._carries(self.roster.enter(*riders))
+        self._relieve()
 
     @rule(runs=st.integers(3, 6))
     def bring_a_crowd(self, runs: int) -> None:
         """Several quick runs, of which most threads have left already."""
         self.pace.brisk = True
         for _ in range(runs):
-            self.bring(6)
+            self.bring(writes=6)
             for _ in range(3):
                 for me in [
                     me for me in self.at if self.at[me] != "flushing" and me is not self.roster.holder
@@ -144,7 +145,7 @@ class Carrying(RuleBasedStateMachine):
 
     def _relieve(self) -> None:
         if self.roster.calls_relief():
-            self.at[self.roster.enter(None)] = "deciding"
+            self.at[self.roster.enter()] = "deciding"
 
     def _tick(self) -> None:
         for me in [me for me in self.looking if self.at.get(me) == "asleep" and me.bell.locked()]:

@@ -62,8 +62,8 @@ def slow() -> Workflow[None]:
 class ToldBells(VirtualBells):
     """Says when something is rung."""
 
-    def ring(self, rings, *, spread=SPREAD):
-        super().ring(rings, spread=spread)
+    def ring(self, rings, *, spread=SPREAD, alike=frozenset()):
+        super().ring(rings, spread=spread, alike=alike)
         others.set()
 
 

@@ -149,9 +149,15 @@ def test_they_mean_what_the_kernel_says(stage: Stage, store: PostgresStore, monk
 
 
 def _go_on(
-    hold: Hold, position: str, *positions: str, head: int | None = None, fails: bool = False
+    hold: Hold,
+    position: str,
+    *positions: str,
+    head: int | None = None,
+    fails: bool = False,
+    begins: bool = False,
 ) -> ResolveTask:
     """An outcome, and the whole turn that follows."""
+    new = {"attempt": 1, "quiet": LEASE} if begins else {}
     then = Commit(
         run_id=hold.id,
         worker=WORKER,
@@ -160,7 +166,7 @@ def _go_on(
         events=tuple(
             Scheduled(position=position, kind=Kind.STEP, name="s", queued=True) for position in positions
         ),
-        tasks=tuple(map(task, positions)),
+        tasks=tuple(task(position, **new) for position in positions),
         release=Release(awaiting=max(len(positions), 1), note=None if positions else "nothing to do"),
     )
     return attrs.evolve(_resolve(hold, position, fails=fails), then=then)
@@ -212,7 +218,7 @@ def test_turns_that_come_with_outcomes_mean_what_the_kernel_says(
             ],
             [
                 _go_on(plain, "0", "1", "2"),
-                _go_on(failing, "0", "1", fails=True),
+                _go_on(failing, "0", "1", fails=True, begins=True),
                 _go_on(owed, "0"),
                 _go_on(grown, "0", "1"),
                 _go_on(held, "0", "1"),
@@ -225,7 +231,11 @@ def test_turns_that_come_with_outcomes_mean_what_the_kernel_says(
                 for hold in holds
                 for position in ("0", "1", "2")
             ],
-            [_go_on(plain, "0", "3"), _go_on(plain, "1", "3", head=3), _go_on(failing, "1", "4", head=2)],
+            [
+                _go_on(plain, "0", "3", begins=True),
+                _go_on(plain, "1", "3", head=3),
+                _go_on(failing, "1", "4", head=2),
+            ],
         ]
         answers = [store.apply(batch) for batch in batches]
         rows = [(store.view(hold.id), list(store.history(hold.id)), store.tasks(hold.id)) for hold in holds]

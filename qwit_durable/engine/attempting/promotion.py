@@ -15,6 +15,7 @@ from qwit_durable.core import CallStep, Pending, Scheduled, Undo, Value
 from qwit_durable.core.identity import identity
 from qwit_durable.engine.attempting.attempts import Attempts, Left, Work
 from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
+from qwit_durable.engine.carrying import carry_alone
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.handover import task_of
 from qwit_durable.engine.turning.hold import Hold
@@ -130,7 +131,7 @@ class Promotion:
         """Record how it ended; None if it has no task any more, or never had one."""
         try:
             recorder = self._recorder or self._unsure()
-            return recorder.record(work, outcome, progress)
+            return carry_alone(recorder.record(work, outcome, progress), self._services.committer.write)
         finally:
             self._give_back()
 

@@ -13,20 +13,22 @@ from uuid import UUID
 
 import attrs
 
+from qwit_durable.clock import monotonic
 from qwit_durable.core import Value
 from qwit_durable.engine.attempting.attempts import Attempts, Left, Work
 from qwit_durable.engine.attempting.lifeline import Lifeline
 from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
 from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
 from qwit_durable.engine.attempting.watchdog import Abandoned
+from qwit_durable.engine.carrying import Pieces, carry_alone
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.turning.foresight import Ahead, Foresight
+from qwit_durable.engine.turning.foresight import Ahead, AtHome, Begun, Foresight
 from qwit_durable.engine.turning.turns import Turns
-from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
+from qwit_durable.errors import AttemptLost, Failure, MisuseError, StoreError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
-from qwit_durable.stores.answers import Claimed
+from qwit_durable.stores.answers import Accepted, Claimed
 from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Claim, LeaveTask
+from qwit_durable.stores.writes import Claim, LeaveTask, Unclaim
 
 __all__ = ["QueuedAttempts"]
 
@@ -34,7 +36,7 @@ _logger = logging.getLogger("qwit_durable.queued")
 
 
 class QueuedAttempts:
-    """Makes attempts of tasks in the calling thread, then goes on with the run if it is due."""
+    """Makes attempts of tasks, then goes on with their runs if these are due."""
 
     def __init__(self, services: Services, attempts: Attempts, turns: Turns, foresight: Foresight) -> None:
         self._services = services
@@ -42,6 +44,7 @@ class QueuedAttempts:
         self._turns = turns
         self._foresight = foresight
         self._making = attempts.making
+        self._at_home = AtHome(turns.carriers.is_quick, attempts.making)
 
     @property
     def making(self) -> frozenset[tuple[UUID, str]]:
@@ -49,66 +52,109 @@ class QueuedAttempts:
         return self._making.keys()
 
     def make(self, run_id: UUID, position: str, name: str) -> None:
-        """Make the next attempt of a task, if it is due and free; then go on with its run, if that is due."""
+        """Make the next attempt of a task in this thread, if it is due and free; then go on with its run."""
+        made = carry_alone(self._make(run_id, position, name, None), self._services.committer.write)
+        if made is not None:
+            self._turns.carriers.carry(self._guarded(run_id, self._follow(made)))
+
+    def carry(self, tasks: Sequence[tuple[UUID, str]], name: str) -> None:
+        """The same for tasks of one step, by whichever threads carry runs on."""
+        self._turns.carriers.carry(
+            *(self._guarded(run_id, self._whole(run_id, position, name)) for run_id, position in tasks)
+        )
+
+    def _guarded(self, run_id: UUID, pieces: Pieces[None]) -> Pieces[None]:
+        try:
+            yield from pieces
+        except StoreError as error:
+            _logger.warning("run %s: no attempt: %s", run_id, error)
+        except Exception:
+            _logger.exception("run %s: the attempt broke off", run_id)
+
+    def _whole(self, run_id: UUID, position: str, name: str) -> Pieces[None]:
+        until = monotonic() + self._services.settings.time_slice.total_seconds()
+        made = yield from self._make(run_id, position, name, self._at_home)
+        while made is not None and made.begun is not None:
+            self._turns.carriers.ring(made.rings)
+            # After a slice it is rung for, so that runs spread over all processes.
+            made = yield from self._make_begun(made.begun, self._at_home if monotonic() < until else None)
+        if made is not None:
+            yield from self._follow(made)
+
+    def _make(
+        self, run_id: UUID, position: str, name: str, at_home: AtHome | None
+    ) -> Pieces[Recorded | None]:
         key = (run_id, position)
         token = self._making.take(key)
         if token is None:
-            return
+            return None
         try:
-            recorded = self._make(run_id, position, name, lambda: self._making.give_back(key, token))
+            claimed = yield from self._claim(run_id, position, name)
+            if claimed is None:
+                return None
+            return (yield from self._attempt(claimed, at_home, lambda: self._making.give_back(key, token)))
         finally:
             self._making.give_back(key, token)
-        if recorded is None:
-            return
-        if recorded.rings:
-            self._follow(recorded.rings)
-        if recorded.acquired is not None:
-            self._turns.go_on(recorded.acquired)
 
-    def _follow(self, rings: Sequence[Ring]) -> None:
+    def _make_begun(self, begun: Begun, at_home: AtHome | None) -> Pieces[Recorded | None]:
+        claimed, token = begun.claimed, begun.token
+        key = (claimed.run.id, claimed.task.position)
+        try:
+            return (yield from self._attempt(claimed, at_home, lambda: self._making.give_back(key, token)))
+        finally:
+            self._making.give_back(key, token)
+
+    def _follow(self, made: Recorded) -> Pieces[None]:
         services = self._services
         here = not services.draining.is_set()
         mine = [
-            ring for ring in rings if ring.position == TURN and here and services.bells.consumes(ring.queue)
+            ring
+            for ring in made.rings
+            if ring.position == TURN and here and services.bells.consumes(ring.queue)
         ]
         # Others may begin while this thread takes turns.
-        services.bells.ring([ring for ring in rings if ring not in mine] if mine else rings)
+        self._turns.carriers.ring([ring for ring in made.rings if ring not in mine] if mine else made.rings)
         for ring in mine:
-            self._turns.drive(ring.run_id)
+            yield from self._turns.turns_of(ring.run_id)
+        if made.acquired is not None:
+            yield from self._turns.going_on(made.acquired)
 
-    def _make(self, run_id: UUID, position: str, name: str, give_back: Callable[[], None]) -> Recorded | None:
+    def _claim(self, run_id: UUID, position: str, name: str) -> Pieces[Claimed | None]:
         services = self._services
         try:
-            step = services.registry.step(name)
+            services.registry.step(name)
         except UnknownName as error:
             _logger.warning("step %r of run %s is left to other workers: %s", name, run_id, error)
-            services.committer.write(LeaveTask(run_id=run_id, position=position, note=str(error)))
+            yield LeaveTask(run_id=run_id, position=position, note=str(error))
             return None
-        claimed = services.committer.write(
-            Claim(
-                run_id=run_id,
-                position=position,
-                worker=services.worker,
-                lease=services.settings.lease,
-                may_take_over=services.may_take_over(),
-                turn=self._foresight.turn(run_id),
-            )
+        claimed = yield Claim(
+            run_id=run_id,
+            position=position,
+            worker=services.worker,
+            lease=services.settings.lease,
+            may_take_over=services.may_take_over(),
+            turn=self._foresight.turn(run_id),
         )
-        if not isinstance(claimed, Claimed) or claimed.task.spec is None:
-            return None
+        return claimed if isinstance(claimed, Claimed) and claimed.task.spec is not None else None
+
+    def _attempt(
+        self, claimed: Claimed, at_home: AtHome | None, give_back: Callable[[], None]
+    ) -> Pieces[Recorded | None]:
+        task = claimed.task
+        assert task.spec is not None
         self._ring_behind(claimed)
-        ahead = self._foresight.of(claimed)
-        attempt = _QueuedAttempt(services, claimed, ahead)
+        ahead = self._foresight.of(claimed, at_home)
+        attempt = _QueuedAttempt(self._services, claimed, ahead)
         try:
             try:
-                work = Work.of_task(step, claimed.task.spec)
+                work = Work.of_task(self._services.registry.step(task.name), task.spec)
             except MisuseError as error:
-                return ahead.take_in(attempt.resolve(Failure.of(error)))
+                return ahead.take_in((yield from attempt.resolve(Failure.of(error))))
             if claimed.lost:
                 lost = attempt.tell_lost()
-                if claimed.task.attempt > work.settings.retry.max_attempts:
-                    return attempt.resolve_lost(lost)
-            return ahead.take_in(attempt.run(self._attempts, work, give_back))
+                if task.attempt > work.settings.retry.max_attempts:
+                    return (yield from attempt.resolve_lost(lost))
+            return ahead.take_in((yield from attempt.run(self._attempts, work, give_back)))
         finally:
             ahead.close()
 
@@ -160,12 +206,13 @@ class _QueuedAttempt:
         self._info = _info_of(claimed)
         self._recorder = TaskRecorder(services, self._info, claimed.task, claimed.now - services.clock.now())
 
-    def run(self, attempts: Attempts, work: Work, give_back: Callable[[], None]) -> Recorded | None:
+    def run(self, attempts: Attempts, work: Work, give_back: Callable[[], None]) -> Pieces[Recorded | None]:
         """Run the user's code and record how it went."""
-        services, task = self._services, self._task
+        services, task, recorder = self._services, self._task, self._recorder
         if task.ended is not None:
-            return self._record(work, task.ended)
-        recorder = self._recorder
+            return (yield from self._record(work, task.ended))
+        if (yield task.name) is False:
+            return (yield from self._give_back())
         services.observers.attempt_starting(self._info)
         with transaction_of(services.store, work) as transaction:
             lifeline = Lifeline(
@@ -175,7 +222,9 @@ class _QueuedAttempt:
             def abandon(failure: Failure) -> None:
                 transaction.abandon()
                 # By the watchdog's thread, which takes no turns.
-                recorded = recorder.record(work, failure, lifeline.unsent)
+                recorded = carry_alone(
+                    recorder.record(work, failure, lifeline.unsent), services.committer.write
+                )
                 give_back()
                 services.bells.ring(() if recorded is None else recorded.rings)
 
@@ -195,14 +244,22 @@ class _QueuedAttempt:
                 if not isinstance(answer, Failure):
                     return recorder.resolved(write.event, answer)
                 outcome = answer
-        return self._record(work, outcome, lifeline.unsent)
+        return (yield from self._record(work, outcome, lifeline.unsent))
+
+    def _give_back(self) -> Pieces[Recorded | None]:
+        """There is no thread for it: the bell goes to the end of the queue."""
+        task = self._task
+        answer = yield Unclaim(
+            worker=self._services.worker, run_id=task.run_id, position=task.position, attempt=task.attempt
+        )
+        return Recorded(rings=answer.rings) if isinstance(answer, Accepted) else None
 
     def _record(
         self, work: Work, outcome: Value | Failure | Left, progress: bytes | None = None
-    ) -> Recorded | None:
+    ) -> Pieces[Recorded | None]:
         return self._recorder.record(work, outcome, progress, ahead=self._ahead)
 
-    def resolve(self, outcome: Value | Failure) -> Recorded | None:
+    def resolve(self, outcome: Value | Failure) -> Pieces[Recorded | None]:
         """Record the step's outcome."""
         return self._recorder.resolve(outcome, self._ahead)
 
@@ -216,6 +273,6 @@ class _QueuedAttempt:
         self._services.observers.attempt_finished(told)
         return lost
 
-    def resolve_lost(self, lost: Failure) -> Recorded | None:
+    def resolve_lost(self, lost: Failure) -> Pieces[Recorded | None]:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
         return self._recorder.resolve_lost(lost)

@@ -2,6 +2,7 @@
 
 Queued attempts have a task from the start. An inline attempt gets one when it has to be seen from outside
 (`engine.attempting.promotion`). Every write names the worker and the attempt: who has lost the attempt records nothing.
+How it ended is recorded in pieces: each yields its write, and is resumed with the answer.
 """
 
 from __future__ import annotations
@@ -16,15 +17,16 @@ from qwit_durable.clock import later
 from qwit_durable.core import AttemptFailed, Kind, Resolved, Value
 from qwit_durable.engine.attempting.attempts import Left, Work, what_follows
 from qwit_durable.engine.attempting.guarding import Refusal
+from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName
 from qwit_durable.observers.base import AttemptInfo
-from qwit_durable.stores.answers import Accepted, Acquired, Answer, Committed
+from qwit_durable.stores.answers import Accepted, Acquired, Committed
 from qwit_durable.stores.rows import Ring, TaskRow, TaskSpec
 from qwit_durable.stores.writes import FailTask, OpenTask, ParkTask, ReportProgress, ResolveTask
 
 if TYPE_CHECKING:
-    from qwit_durable.engine.turning.foresight import Ahead
+    from qwit_durable.engine.turning.foresight import Ahead, Begun
 
 __all__ = ["Recorded", "TaskRecorder"]
 
@@ -34,7 +36,7 @@ class Recorded:
     """What was recorded: the event, and its number in the history; no event where the attempt is left open.
 
     `acquired` is the run's turn, where it was asked for and is due now; `committed` how it went, where it was known
-    beforehand.
+    beforehand; `begun` the attempt that this worker has begun with it.
     """
 
     rings: Sequence[Ring] = ()
@@ -42,6 +44,7 @@ class Recorded:
     head: int = 0
     acquired: Acquired | None = None
     committed: Committed | None = None
+    begun: Begun | None = None
 
 
 class TaskRecorder:
@@ -91,46 +94,45 @@ class TaskRecorder:
         progress: bytes | None = None,
         *,
         ahead: Ahead | None = None,
-    ) -> Recorded | None:
+    ) -> Pieces[Recorded | None]:
         """Record how it ended; None if this worker has lost it.
 
         `progress` is what was not written yet; `ahead` tells what follows, if the caller would go on with the run.
         """
         match outcome:
             case Value():
-                return self.resolve(outcome, ahead)
+                return (yield from self.resolve(outcome, ahead))
             case Failure():
-                return self._fail(work, outcome, progress, ahead)
+                return (yield from self._fail(work, outcome, progress, ahead))
             case Left():
-                return self._park(work)
+                return (yield from self._park(work))
 
-    def _park(self, work: Work) -> Recorded | None:
+    def _park(self, work: Work) -> Pieces[Recorded | None]:
         services, task = self._services, self._task
         deadline = work.settings.deadline
         until = None if deadline is None else later(self._began_at, deadline)
-        write = ParkTask(
+        answer = yield ParkTask(
             worker=services.worker,
             run_id=task.run_id,
             position=task.position,
             attempt=task.attempt,
             until=until,
         )
-        answer = services.committer.write(write)
         if not isinstance(answer, Accepted):
             return None
         if answer.ended is not None:
-            return self._fail(work, answer.ended, None)
+            return (yield from self._fail(work, answer.ended, None))
         if until is not None:
             services.timer_set(until - self._offset)
         return Recorded(rings=answer.rings, head=answer.head)
 
     def _fail(
         self, work: Work, failure: Failure, progress: bytes | None, ahead: Ahead | None = None
-    ) -> Recorded | None:
+    ) -> Pieces[Recorded | None]:
         services, task, now = self._services, self._task, self._now
         delay, failure = what_follows(work, task.attempt, failure, now=now, began_at=self._began_at)
         if delay is None:
-            return self.resolve(failure, ahead)
+            return (yield from self.resolve(failure, ahead))
         event = AttemptFailed(
             position=task.position,
             name=task.name,
@@ -139,9 +141,7 @@ class TaskRecorder:
             retry_at=now + delay,
             began_at=self._began_at,
         )
-        answer = services.committer.write(
-            FailTask(worker=services.worker, run_id=task.run_id, event=event, progress=progress)
-        )
+        answer = yield FailTask(worker=services.worker, run_id=task.run_id, event=event, progress=progress)
         if not isinstance(answer, Accepted):
             return None
         services.observers.attempt_finished(
@@ -150,12 +150,12 @@ class TaskRecorder:
         services.timer_set(now + delay - self._offset)
         return Recorded(rings=answer.rings, event=event, head=answer.head)
 
-    def resolve(self, outcome: Value | Failure, ahead: Ahead | None = None) -> Recorded | None:
+    def resolve(self, outcome: Value | Failure, ahead: Ahead | None = None) -> Pieces[Recorded | None]:
         """Record the step's outcome, and take the run's turn if that is wanted and due then."""
         write = self.resolution(outcome, ahead=ahead)
-        return self.resolved(write.event, self._services.committer.write(write))
+        return self.resolved(write.event, (yield write))
 
-    def resolved(self, event: Resolved, answer: Answer) -> Recorded | None:
+    def resolved(self, event: Resolved, answer: object) -> Recorded | None:
         """Take in the answer to a `resolution`, and tell observers of it."""
         if not isinstance(answer, Accepted):
             return None
@@ -173,10 +173,10 @@ class TaskRecorder:
             committed=answer.committed,
         )
 
-    def resolve_lost(self, lost: Failure) -> Recorded | None:
+    def resolve_lost(self, lost: Failure) -> Pieces[Recorded | None]:
         """Record that the attempts before this one were the last ones: nothing is run any more."""
         write = self.resolution(lost, self._task.attempt - 1)
-        answer = self._services.committer.write(write)
+        answer = yield write
         if not isinstance(answer, Accepted):
             return None
         return Recorded(rings=answer.rings, event=write.event, head=answer.head)

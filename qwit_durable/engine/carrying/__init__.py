@@ -19,7 +19,8 @@ and fair:
 - A commit is durable before the next piece of its run begins, as ever: a piece is resumed with the answer to it.
 """
 
+from qwit_durable.engine.carrying.alone import carry_alone
 from qwit_durable.engine.carrying.carriers import Carriers
 from qwit_durable.engine.carrying.roster import Pieces
 
-__all__ = ["Carriers", "Pieces"]
+__all__ = ["Carriers", "Pieces", "carry_alone"]

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
+from collections.abc import Sequence
 from contextlib import suppress
 
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.carrying.roster import Carrier, Next, Pieces, Rider, Roster
+from qwit_durable.engine.ports import Bells
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.kernel import goes_alone, may_wait
+from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.writes import Commit, Write
 
 __all__ = ["Carriers"]
@@ -20,6 +24,8 @@ _logger = logging.getLogger("qwit_durable.turns")
 #: How long a step that was thought quick may hold up others: far above a quick one, and too short to be felt.
 _MOMENT_SECONDS = 0.01
 _FOR_EVER = -1
+#: For so many runs and steps one rings at once.
+_MOST_RINGS = 64
 
 
 class Carriers:
@@ -29,18 +35,37 @@ class Carriers:
         roster: Who carries which; under a lock of this object's.
     """
 
-    def __init__(self, committer: Committer) -> None:
+    def __init__(self, committer: Committer, bells: Bells, pace: Pace) -> None:
         self._committer = committer
-        self._pace = Pace()
+        self._bells = bells
+        self._rings: deque[Ring] = deque()
+        self._pace = pace
         self.roster = Roster(self._pace)
         self._lock = threading.Lock()
         self._reliefs: list[threading.Thread] = []
 
-    def carry(self, pieces: Pieces[None]) -> None:
-        """Bring a run, and carry on with others, for as long as this thread is needed."""
+    def carry(self, *pieces: Pieces[None]) -> None:
+        """Bring runs, and carry on with others, for as long as this thread is needed."""
         with self._lock:
-            me = self.roster.enter(Rider(pieces))
+            me = self.roster.enter(*map(Rider, pieces))
+            self._see_to_guard()
         self._run(me)
+
+    def is_quick(self, step: str) -> bool:
+        """Whether a step is likely to hold up nobody."""
+        return self._pace.seems_quick(step)
+
+    def ring(self, rings: Sequence[Ring]) -> None:
+        """Ring before any thread waits for anything, together with what else there is to ring for by then."""
+        self._rings.extend(rings)
+        if len(self._rings) >= _MOST_RINGS:
+            self._ring()
+
+    def _ring(self) -> None:
+        rings = [self._rings.popleft() for _ in range(len(self._rings))]
+        if rings:
+            names = {ring.name for ring in rings if ring.position != TURN}
+            self._bells.ring(rings, alike=frozenset(filter(self._pace.seems_quick, names)))
 
     def stop(self) -> None:
         """Wait for threads that were added: they leave when the runs are over, or let go of, as when draining."""
@@ -67,8 +92,11 @@ class Carriers:
                 todo = self.roster.next(me)
                 if todo is Next.WORK:
                     self._see_to_guard()
-            if todo is not Next.SLEEP:
-                return todo is Next.WORK
+            if todo is Next.WORK:
+                return True
+            self._ring()
+            if todo is Next.LEAVE:
+                return False
             self._sleep(me)
             if me.leaves:
                 return False
@@ -106,6 +134,7 @@ class Carriers:
                 self._see_to_guard()
             if not is_here:
                 return rider.pieces.send(is_here)
+            self._ring()
         me.step = name
         began = monotonic()
         try:
@@ -118,6 +147,7 @@ class Carriers:
         with self._lock:
             self.roster.leave_to_others(me)
             self._see_to_guard()
+        self._ring()
         try:
             rider.answer = self._committer.write(write)
         except Exception as error:  # noqa: BLE001 - raised in the run
@@ -125,6 +155,7 @@ class Carriers:
         return rider.go_on()
 
     def _flush(self, me: Carrier) -> None:
+        self._ring()
         writes = [rider.write for rider in me.batch if rider.write is not None]
         for rider, answer in zip(me.batch, self._committer.write_all(writes), strict=True):
             rider.answer = answer
@@ -138,6 +169,7 @@ class Carriers:
         for rider in failing:
             with suppress(BaseException):
                 rider.pieces.throw(error)
+        self._ring()
 
     # -- one thread more ---------------------------------------------------------------------------------------
 
@@ -151,7 +183,7 @@ class Carriers:
 
     def _relieve(self) -> None:
         with self._lock:
-            me = self.roster.enter(None)
+            me = self.roster.enter()
         try:
             self._run(me)
         except Exception:

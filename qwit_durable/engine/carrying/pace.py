@@ -25,9 +25,13 @@ class Pace:
         """Whether nothing slow was made for a while."""
         return self._in_a_row >= _BRISK_STEPS
 
-    def is_quick(self, name: str) -> bool:
+    def seems_quick(self, name: str) -> bool:
         """Whether a step is likely to be quick."""
-        is_quick = self._slowness.get(name, _UNKNOWN) <= _SLOW
+        return self._slowness.get(name, _UNKNOWN) <= _SLOW
+
+    def is_quick(self, name: str) -> bool:
+        """The same of a step that is made now."""
+        is_quick = self.seems_quick(name)
         if not is_quick:
             self._in_a_row = 0
         return is_quick

@@ -121,15 +121,15 @@ class Roster:
         self.asleep: list[Carrier] = []
         self._relief_comes = False
 
-    def enter(self, rider: Rider | None) -> Carrier:
-        """A thread comes, with a run or as a relief."""
+    def enter(self, *riders: Rider) -> Carrier:
+        """A thread comes, with runs or as a relief."""
         self.threads += 1
-        if rider is None:
+        self.riders += len(riders)
+        self.ready.extend(riders[1:])
+        if not riders:
             self._relief_comes = False
             self._reliefs += 1
-        else:
-            self.riders += 1
-        return Carrier(rider, self._now())
+        return Carrier(riders[0] if riders else None, self._now())
 
     def _goes(self, carrier: Carrier) -> None:
         self.threads -= 1

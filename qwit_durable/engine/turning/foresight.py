@@ -8,29 +8,33 @@ this, and nobody holds the run in between.
 Only the pure body runs before the outcome is durable; what it leads to leaves the process afterwards. A write that is
 refused discards the interpreter. Where more follows, or others' events came first, the run is gone on with as ever, by
 the turn that comes with the outcome.
+
+Nor is anybody rung for who is at home: where one quick step follows, and nothing else waits for a thread of this
+process, its first attempt begins with that write, too. Then a queued step is one write and no message.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 import attrs
 
 from qwit_durable.core import Advance, CallStep, Interpreter, Pending, Resolved
 from qwit_durable.engine.attempting.recording import Recorded
+from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.cache import InterpreterCache
-from qwit_durable.engine.turning.handover import hand_over
+from qwit_durable.engine.turning.handover import hand_over, queue_of
 from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.errors import UnknownName
-from qwit_durable.stores.answers import Acquired, Claimed
-from qwit_durable.stores.rows import LiveRow
+from qwit_durable.stores.answers import Acquired, Claimed, Committed, Standing
+from qwit_durable.stores.rows import LiveRow, TaskRow
 from qwit_durable.stores.writes import Acquire, Commit
 
-__all__ = ["Ahead", "Foresight"]
+__all__ = ["Ahead", "AtHome", "Begun", "Foresight"]
 
 _logger = logging.getLogger("qwit_durable.turns")
 
@@ -48,16 +52,37 @@ class Foresight:
         generation, head = self._cache.known(run_id)
         return Acquire(run_id=run_id, worker=self._services.worker, after=head, generation=generation)
 
-    def of(self, claimed: Claimed) -> Ahead:
-        """What can be decided ahead in an attempt."""
-        return Ahead(self._services, self._cache, self._programs, claimed)
+    def of(self, claimed: Claimed, at_home: AtHome | None) -> Ahead:
+        """What can be decided ahead in an attempt, after which `at_home` may go on with the next one."""
+        return Ahead(self._services, self._cache, self._programs, claimed, at_home)
+
+
+@attrs.frozen
+class AtHome:
+    """What it takes to go on with the next step at once: whether it is quick, and where it is named as begun."""
+
+    is_quick: Callable[[str], bool]
+    making: Holding[tuple[UUID, str]]
+
+
+@attrs.frozen
+class Begun:
+    """An attempt that has begun with the write of the one before it, and the token under which it is named."""
+
+    claimed: Claimed
+    token: object
 
 
 class Ahead:
     """What follows from one attempt. Close it when the outcome is recorded, or is not."""
 
     def __init__(
-        self, services: Services, cache: InterpreterCache, programs: Programs, claimed: Claimed
+        self,
+        services: Services,
+        cache: InterpreterCache,
+        programs: Programs,
+        claimed: Claimed,
+        at_home: AtHome | None,
     ) -> None:
         self._services = services
         self._cache = cache
@@ -67,6 +92,8 @@ class Ahead:
         self._interpreter: Interpreter | None = None
         self._hold: Hold | None = None
         self._then: Commit | None = None
+        self._at_home = at_home
+        self._begins: tuple[tuple[UUID, str], object] | None = None
 
     def follows(self, event: Resolved) -> tuple[Acquire | None, Commit | None]:
         """The turn that this process takes with an outcome, if any, and the whole of it, if it can be told."""
@@ -116,9 +143,24 @@ class Ahead:
         hold = self._hold = Hold(self._services, expected, self._interpreter, _nothing)
         decision = hold.decision
         if isinstance(decision, Advance) and not decision.settle and self._only_hands_over(decision.begin):
+            begins = len(decision.begin) == 1 and self._begins_here(hold, decision.begin[0])
             for pending in decision.begin:
-                hand_over(self._services, hold, pending)
+                hand_over(self._services, hold, pending, begins=begins)
             self._then = hold.transition(release=hold.until_it_goes_on(decision))
+
+    def _begins_here(self, hold: Hold, pending: Pending) -> bool:
+        """Whether this worker goes on with the next step at once. It is named as begun from now on."""
+        command, at_home, bells = pending.command, self._at_home, self._services.bells
+        if at_home is None or not isinstance(command, CallStep):
+            return False
+        if bells.is_busy() or not at_home.is_quick(command.name):
+            return False
+        if not bells.consumes(queue_of(self._services, hold.run, command)):
+            return False
+        key = (hold.run.id, pending.position)
+        token = at_home.making.take(key)
+        self._begins = None if token is None else (key, token)
+        return token is not None
 
     def _only_hands_over(self, begin: Sequence[Pending]) -> bool:
         assert self._interpreter is not None
@@ -138,13 +180,46 @@ class Ahead:
             assert self._then is not None
             hold.committed(recorded.committed, self._then)
             self._keep()
-            return Recorded(rings=(*recorded.rings, *hold.rings), event=recorded.event, head=recorded.head)
+            return Recorded(
+                rings=(*recorded.rings, *hold.rings),
+                event=recorded.event,
+                head=recorded.head,
+                begun=self._begun(recorded.committed, self._then),
+            )
         acquired = recorded.acquired
         if acquired is None or self._then is not None or acquired.live.head != hold.head:
             return recorded
         # The interpreter knows everything already.
         self._keep()
         return attrs.evolve(recorded, acquired=attrs.evolve(acquired, events=()))
+
+    def _begun(self, committed: Committed, then: Commit) -> Begun | None:
+        if self._begins is None:
+            return None
+        (_, token), self._begins = self._begins, None
+        (new,), claimed, now = then.tasks, self._claimed, committed.now
+        task = TaskRow(
+            run_id=then.run_id,
+            position=new.position,
+            queue=new.queue,
+            name=new.spec.name,
+            ready_at=now,
+            ring_at=now + self._services.settings.lease,
+            priority=new.priority,
+            attempt=new.attempt,
+            owner=then.worker,
+            began_at=now,
+            claimed_at=now,
+            spec=new.spec,
+        )
+        assert claimed.standing is not None
+        standing = Standing(head=committed.head, status=claimed.standing.status, events=())
+        return Begun(
+            claimed=Claimed(
+                task=task, run=claimed.run, generation=claimed.generation, now=now, standing=standing
+            ),
+            token=token,
+        )
 
     def _keep(self) -> None:
         interpreter, self._interpreter = self._interpreter, None
@@ -155,6 +230,9 @@ class Ahead:
         """Discard what did not become durable."""
         interpreter, self._interpreter = self._interpreter, None
         self._hold = self._then = None
+        if self._begins is not None and self._at_home is not None:
+            self._at_home.making.give_back(*self._begins)
+            self._begins = None
         if interpreter is not None:
             interpreter.close()
 

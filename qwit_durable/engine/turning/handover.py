@@ -139,11 +139,17 @@ def queue_of(services: Services, run: RunRow, command: CallStep | Undo) -> str:
 
 
 def hand_over(
-    services: Services, hold: Hold, pending: Pending, given: Mapping[int, bytes] | None = None
+    services: Services,
+    hold: Hold,
+    pending: Pending,
+    given: Mapping[int, bytes] | None = None,
+    *,
+    begins: bool = False,
 ) -> None:
     """Add to the transition what carries the command out from now on.
 
-    `given`: what guards put in the place of the arguments of a map's calls, by their numbers.
+    `given`: what guards put in the place of the arguments of a map's calls, by their numbers. `begins`: this worker
+    makes the first attempt of the step at once.
     """
     kind, name, args = identity(pending.command)
     due: datetime | None = None
@@ -163,7 +169,8 @@ def hand_over(
             reopen = Reopen(run_id=child_id(hold.run.id, *child_at), cause=pending.cause, at=pending.position)
             hold.add(reopen=reopen)
         case CallStep() | Undo() as command:
-            hold.add(task=task_of(services, hold, pending, command))
+            task = task_of(services, hold, pending, command)
+            hold.add(task=attrs.evolve(task, attempt=1, quiet=services.settings.lease) if begins else task)
             queued = True
         case MapSteps() as command:
             _hand_over_calls(services, hold, pending, command, given or {})

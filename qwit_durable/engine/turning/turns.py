@@ -41,6 +41,7 @@ from qwit_durable.engine.attempting.attempts import Attempts
 from qwit_durable.engine.attempting.inline import InlineAttempt
 from qwit_durable.engine.attempting.watchdog import Abandoned
 from qwit_durable.engine.carrying import Carriers, Pieces
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.asking import before_calls, before_steps
@@ -66,13 +67,13 @@ _CRASHES = 5
 class Turns:
     """Drives runs, in whichever thread carries them."""
 
-    def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache) -> None:
+    def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache, pace: Pace) -> None:
         self._services = services
         self._attempts = attempts
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
-        self.carriers = Carriers(services.committer)
+        self.carriers = Carriers(services.committer, services.bells, pace)
         self.glances = Glances(services, self._programs, cache)
 
     @property
@@ -80,20 +81,20 @@ class Turns:
         """The runs that threads of this process hold, or are about to."""
         return self._holding.keys()
 
-    def drive(self, run_id: UUID) -> None:
-        """Take turns of a run, and of the parent or child that follows from it, until there is nothing to do here.
+    def turns_of(self, run_id: UUID) -> Pieces[None]:
+        """Turns of a run, and of the parent or child that follows from it, until there is nothing to do here.
 
         What goes wrong is logged: the row and the sweeper bring the run back.
         """
-        self.carriers.carry(self._drive(run_id, self._turn(run_id)))
+        return self._drive(run_id, self._turn(run_id))
 
     def expect(self, run_id: UUID) -> None:
-        """Name a run as held that a thread of this process is to `go_on` with."""
+        """Name a run as held that a thread of this process is to go on with."""
         self._holding.take_over(run_id)
 
-    def go_on(self, acquired: Acquired) -> None:
-        """Take the turn that came with an outcome, and those that follow from it."""
-        self.carriers.carry(self._drive(acquired.run.id, self._take_over(acquired)))
+    def going_on(self, acquired: Acquired) -> Pieces[None]:
+        """The turn that came with an outcome or a start, and those that follow from it."""
+        return self._drive(acquired.run.id, self._take_over(acquired))
 
     def _take_over(self, acquired: Acquired) -> Pieces[Sequence[Ring]]:
         run_id = acquired.run.id
@@ -137,7 +138,7 @@ class Turns:
                     due.append(ring.run_id)
                 else:
                     for_others.append(ring)
-            self._services.bells.ring(for_others)
+            self.carriers.ring(for_others)
             if not due:
                 return
             rings = yield from self._turn(due.popleft())
@@ -184,7 +185,7 @@ class Turns:
         except Rested:
             # Others go first: the bell goes to the end of the queue, not back to this thread.
             assert hold is not None
-            self._services.bells.ring(hold.rings)
+            self.carriers.ring(hold.rings)
             hold.rings.clear()
             keep = True
         except UnknownName as error:
@@ -290,7 +291,7 @@ class Turns:
             # Calls of the part before may end meanwhile, at any rate: that must not hold up the next part.
             hand_over(self._services, hold, pending, given)
             yield from hold.commit(whatever_came=True)
-            self._services.bells.ring(hold.rings)
+            self.carriers.ring(hold.rings)
             hold.rings.clear()
         return bool(maps)
 

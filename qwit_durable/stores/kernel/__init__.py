@@ -27,7 +27,7 @@ from qwit_durable.stores.kernel.completing import (
 )
 from qwit_durable.stores.kernel.outside import deliver
 from qwit_durable.stores.kernel.pruning import prune
-from qwit_durable.stores.kernel.queued import claim, fail_task, leave_task, resolve_task
+from qwit_durable.stores.kernel.queued import claim, fail_task, leave_task, resolve_task, unclaim
 from qwit_durable.stores.kernel.schedules import drop_schedule, fire_schedule, put_schedule
 from qwit_durable.stores.kernel.starting import start
 from qwit_durable.stores.kernel.sweeping import fire_timers, ring_due
@@ -57,6 +57,7 @@ from qwit_durable.stores.writes import (
     Retire,
     RingDue,
     Start,
+    Unclaim,
     WakeStuck,
     Write,
 )
@@ -95,6 +96,8 @@ def perform(session: Session, write: Write) -> Answer:
             return report_progress(session, write)
         case LeaveTask():
             return leave_task(session, write)
+        case Unclaim():
+            return unclaim(session, write)
         case CompleteTask():
             return complete_task(session, write)
         case KeepSecret():
@@ -149,7 +152,7 @@ def touched(write: Write) -> tuple[UUID, ...]:
             return (run_id,)
         case OpenTask(run_id=run_id) | ParkTask(run_id=run_id) | ReportProgress(run_id=run_id):
             return (run_id,)
-        case LeaveTask(run_id=run_id):
+        case LeaveTask(run_id=run_id) | Unclaim(run_id=run_id):
             return (run_id,)
         case FireSchedule(cancels=UUID() as run_id):
             return (run_id,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from uuid import UUID
 
 import attrs
@@ -13,7 +14,7 @@ from qwit_durable.stores.kernel.turns import acquire, commit
 from qwit_durable.stores.kernel.waking import RING_GRACE, append, is_held, may_move, ring_for
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
 from qwit_durable.stores.session import Session
-from qwit_durable.stores.writes import Claim, FailTask, LeaveTask, ResolveTask
+from qwit_durable.stores.writes import Claim, FailTask, LeaveTask, ResolveTask, Unclaim
 
 __all__ = [
     "MOST_UNKNOWN",
@@ -24,6 +25,8 @@ __all__ = [
     "owned",
     "record_lost",
     "resolve_task",
+    "unclaim",
+    "unclaimed",
 ]
 
 #: A longer history than that does not come with a claim.
@@ -87,6 +90,20 @@ def leave_task(session: Session, write: LeaveTask) -> Accepted:
         return Accepted(repeated=True)
     session.put_task(attrs.evolve(task, note=write.note))
     return Accepted()
+
+
+def unclaim(session: Session, write: Unclaim) -> Accepted | Fenced:
+    """Let somebody else begin the attempt under the same number."""
+    task = session.task(write.run_id, write.position)
+    if task is None or not owned(write.worker, write.attempt, task):
+        return Fenced()
+    session.put_task(unclaimed(task, session.now))
+    return Accepted(rings=(ring_for(task),))
+
+
+def unclaimed(task: TaskRow, now: datetime) -> TaskRow:
+    """A task whose attempt never was."""
+    return attrs.evolve(task, owner=None, attempt=task.attempt - 1, ring_at=now, rings=0)
 
 
 def record_lost(session: Session, live: LiveRow, task: TaskRow) -> None:

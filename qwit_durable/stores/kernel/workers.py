@@ -8,7 +8,7 @@ import attrs
 
 from qwit_durable.clock import NEVER
 from qwit_durable.stores.answers import Accepted, Refused, Rings
-from qwit_durable.stores.kernel.queued import record_lost
+from qwit_durable.stores.kernel.queued import record_lost, unclaimed
 from qwit_durable.stores.kernel.waking import ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.reasons import status_before
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
@@ -92,9 +92,9 @@ def _free_task(session: Session, task: TaskRow, *, burn: bool) -> Ring:
     # A dead owner stays named: whoever claims the task next learns that an attempt was lost.
     # An attempt that gave out a token is never made again under its number.
     burn = burn or task.opened == task.attempt or task.ended is not None
-    attempt = task.attempt if burn else task.attempt - 1
-    owner = task.owner if burn else None
-    session.put_task(attrs.evolve(task, owner=owner, attempt=attempt, ring_at=session.now, rings=0))
+    session.put_task(
+        attrs.evolve(task, ring_at=session.now, rings=0) if burn else unclaimed(task, session.now)
+    )
     return ring_for(task)
 
 

@@ -45,6 +45,7 @@ from qwit_durable.stores.writes import (
     ResolveTask,
     Retire,
     Start,
+    Unclaim,
     Write,
 )
 
@@ -124,7 +125,7 @@ class _Needs:
                 self.tasks.add((run_id, failed.position))
             case CompleteTask(run_id=run_id, position=position):
                 self.tasks.add((run_id, position))
-            case OpenTask() | ParkTask() | ReportProgress() | LeaveTask():
+            case OpenTask() | ParkTask() | ReportProgress() | LeaveTask() | Unclaim():
                 self.tasks.add((write.run_id, write.position))
             case Deliver(run_id=run_id, event=OperatorActed(verb=Verb.TERMINATE)):
                 self._add_left_lane(run_id)

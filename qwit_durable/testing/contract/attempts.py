@@ -21,6 +21,7 @@ from qwit_durable.stores.writes import (
     Release,
     ReportProgress,
     ResolveTask,
+    Unclaim,
     Write,
 )
 from qwit_durable.testing.contract.stage import task as new_task
@@ -30,7 +31,8 @@ __all__ = ["work_on"]
 _WORKERS = st.sampled_from([1, 2, 3])
 _FAILURE = Failure(type="Boom", message="it broke", lineage=("Boom",))
 _LEASE = timedelta(seconds=10)
-_OF_AN_OWNER = ["resolve", "resolve", "fail", "open", "park", "progress", "complete"]
+_AT_ONCE: dict[str, Any] = {"attempt": 1, "quiet": _LEASE}
+_OF_AN_OWNER = ["resolve", "resolve", "fail", "open", "park", "progress", "complete", "give back"]
 _OF_OTHERS = ["claim", "claim", "claim", "claim", "resolve", "complete", "complete"]
 
 
@@ -75,6 +77,8 @@ def work_on(task: TaskRow, live: LiveRow | None, now: datetime, draw: Any) -> Wr
             return FailTask(worker=own["worker"], run_id=task.run_id, event=failed)
         case "open":
             return OpenTask(**own)
+        case "give back":
+            return Unclaim(**own)
         case "park":
             return ParkTask(**own, until=draw(st.none() | st.just(now + timedelta(seconds=4))))
         case "progress":
@@ -113,7 +117,7 @@ def _turn(draw: Any, asked: Acquire, head: int, generation: int) -> Commit:
         events=tuple(
             Scheduled(position=position, kind=Kind.STEP, name="s", queued=True) for position in positions
         ),
-        tasks=tuple(map(new_task, positions)),
+        tasks=tuple(new_task(position, **draw(st.sampled_from([{}, _AT_ONCE]))) for position in positions),
         release=Release(
             awaiting=draw(st.integers(0, 2)),
             keep_lost=draw(st.booleans()),

@@ -201,6 +201,7 @@ class Drawing:
                 priority=draw(st.none() | st.just(3)),
                 after=draw(st.none() | _POSITIONS),
                 quiet=draw(st.none() | st.just(timedelta(seconds=5))),
+                attempt=draw(st.sampled_from([0, 0, 0, 1])),
             )
             for position in sorted(draw(st.sets(_POSITIONS, max_size=2)))
         )

@@ -8,10 +8,10 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.core import Kind, Scheduled, SignalReceived, Status, Verb
-from qwit_durable.stores.answers import Accepted, Fenced, Standing
+from qwit_durable.stores.answers import Accepted, Fenced, Refused, Standing
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.writes import Acquire, Commit, Reap, Release, ResolveTask
-from qwit_durable.testing.contract.stage import Stage, failed, resolved, task
+from qwit_durable.testing.contract.stage import LEASE, Stage, failed, resolved, task
 
 __all__ = ["GoingOn"]
 
@@ -137,6 +137,21 @@ class GoingOn:
             False,
         )
 
+    def test_a_step_that_its_worker_begins_at_once_is_rung_for_by_nobody(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release(tasks=(task("0"),))
+        stage.claimed(hold.id, "0", worker=_WORKER)
+
+        answer = stage.do(_with_all(hold.id, "0", head=1, begins=True))
+
+        assert answer.committed.rings == ()
+        begun = stage.tasks(hold.id)["1"]
+        now = answer.committed.now
+        assert (begun.owner, begun.attempt, begun.began_at, begun.claimed_at) == (_WORKER, 1, now, now)
+        assert begun.ring_at == now + LEASE
+        assert stage.claim(hold.id, "1", worker=7, may_take_over=False) == Refused(reason="held")
+        assert stage.do(_with_turn(hold.id, "1")).acquired is not None
+
     def test_a_turn_that_was_foreseen_from_another_history_is_only_taken(self, stage: Stage) -> None:
         hold = stage.begin()
         hold.release(tasks=(task("0"),))
@@ -185,14 +200,15 @@ def _with_turn(run_id: UUID, position: str, after: int = 0) -> ResolveTask:
     )
 
 
-def _with_all(run_id: UUID, position: str, head: int) -> ResolveTask:
+def _with_all(run_id: UUID, position: str, head: int, *, begins: bool = False) -> ResolveTask:
+    new = task("1", attempt=1, quiet=LEASE) if begins else task("1")
     then = Commit(
         run_id=run_id,
         worker=_WORKER,
         epoch=0,
         head=head,
         events=(_SCHEDULED,),
-        tasks=(task("1"),),
+        tasks=(new,),
         release=Release(),
     )
     return attrs.evolve(_with_turn(run_id, position), then=then)

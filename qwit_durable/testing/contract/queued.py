@@ -10,7 +10,7 @@ from qwit_durable.core import AttemptFailed, CancelRequested, Dropped, Resolved,
 from qwit_durable.errors import AttemptLost, Failure
 from qwit_durable.stores.answers import Accepted, Claimed, Conflict, Fenced, Refused
 from qwit_durable.stores.rows import TURN, TaskRow
-from qwit_durable.stores.writes import FailTask, LeaveTask, Reap, ResolveTask
+from qwit_durable.stores.writes import FailTask, LeaveTask, Reap, ResolveTask, Unclaim
 from qwit_durable.testing.contract.stage import BROKEN, LEASE, Hold, Stage, failed, resolved, seconds, task
 
 __all__ = ["Queued"]
@@ -93,6 +93,31 @@ class Queued:
         assert note == "no step 'pack' here"
         assert begun.note is None
         assert stage.tasks(hold.id)["0"].note is None
+
+    def test_an_attempt_that_is_given_back_never_was(self, stage: Stage) -> None:
+        hold = _waiting(stage, "0")
+        stage.claimed(hold.id, "0", worker=5)
+        write = Unclaim(worker=5, run_id=hold.id, position="0", attempt=1)
+
+        given, again = stage.do(write), stage.do(write)
+
+        assert [(ring.run_id, ring.position) for ring in given.rings] == [(hold.id, "0")]
+        assert again == Fenced()
+        assert stage.events(hold.id) == []
+        taken = stage.claim(hold.id, "0", worker=6)
+        assert (taken.task.attempt, taken.task.owner, taken.lost) == (1, 6, False)
+
+    def test_nobody_gives_back_what_is_not_his(self, stage: Stage) -> None:
+        hold = _waiting(stage, "0")
+        stage.claimed(hold.id, "0", worker=5)
+
+        answers = [
+            stage.do(Unclaim(worker=worker, run_id=hold.id, position="0", attempt=attempt))
+            for worker, attempt in ((6, 1), (5, 2))
+        ]
+
+        assert answers == [Fenced()] * 2
+        assert stage.tasks(hold.id)["0"].owner == 5
 
     def test_an_outcome_is_recorded_once_and_wakes_the_run(self, stage: Stage) -> None:
         hold = _waiting(stage, "0")

@@ -6,6 +6,7 @@ Besides what `append` does, the tasks are inserted for the rows that were update
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from datetime import timedelta
 
 from psycopg.pq.abc import PGresult
 
@@ -31,8 +32,12 @@ from qwit_durable.stores.writes import Commit, NewTask, Write
 
 __all__ = ["HandOver", "added_tasks", "task_arrays", "with_rings"]
 
-_GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
-_TASK = "run_id uuid, position text, queue text, name text, priority int8, spec bytea"
+_TASK = (
+    "run_id uuid, position text, queue text, name text, priority int8, spec bytea, "
+    "attempt int8, owner int8, grace int8"
+)
+_BEGAN = "CASE WHEN owner IS NOT NULL THEN updated_at END"
+_MICROSECOND = timedelta(microseconds=1)
 _GIVEN = (
     "id uuid, holder int8, term int8, known int8, count int8, frees bool, "
     "keeps_lost bool, waits_for int8, why text"
@@ -40,17 +45,20 @@ _GIVEN = (
 
 
 def added_tasks(first: int) -> str:
-    """Tasks to which nothing has happened, of the runs that have `won`: `task_arrays` are parameters from there on."""
+    """Tasks of the runs that have `won`, nothing more than begun: `task_arrays` are parameters from there on."""
     return f"""INSERT INTO qwit.task (
-        run_id, position, queue, name, priority, spec, ready_at, ring_at, attempt, rings, cancelled, opened
+        run_id, position, queue, name, priority, spec, ready_at, ring_at, attempt, owner, began_at, claimed_at,
+        rings, cancelled, opened
     )
-    SELECT run_id, position, queue, name, priority, spec, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
+    SELECT run_id, position, queue, name, priority, spec, updated_at,
+        updated_at + grace * interval '1 microsecond', attempt, owner, {_BEGAN}, {_BEGAN}, 0, false, 0
     FROM {rows("task", first, _TASK)} JOIN won USING (run_id)
     ON CONFLICT (run_id, position) DO UPDATE SET
         queue = excluded.queue, name = excluded.name, priority = excluded.priority, spec = excluded.spec,
-        ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = 0, rings = 0, cancelled = false,
-        opened = 0, owner = null, began_at = null, claimed_at = null, parked_at = null, ended = null,
-        progress = null, progress_at = null, note = null"""
+        ready_at = excluded.ready_at, ring_at = excluded.ring_at, attempt = excluded.attempt, rings = 0,
+        cancelled = false, opened = 0, owner = excluded.owner, began_at = excluded.began_at,
+        claimed_at = excluded.claimed_at, parked_at = null, ended = null, progress = null, progress_at = null,
+        note = null"""
 
 
 _HAND_OVER = f"""
@@ -146,8 +154,8 @@ _NO_EVENTS = (
 
 
 def _is_plain(new: NewTask) -> bool:
-    is_rung_for = new.after is None and new.quiet is None
-    return is_rung_for and new.attempt == 0 and new.progress is None and not new.opened
+    begins_now = new.began_at is None and new.progress is None and not new.opened
+    return begins_now and new.after is None
 
 
 def task_arrays(writes: Sequence[Commit], encoding: Encoding) -> Sequence[bytes]:
@@ -160,6 +168,9 @@ def task_arrays(writes: Sequence[Commit], encoding: Encoding) -> Sequence[bytes]
         binary.texts([new.spec.name for _, new in tasks]),
         binary.numbers([new.priority for _, new in tasks]),
         binary.payloads([encoding.write_spec(new.spec) for _, new in tasks]),
+        binary.numbers([new.attempt for _, new in tasks]),
+        binary.numbers([write.worker if new.attempt else None for write in writes for new in write.tasks]),
+        binary.numbers([(new.quiet or RING_GRACE) // _MICROSECOND for _, new in tasks]),
     )
 
 
@@ -174,5 +185,6 @@ def with_rings(answer: Committed, write: Commit) -> Committed:
             priority=new.priority,
         )
         for new in write.tasks
+        if not new.attempt and new.quiet is None
     )
     return Committed(head=answer.head, now=answer.now, cancel_asked=answer.cancel_asked, rings=rings)
