@@ -34,6 +34,7 @@ _SETTINGS = {
     "autovacuum": "on",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    "max_connections": "500",
     "track_wal_io_timing": "off",
 }
 
@@ -118,8 +119,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             processes=options.processes,
             threads=options.threads,
         )
-        peers = Peers(options.peers, Servers(postgres=theirs, redis=redis), output.say)
-        report = run(asked, output.say, extend=peers.beside)
+        with Peers(options.peers, Servers(postgres=theirs, redis=redis), output.say) as peers:
+            report = run(asked, output.say, extend=peers.beside)
         if not options.only or "latency" in options.only:
             report = attrs.evolve(report, measured=[*report.measured, *on_rabbitmq(asked, output)])
     RESULTS.mkdir(exist_ok=True)

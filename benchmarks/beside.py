@@ -1,33 +1,37 @@
-"""Peers as lines of our scenarios: each is opened for its turn and closed after it, so that none works meanwhile."""
+"""Peers as lines of our scenarios: each is opened when it is first needed, and stands still while others work."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
+from functools import partial
+from types import TracebackType
+from typing import Self
 
 import attrs
 
-from benchmarks.peers import PEERS, Peer, PeerMissing, Servers
-from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario
-from qwit_durable.bench.sizes import Sizes
+from benchmarks.peers import PEERS, Peer, PeerFailed, PeerMissing, Servers, System
+from benchmarks.questions import QUESTIONS, Question, Turn
+from qwit_durable.bench.figures import label
+from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
 from qwit_durable.bench.stage import Stage
 
-__all__ = ["Peers", "work_for"]
+__all__ = ["Peers"]
 
-#: What a peer calls what our scenario measures, our own figure there, and how many times as much it is to be.
-_QUESTIONS = {
-    "inline": ("steps", "durable steps, /s"),
-    "queued": ("queued", "queued steps, /s"),
-    "lone": ("lone", "step of a lone run, ms"),
+#: What our figure is to be of a peer's.
+_AT_LEAST = {
+    ("inline", "dbos"): 20,
+    ("inline", "absurd"): 10,
+    ("inline", "restate"): 5,
+    ("inline", "dramatiq"): 4,
 }
-_AIMS = {"dbos": 20.0, "absurd": 10.0, "restate": 5.0, "dramatiq": 4.0}
-_PROCESSES = (1, 2)
-_WARM_RUNS, _WARM_STEPS = 16, 5
-_LONE_STEPS = 10
+_AT_MOST = {("lone", "dbos"): 1 / 8, ("lone", "absurd"): 0.4, ("lone", "restate"): 0.4}
+#: What is a line of our own already.
+_OURS = {("queued", "dramatiq")}
 
 
 class Peers:
-    """Adds to scenarios what those peers reach that can be had.
+    """Adds to scenarios what those peers reach that can be had; ends them with the `with`.
 
     Args:
         names: Which of them.
@@ -35,95 +39,106 @@ class Peers:
         say: Told why one is left out.
     """
 
-    def __init__(self, names: list[str], servers: Servers, say: Callable[[str], None]) -> None:
+    def __init__(self, names: Sequence[str], servers: Servers, say: Callable[[str], None]) -> None:
         self._names = names
         self._servers = servers
         self._say = say
+        self._missing: dict[str, str] = {}
+        self._told: set[str] = set()
+        self._open: dict[tuple[str, int, int, bool], Peer] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        while self._open:
+            self._open.popitem()[1].close()
 
     def beside(self, scenario: Scenario, stage: Stage) -> Scenario:
-        """The same scenario with a line for each peer that knows its question."""
-        question, figure = _QUESTIONS.get(scenario.name, ("", ""))
-        # Plain Dramatiq chains are a line of the queued scenario already.
-        found = {
-            name: PEERS[name]()
-            for name in self._names
-            if question in PEERS[name].scenarios and (question, name) != ("queued", "dramatiq")
-        }
-        if not found:
+        """The same scenario with lines for each peer that has a counterpart, and a word where one has none."""
+        question = QUESTIONS.get(scenario.name)
+        if question is None or not self._names:
             return scenario
 
         @contextmanager
         def opened(stage: Stage) -> Generator[Plan]:
             with scenario.open(stage) as plan:
-                yield self._added(plan, stage, question, figure, self._had(found, stage))
+                yield self._added(plan, scenario.name, question, stage)
 
         _ = stage
         return attrs.evolve(scenario, open=opened)
 
-    def _had(self, found: Mapping[str, Peer], stage: Stage) -> dict[str, Peer]:
-        """Those that can be opened here."""
-        there: dict[str, Peer] = {}
-        for name, peer in found.items():
+    def _added(self, plan: Plan, scenario: str, question: Question, stage: Stage) -> Plan:
+        lines, ratios, absent = list(plan.lines), list(plan.ratios), dict(plan.absent)
+        ours = question.figures(stage)
+        for name in self._names:
+            system = PEERS[name]
+            turn = Turn(system, stage, partial(self._opened, name, stage))
+            theirs = {figure: turn.its(figure) for figure in ours}
+            if (scenario, name) in _OURS:
+                continue
+            if scenario not in system.scenarios:
+                absent |= dict.fromkeys(theirs.values(), "no such thing")
+                continue
+            if (why := self._missed(name)) is not None:
+                absent |= dict.fromkeys(theirs.values(), why)
+                continue
+            lines += [self._guarded(system, line) for line in question.lines(turn)]
+            for figure, its in theirs.items():
+                aims = _AT_LEAST.get((scenario, name)), _AT_MOST.get((scenario, name))
+                ratios.append(Ratio(f"{label(figure)} / {system.name}", figure, its, *aims))
+        return Plan(lines, ratios, plan.curves, absent)
+
+    def _missed(self, name: str) -> str | None:
+        """Why it can't be measured here, if it can't."""
+        system = PEERS[name]
+        if name not in self._told:
+            self._told.add(name)
             try:
-                with self._working(peer, 1, stage.threads):
-                    there[name] = peer
-                    self._say(f"{peer.name} {peer.version}: {peer.settings}")
+                Peer(system).prepare(self._servers)
+                self._say(f"{system.name} {system.version}: {system.settings}")
             except PeerMissing as missing:
-                self._say(f"{peer.name}: left out, {missing}")
-        return there
+                self._say(f"{system.name}: left out, {missing}")
+                self._missing[name] = "left out"
+        return self._missing.get(name)
+
+    def _guarded(self, system: System, line: Line) -> Line:
+        """A peer that fails is left out from there on, and the others are measured."""
+
+        def measure() -> dict[str, float]:
+            try:
+                return dict(line.measure())
+            except (PeerFailed, PeerMissing) as failed:
+                self._say(f"{line.name}: {failed}")
+                for key in [key for key, peer in self._open.items() if peer.system is system]:
+                    self._open.pop(key).close()
+                raise Unmeasured("failed") from failed
+
+        return attrs.evolve(line, measure=measure)
 
     @contextmanager
-    def _working(self, peer: Peer, processes: int, threads: int) -> Generator[None]:
+    def _opened(
+        self,
+        name: str,
+        stage: Stage,
+        processes: int | None = None,
+        threads: int | None = None,
+        *,
+        at_rest: bool = False,
+    ) -> Generator[Peer]:
+        """One that is open already, or a new one, which stays open if others of its size are to be expected."""
+        key = (name, processes or stage.crew.processes, threads or stage.threads, at_rest)
+        if key in self._open:
+            yield self._open[key]
+            return
+        peer = Peer(PEERS[name])
         try:
-            peer.open(self._servers, processes, threads)
-            yield
+            peer.open(self._servers, *key[1:3], at_rest=at_rest)
+            self._open[key] = peer
+            yield peer
         finally:
-            peer.close()
-
-    def _added(self, plan: Plan, stage: Stage, question: str, figure: str, peers: Mapping[str, Peer]) -> Plan:
-        lines, ratios = list(plan.lines), list(plan.ratios)
-        for name, peer in peers.items():
-            measure = self._lone(peer, stage) if question == "lone" else self._steps(peer, stage)
-            lines.append(Line(peer.name, measure))
-            best = f"{peer.name}, ms" if question == "lone" else f"{peer.name}, /s"
-            aim = _AIMS.get(name) if question == "steps" else None
-            ratios.append(Ratio(f"{figure.rpartition(',')[0]} / {peer.name}", figure, best, at_least=aim))
-        return Plan(lines, ratios, plan.curves)
-
-    def _steps(self, peer: Peer, stage: Stage) -> Callable[[], dict[str, float]]:
-        sizes = stage.sizes
-
-        def reach(processes: int) -> float:
-            with self._working(peer, processes, stage.threads):
-                warm = peer.steps(_WARM_RUNS, _WARM_STEPS)
-                runs, steps = work_for(sizes, _WARM_RUNS * _WARM_STEPS / warm, at_once=2 * stage.threads)
-                return runs * steps / peer.steps(runs, steps)
-
-        def measure() -> dict[str, float]:
-            """The better of one and two processes counts."""
-            found = {processes: reach(processes) for processes in _PROCESSES}
-            each = {f"{peer.name} in {processes}, /s": rate for processes, rate in found.items()}
-            return {f"{peer.name}, /s": max(found.values())} | each
-
-        return measure
-
-    def _lone(self, peer: Peer, stage: Stage) -> Callable[[], dict[str, float]]:
-        def measure() -> dict[str, float]:
-            steps = stage.sizes.lone_steps
-            with self._working(peer, 1, stage.threads):
-                few = min(steps, _LONE_STEPS)
-                steps = min(max(int(few / peer.lone(few) * stage.sizes.seconds), few), steps)
-                return {f"{peer.name}, ms": peer.lone(steps) / steps * 1000}
-
-        return measure
-
-
-def work_for(sizes: Sizes, rate: float, *, at_once: int) -> tuple[int, int]:
-    """Runs, and steps of each, for a peer that makes so many steps a second: a few seconds of work, however slow it is.
-
-    There are as many runs as it works on at once, if need be shorter ones.
-    """
-    wanted = int(rate * sizes.seconds)
-    at_least = min(at_once, sizes.runs)
-    runs = max(min(wanted // sizes.steps, sizes.runs), at_least)
-    return runs, min(max(wanted // runs, min(_WARM_STEPS, sizes.steps)), sizes.steps)
+            if threads is not None or at_rest:
+                self._open.pop(key, None)
+                peer.close()

@@ -17,7 +17,7 @@ import pytest
 from click.testing import CliRunner, Result
 from redis import Redis
 
-from benchmarks.beside import work_for
+from benchmarks.questions import work_for
 from qwit_durable import Durable
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
 from qwit_durable.bench.scenarios import SCENARIOS

@@ -1,10 +1,14 @@
-"""What the benchmark asks of a peer."""
+"""What the benchmark knows of a peer."""
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
 
 import attrs
+
+__all__ = ["PeerFailed", "PeerMissing", "Servers", "System"]
 
 
 @attrs.frozen
@@ -29,34 +33,34 @@ class PeerMissing(Exception):
         self.remedy = remedy
 
 
-class Peer(Protocol):
-    """One system that we are measured against. It runs in processes of its own, never in the benchmark's."""
+class PeerFailed(Exception):
+    """A peer has not done what it was asked for; the message has the end of its log."""
 
-    #: As a table of figures names it.
+
+@attrs.frozen(kw_only=True)
+class System:
+    """One system that we are measured against.
+
+    Attributes:
+        name: As a table of figures names it.
+        version: Which.
+        settings: What its documentation advises, and what was set, in one line.
+        scenarios: Those of ours that it has a counterpart to; `README.md` says why the others have none.
+        program: Its half in `programs/`.
+        requirements: Those of its environment; none for our own.
+        needs: `postgres` or `redis`, of which it gets a database or a corner of its own, or nothing.
+        server: An npm package, its version and the program in it that is the system's own server.
+        options: Told to the program.
+        at_rest: Told to it where it has nothing to do: intervals as shipped, not those that serve speed.
+    """
+
     name: str
     version: str
-    #: What its documentation advises, and what was set, in one line.
     settings: str
-    #: Of "steps", "lone", "queued", "fan_out", "start_rate", "latency", "sleepers": those that `steps` and `lone`
-    #: measure here. "queued": each step is a message of the broker, so that `steps` is the measure of queued steps.
     scenarios: frozenset[str]
-
-    def open(self, servers: Servers, processes: int, threads: int) -> None:
-        """Start its workers, so many processes of so many threads each, and let them warm up.
-
-        Raises:
-            PeerMissing: It is not installed and cannot be, or the server that it needs was not given.
-        """
-        ...
-
-    def steps(self, runs: int, steps: int) -> float:
-        """Seconds from the first start to the last end of `runs` workflows of so many steps, each of which adds one."""
-        ...
-
-    def lone(self, steps: int) -> float:
-        """Seconds from the start to the end of one workflow of so many steps, while nothing else runs."""
-        ...
-
-    def close(self) -> None:
-        """End everything that `open` started."""
-        ...
+    program: str
+    requirements: str | None = None
+    needs: str | None = None
+    server: tuple[str, str, str] | None = None
+    options: Mapping[str, Any] = MappingProxyType({})
+    at_rest: Mapping[str, Any] = MappingProxyType({})

@@ -10,10 +10,10 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack, suppress
+import sys
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
 
@@ -22,42 +22,104 @@ from psycopg.sql import SQL, Composed, Identifier
 from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
-from benchmarks.peers.peer import PeerMissing, Servers
+from benchmarks.peers.installed import npm_program, python_of
+from benchmarks.peers.peer import PeerFailed, PeerMissing, Servers, System
 from tests.servers import run
-from tests.servers.janitor import born, kill_tree
+from tests.servers.janitor import born, descendants, kill_tree
 
 _PROGRAMS = Path(__file__).resolve().parent / "programs"
-_READY_SECONDS = 300
-_ANSWER_SECONDS = 900
+_READY_SECONDS = 120
+_ANSWER_SECONDS = 150
 
 
-class Spoken:
-    """What all peers have in common. Each says in `_start` which of its needs comes from where, and calls `_begin`.
+class Peer:
+    """A system at work: a program and its workers, with a database or a name in Redis of its own.
 
-    Between two questions the peer stands still, so that one that polls takes nothing from what is measured meanwhile.
+    Between two questions it stands still, so that one that polls takes nothing from what is measured meanwhile.
+
+    Attributes:
+        system: Which.
+        database: The name of its own database, where it has one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, system: System) -> None:
+        self.system = system
+        self.database: str | None = None
         self._process: subprocess.Popen[str] | None = None
         self._folder = Path()
-        self._few = ""
+        self._few = (1, 1)
+        self._is_awake = False
         self._left_behind = ExitStack()
 
-    def open(self, servers: Servers, processes: int, threads: int) -> None:
+    def prepare(self, servers: Servers) -> None:
+        """Install what is not installed yet.
+
+        Raises:
+            PeerMissing: It can't be, or the server that it needs was not given.
+        """
+        needs = self.system.needs
+        if needs is not None and getattr(servers, needs) is None:
+            raise PeerMissing(f"it needs {needs.title()}", f"give the URL of one in `Servers({needs}=…)`")
+        self._programs()
+
+    def _programs(self) -> tuple[str, dict[str, str]]:
+        """Its interpreter, and its server if it has one."""
+        system = self.system
+        python = sys.executable if system.requirements is None else python_of(system.requirements)
+        return python, {} if system.server is None else {"server": npm_program(*system.server)}
+
+    def open(self, servers: Servers, processes: int, threads: int, *, at_rest: bool = False) -> None:
+        """Start its workers, so many processes of so many threads each, and let them warm up.
+
+        Args:
+            servers: What it may use.
+            processes: How many.
+            threads: Of each.
+            at_rest: It will have nothing to do.
+
+        Raises:
+            PeerMissing: As for `prepare`.
+            PeerFailed: It does not come up.
+        """
+        self.prepare(servers)
         try:
-            self._start(servers, processes, threads)
+            self._begin(servers, processes, threads, at_rest=at_rest)
         except BaseException:
             self.close()
             raise
 
-    def _start(self, servers: Servers, processes: int, threads: int) -> None:
-        raise NotImplementedError
+    @property
+    def pids(self) -> list[int]:
+        """Its workers and its own server, not those of Postgres and Redis, nor the program that asks them."""
+        assert self._process is not None, "open comes first"
+        return descendants(self._process.pid)
 
-    def steps(self, runs: int, steps: int) -> float:
-        return self._ask(f"steps {runs} {steps}")
+    def ask(self, verb: str, *numbers: int) -> list[float]:
+        """Ask its program, which `programs/asked.py` explains; figures, of which seconds are the first.
 
-    def lone(self, steps: int) -> float:
-        return self._ask(f"lone {steps}")
+        Raises:
+            PeerFailed: It has not done it.
+        """
+        if not self._is_awake:
+            with self.awake():
+                return self.ask(verb, *numbers)
+        self._say(" ".join(map(str, (verb, *numbers))))
+        found = json.loads(self._hear(_ANSWER_SECONDS))
+        return found if isinstance(found, list) else [found]
+
+    @contextmanager
+    def awake(self) -> Generator[None]:
+        """Let it go on meanwhile. Who stood still comes to itself first: connections, polls that are overdue."""
+        assert self._process is not None, "open comes first"
+        os.killpg(self._process.pid, signal.SIGCONT)
+        self._is_awake = True
+        try:
+            self.ask("steps", *self._few)
+            yield
+        finally:
+            self._is_awake = False
+            with suppress(ProcessLookupError):
+                os.killpg(self._process.pid, signal.SIGSTOP)
 
     def close(self) -> None:
         with self._left_behind:
@@ -69,43 +131,41 @@ class Spoken:
             # Closes the pipes too.
             process.communicate()
 
-    def _own_database(self, servers: Servers) -> str:
-        """The URL of a new database, which `close` drops."""
-        url = servers.postgres
-        if url is None:
-            raise PeerMissing("it needs Postgres", "give the URL of one in `Servers(postgres=…)`")
+    def _own(self, servers: Servers) -> tuple[dict[str, str], dict[str, str]]:
+        """What is its own, until it is closed: for its program, and for the environment of all its processes."""
         name = f"peer_{uuid4().hex}"
-        _execute(url, SQL("create database {}").format(Identifier(name)))
-        self._left_behind.callback(_drop_database, url, name)
-        return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+        match self.system.needs:
+            case "postgres":
+                assert servers.postgres is not None
+                _execute(servers.postgres, SQL("create database {}").format(Identifier(name)))
+                self._left_behind.callback(_drop_database, servers.postgres, name)
+                self.database = name
+                return {"database": urlunsplit(urlsplit(servers.postgres)._replace(path=f"/{name}"))}, {}
+            case "redis":
+                assert servers.redis is not None
+                self._left_behind.callback(_remove_keys, servers.redis, name)
+                return {}, {"REDIS_URL": servers.redis, "PEER": name}
+            case _:
+                return {}, {}
 
-    def _own_corner(self, servers: Servers) -> dict[str, str]:
-        """An environment with the URL of Redis and a name; `close` removes every key that has the name in it."""
-        url = servers.redis
-        if url is None:
-            raise PeerMissing("it needs Redis", "give the URL of one in `Servers(redis=…)`")
-        name = f"peer-{uuid4().hex}"
-        self._left_behind.callback(_remove_keys, url, name)
-        return {"REDIS_URL": url, "PEER": name}
-
-    def _begin(
-        self,
-        python: str,
-        program: str,
-        *,
-        processes: int,
-        threads: int,
-        environment: Mapping[str, str] | None = None,
-        **given: Any,
-    ) -> None:
-        """Start the program and wait until its workers are warm. All but `environment` reaches it as JSON."""
+    def _begin(self, servers: Servers, processes: int, threads: int, *, at_rest: bool) -> None:
+        """Start the program and wait until its workers are warm."""
+        system, (python, server), (own, environment) = self.system, self._programs(), self._own(servers)
         self._folder = run.new_folder("peer")
-        given |= {"processes": processes, "threads": threads, "folder": str(self._folder)}
+        given = {
+            **system.options,
+            **(system.at_rest if at_rest else {}),
+            **own,
+            **server,
+            "processes": processes,
+            "threads": threads,
+            "folder": str(self._folder),
+        }
         with (self._folder / "log").open("w") as log:
             process = subprocess.Popen(
-                [python, str(_PROGRAMS / program), json.dumps(given)],
+                [python, str(_PROGRAMS / system.program), json.dumps(given)],
                 cwd=_PROGRAMS,
-                env={**os.environ, **(environment or {})},
+                env={**os.environ, **environment, "PEER_FOLDER": str(self._folder)},
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -113,24 +173,12 @@ class Spoken:
                 start_new_session=True,
             )
         self._process = process
-        self._few = f"steps {2 * processes * threads} 5"
+        self._few = (2 * processes * threads, 5)
         # Where the janitor looks, should this process be killed.
         (self._folder / "peer.pids").write_text(f"{process.pid} 0 {born(process.pid)}\n")
         heard = self._hear(_READY_SECONDS)
         assert heard == "ready", heard
         os.killpg(process.pid, signal.SIGSTOP)
-
-    def _ask(self, question: str) -> float:
-        assert self._process is not None, "open comes first"
-        os.killpg(self._process.pid, signal.SIGCONT)
-        try:
-            # Who stood still has to come to itself: connections, polls that are overdue.
-            self._say(self._few)
-            self._hear(_ANSWER_SECONDS)
-            self._say(question)
-            return float(self._hear(_ANSWER_SECONDS))
-        finally:
-            os.killpg(self._process.pid, signal.SIGSTOP)
 
     def _say(self, question: str) -> None:
         assert self._process is not None
@@ -148,7 +196,7 @@ class Spoken:
         if not line:
             log = (self._folder / "log").read_text(errors="replace")[-3000:]
             what = "ended" if can_be_read else f"said nothing for {patience_seconds} s"
-            raise RuntimeError(f"the program of {type(self).__name__} has {what}:\n{log}")
+            raise PeerFailed(f"the program of {self.system.name} has {what}:\n{log}")
         return line.strip()
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 from qwit_durable.app import Durable
+from qwit_durable.bench import figures
 from qwit_durable.bench.bare import bare_table, commit_one_by_one
 from qwit_durable.bench.bodies import inline_steps, signalled, stamped
 from qwit_durable.bench.crew import pause
@@ -18,9 +19,8 @@ from qwit_durable.clock import monotonic
 
 __all__ = ["LATENCY", "SIGNALS", "STARTS"]
 
-_ALONE, _TOGETHER, _ONE = "starts one by one, /s", "starts from threads, /s", "bare inserts and commits, /s"
+_ONE = "bare inserts and commits, /s"
 _MANY = "starts by start_many, /s"
-_SIGNALS = "signals, /s"
 _PAUSE_SECONDS = 0.02
 _PERCENT = 100
 
@@ -50,8 +50,8 @@ def _starts(stage: Stage) -> Generator[Plan]:
         return rate
 
     lines = [
-        Line("starts one by one", lambda: {_ALONE: started(together=False)}),
-        Line("starts from threads", lambda: {_TOGETHER: started(together=True)}),
+        Line("starts one by one", lambda: {figures.STARTS_ALONE: started(together=False)}),
+        Line("starts from threads", lambda: {figures.STARTS_TOGETHER: started(together=True)}),
         Line("starts by start_many", lambda: {_MANY: many()}),
     ]
     if stage.postgres is None:
@@ -67,8 +67,8 @@ def _starts(stage: Stage) -> Generator[Plan]:
         yield Plan(
             lines,
             [
-                Ratio("starts one by one / bare inserts and commits", _ALONE, _ONE),
-                Ratio("starts from threads / bare inserts and commits", _TOGETHER, _ONE),
+                Ratio("starts one by one / bare inserts and commits", figures.STARTS_ALONE, _ONE),
+                Ratio("starts from threads / bare inserts and commits", figures.STARTS_TOGETHER, _ONE),
             ],
         )
 
@@ -88,26 +88,26 @@ def _latency(stage: Stage) -> Generator[Plan]:
         pause(_PAUSE_SECONDS)
         return (handle.result(timeout=60) - began) * 1000
 
-    def figures(durable: Durable, how: str) -> dict[str, float]:
+    def percentiles(durable: Durable, p50: str, p99: str) -> dict[str, float]:
         found = [once(durable) for _ in range(stage.sizes.latencies)]
-        return {f"{how}, p50 ms": _percentile(found, 50), f"{how}, p99 ms": _percentile(found, 99)}
+        return {p50: _percentile(found, 50), p99: _percentile(found, 99)}
 
     def in_process() -> dict[str, float]:
         with stage.place.durable("in-process").embedded(threads=stage.threads) as durable:
             once(durable)
             try:
-                return figures(durable, "in this process")
+                return percentiles(durable, figures.P50_HERE, figures.P99_HERE)
             finally:
                 stage.empty(durable)
 
     once(stage.durable)
     lines = [Line("in this process", in_process)]
-    aims = [Ratio("in this process, p50 ms", "in this process, p50 ms", at_most=2.0)]
+    aims = [Ratio(figures.P50_HERE, figures.P50_HERE, at_most=2.0)]
     if stage.broker is not None:
-        lines.append(Line("by the broker", lambda: figures(stage.durable, "by the broker")))
+        lines.append(Line("by the broker", lambda: percentiles(stage.durable, figures.P50, figures.P99)))
         aims += [
-            Ratio("by the broker, p50 ms", "by the broker, p50 ms", at_most=10.0),
-            Ratio("by the broker, p99 ms", "by the broker, p99 ms", at_most=100.0),
+            Ratio(figures.P50, figures.P50, at_most=10.0),
+            Ratio(figures.P99, figures.P99, at_most=100.0),
         ]
     yield Plan(lines, aims)
 
@@ -126,7 +126,7 @@ def _signals(stage: Stage) -> Generator[Plan]:
         began = stage.durable.reader.now()
         with ThreadPoolExecutor(stage.threads) as pool:
             list(pool.map(send, handles))
-        return {_SIGNALS: runs * each / (stage.end_of(handles) - began).total_seconds()}
+        return {figures.SIGNALS: runs * each / (stage.end_of(handles) - began).total_seconds()}
 
     yield Plan([Line("signals", signals)])
 

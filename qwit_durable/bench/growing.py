@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 
+from qwit_durable.bench import figures
 from qwit_durable.bench.bodies import fan_out, inline_steps
 from qwit_durable.bench.plan import Curve, Line, Plan, Ratio, Scenario
 from qwit_durable.bench.processes import resident_bytes
@@ -21,7 +22,7 @@ _STEPS_AT_LEAST = 1_000
 def _lengths(stage: Stage) -> Generator[Plan]:
     lengths = stage.sizes.lengths
     stage.seconds_of(inline_steps, 1, lengths[0])
-    names = {length: f"step of a run of {length:,}, ms" for length in lengths}
+    names = {length: figures.step_of(length) for length in lengths}
 
     def alone(length: int) -> dict[str, float]:
         """One after the other; what it takes until the first step begins is left out."""
@@ -55,7 +56,7 @@ def _bound(measure: Callable[[int], dict[str, float]], size: int) -> Callable[[]
 def _fan_out(stage: Stage) -> Generator[Plan]:
     members = stage.sizes.members
     stage.seconds_of(fan_out, 1, members[0])
-    names = {count: f"member of a fan-out of {count:,}, ms" for count in members}
+    names = {count: figures.member(count) for count in members}
     least, greatest, middle = members[0], members[-1], members[len(members) // 2]
 
     def fan(count: int) -> dict[str, float]:
@@ -86,7 +87,7 @@ def _fan_out(stage: Stage) -> Generator[Plan]:
 def _threads(stage: Stage) -> Generator[Plan]:
     sizes = stage.sizes
     shapes = [(p, t) for p in (sizes.processes if stage.broker is not None else (1,)) for t in sizes.threads]
-    names = {(p, t): f"{p} x {t} threads, steps/s" for p, t in shapes}
+    names = {(p, t): figures.on_threads(p, t) for p, t in shapes}
 
     def crew(processes: int, threads: int) -> dict[str, float]:
         with stage.crewed(processes, threads):

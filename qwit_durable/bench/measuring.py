@@ -10,7 +10,7 @@ from importlib.metadata import version
 
 import attrs
 
-from qwit_durable.bench.plan import Plan, Ratio, Scenario
+from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
 from qwit_durable.bench.stage import Stage
 
 __all__ = ["Measured", "Quotient", "conditions", "measure"]
@@ -25,14 +25,30 @@ class Quotient:
     least: float
     greatest: float
 
+    @property
+    def holds(self) -> bool | None:
+        """Whether it is what it is to be, where that was promised."""
+        ratio = self.ratio
+        if ratio.at_least is not None:
+            return self.value >= ratio.at_least
+        return None if ratio.at_most is None else self.value <= ratio.at_most
+
 
 @attrs.frozen
 class Measured:
-    """What a scenario gave, round by round."""
+    """What a scenario gave, round by round.
+
+    Attributes:
+        scenario: Which.
+        plan: What was measured.
+        figures: By their names.
+        absent: Those that there are not, and why.
+    """
 
     scenario: Scenario
     plan: Plan
     figures: Mapping[str, Sequence[float]]
+    absent: Mapping[str, str]
 
     def median(self, name: str) -> float:
         """Of one figure."""
@@ -62,16 +78,24 @@ def measure(scenario: Scenario, stage: Stage, rounds: int, tell: Callable[[str],
         rounds: How often each line is measured.
         tell: Told what is being measured.
     """
-    figures: dict[str, list[float]] = {}
     with scenario.open(stage) as plan:
+        absent = dict(plan.absent)
+        figures: dict[Line, dict[str, list[float]]] = {line: {} for line in plan.lines}
         for number in range(rounds):
             # What drifts with time falls on all alike.
-            for line in plan.lines if number % 2 == 0 else reversed(plan.lines):
+            for line in list(figures) if number % 2 == 0 else list(reversed(figures)):
                 tell(f"{scenario.name}: {line.name}, round {number + 1} of {rounds}")
                 stage.settle()
-                for name, value in line.measure().items():
-                    figures.setdefault(name, []).append(value)
-    return Measured(scenario, plan, figures)
+                try:
+                    found = line.measure()
+                except Unmeasured as why:
+                    absent |= dict.fromkeys(line.figures, str(why))
+                    del figures[line]
+                    continue
+                for name, value in found.items():
+                    figures[line].setdefault(name, []).append(value)
+    together = {name: values for found in figures.values() for name, values in found.items()}
+    return Measured(scenario, plan, together, absent)
 
 
 def conditions(stage: Stage) -> dict[str, str]:

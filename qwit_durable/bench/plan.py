@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import attrs
@@ -13,7 +14,7 @@ from qwit_durable.errors import DurableError
 if TYPE_CHECKING:
     from qwit_durable.bench.stage import Stage
 
-__all__ = ["BROKER", "POSTGRES", "BenchFailed", "Curve", "Line", "Plan", "Ratio", "Scenario"]
+__all__ = ["BROKER", "POSTGRES", "BenchFailed", "Curve", "Line", "Plan", "Ratio", "Scenario", "Unmeasured"]
 
 #: What a scenario may need.
 POSTGRES, BROKER = "a Postgres store", "a broker"
@@ -23,17 +24,23 @@ class BenchFailed(DurableError):
     """A benchmark can't be made, or has not come to its end; the message says why."""
 
 
+class Unmeasured(DurableError):
+    """A line can't be measured, now or in further rounds; others can. The message is what the table says instead."""
+
+
 @attrs.frozen
 class Line:
     """One thing that is measured, once a round.
 
     Attributes:
         name: What it is called while it is measured.
-        measure: Gives figures by their names, each of which ends in its unit.
+        measure: Gives figures by their names, each of which ends in its unit; raises `Unmeasured` where it can't.
+        figures: Those that are missed where it can't be measured.
     """
 
     name: str
     measure: Callable[[], Mapping[str, float]]
+    figures: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -58,11 +65,19 @@ class Curve:
 
 @attrs.frozen
 class Plan:
-    """What one scenario measures, ready to be measured."""
+    """What one scenario measures, ready to be measured.
+
+    Attributes:
+        lines: In their order.
+        ratios: Of their figures.
+        curves: The same.
+        absent: Figures that there can't be, and what is said instead.
+    """
 
     lines: Sequence[Line]
     ratios: Sequence[Ratio] = ()
     curves: Sequence[Curve] = ()
+    absent: Mapping[str, str] = MappingProxyType({})
 
 
 @attrs.frozen

@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from qwit_durable.bench import figures
 from qwit_durable.bench.bodies import REGISTRY, inline_steps, queued_steps
 from qwit_durable.bench.plan import BROKER, BenchFailed, Line, Plan, Ratio, Scenario
 from qwit_durable.bench.stage import Stage
@@ -19,7 +20,7 @@ from qwit_durable.stores.rows import RunView
 
 __all__ = ["RECOVERY", "REPLAY"]
 
-_REPLAY, _LOOP = "replayed event, µs", "event of a hand-written loop, µs"
+_LOOP = "event of a hand-written loop, µs"
 _WARM, _COLD = "queued step with its run in the cache, ms", "queued step without the cache, ms"
 
 
@@ -48,8 +49,8 @@ def _recovery(stage: Stage) -> Generator[Plan]:
         first = monotonic() - killed_at
         stage.end_of(handles)
         return {
-            "from kill -9 of all to the first progress, s": first,
-            "from kill -9 of all to the end, s": monotonic() - killed_at,
+            figures.ONCE_MORE: first,
+            figures.ENDED_AGAIN: monotonic() - killed_at,
         }
 
     yield Plan([Line("kill -9 of all workers", recover)])
@@ -74,7 +75,7 @@ def _replay(stage: Stage) -> Generator[Plan]:
 
     def replay() -> dict[str, float]:
         interpreter = programs.interpreter(view.run, 0)
-        return {_REPLAY: _seconds(lambda: _feed(interpreter, events)) / len(events) * 1e6}
+        return {figures.REPLAYED: _seconds(lambda: _feed(interpreter, events)) / len(events) * 1e6}
 
     def loop() -> dict[str, float]:
         return {_LOOP: _seconds(lambda: _by_hand(count, events)) / len(events) * 1e6}
@@ -99,7 +100,7 @@ def _replay(stage: Stage) -> Generator[Plan]:
             Line("queued steps without the cache", lambda: queued(is_cached=False)),
         ],
         [
-            Ratio("replay / hand-written loop", _REPLAY, _LOOP, at_most=3.0),
+            Ratio("replay / hand-written loop", figures.REPLAYED, _LOOP, at_most=3.0),
             Ratio("without the cache / with it", _COLD, _WARM),
         ],
     )

@@ -36,13 +36,29 @@ class Report:
             for name, values in one.figures.items():
                 shown = (number(value) for value in (statistics.median(values), min(values), max(values)))
                 yield (one.scenario.name, name, *shown)  # type: ignore[misc]
+            for name, why in one.absent.items():
+                yield (one.scenario.name, name, why, "", "")
 
-    def ratios(self) -> Iterator[tuple[str, str, str, str, str, str]]:
-        """Rows of scenario, ratio, its value, least and greatest, and what it is to be."""
+    def ratios(self) -> Iterator[tuple[str, str, str, str, str, str, str]]:
+        """Rows of scenario, ratio, its value, least and greatest, what it is to be, and whether it is."""
         for one in self.measured:
             for found in one.quotients:
                 shown = (number(value) for value in (found.value, found.least, found.greatest))
-                yield (one.scenario.name, found.ratio.name, *shown, goal(found.ratio))  # type: ignore[misc]
+                holds = {True: "yes", False: "no", None: ""}[found.holds]
+                yield (one.scenario.name, found.ratio.name, *shown, goal(found.ratio), holds)  # type: ignore[misc]
+
+    @property
+    def verdict(self) -> str:
+        """How many of the ratios are what they are to be, and which are not."""
+        held = [
+            (f"{one.scenario.name}: {found.ratio.name}", found.holds)
+            for one in self.measured
+            for found in one.quotients
+            if found.holds is not None
+        ]
+        missed = [name for name, holds in held if not holds]
+        told = f"{len(held) - len(missed)} of {len(held)} aims are reached"
+        return f"{told}; missed: {', '.join(missed)}" if missed else told
 
     def to_json(self) -> dict[str, Any]:
         """Everything."""
@@ -59,6 +75,7 @@ def _scenario(one: Measured) -> dict[str, Any]:
         "about": one.scenario.about,
         "rounds": {name: list(values) for name, values in one.figures.items()},
         "medians": {name: one.median(name) for name in one.figures},
+        "absent": dict(one.absent),
         "ratios": {found.ratio.name: _ratio(found) for found in one.quotients},
         "curves": {
             curve.name: [[x, one.median(name)] for x, name in curve.points if name in one.figures]
@@ -67,13 +84,14 @@ def _scenario(one: Measured) -> dict[str, Any]:
     }
 
 
-def _ratio(found: Quotient) -> dict[str, float | None]:
+def _ratio(found: Quotient) -> dict[str, float | bool | None]:
     return {
         "value": found.value,
         "least": found.least,
         "greatest": found.greatest,
         "at_least": found.ratio.at_least,
         "at_most": found.ratio.at_most,
+        "holds": found.holds,
     }
 
 

@@ -6,19 +6,18 @@ from collections.abc import Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 
+from qwit_durable.bench import figures
 from qwit_durable.bench.bodies import EPOCH, asleep_until
 from qwit_durable.bench.crew import Workers, pause
 from qwit_durable.bench.plan import BenchFailed, Line, Plan, Ratio, Scenario
 from qwit_durable.bench.processes import cpu_seconds_of, resident_bytes
-from qwit_durable.bench.server import PostgresServer
 from qwit_durable.bench.stage import Stage
 from qwit_durable.client import Handle
 from qwit_durable.client.explanation import WaitKind
 
 __all__ = ["IDLE", "SLEEPERS"]
 
-_MEMORY, _PLAIN_MEMORY = "memory of a worker process, MiB", "memory of a plain Dramatiq process, MiB"
-_WAKING = "waking when all are due, runs/s"
+_PLAIN_MEMORY = "memory of a plain Dramatiq process, MiB"
 _MIB = 1024 * 1024
 #: So many are looked at to see whether all are asleep: the last that were started.
 _TAIL = 100
@@ -32,14 +31,6 @@ def _cpu(what: str) -> str:
     return f"{what}, CPU, % of a core"
 
 
-def _queries(postgres: PostgresServer, what: str) -> str:
-    return f"{what}, {'statements' if postgres.counts_statements else 'transactions'}/s"
-
-
-def _asked(postgres: PostgresServer) -> int:
-    return postgres.statements() if postgres.counts_statements else postgres.transactions()
-
-
 def _watch(stage: Stage, plain: Workers | None, what: str) -> dict[str, float]:
     """What the crew uses while it has nothing to do, beside plain Dramatiq workers at the same time."""
     seconds = stage.sizes.watched_seconds
@@ -47,7 +38,7 @@ def _watch(stage: Stage, plain: Workers | None, what: str) -> dict[str, float]:
     pause(seconds * 1.1)
     own, others = stage.crew.pids, [] if plain is None else plain.pids
     had, theirs = cpu_seconds_of(own), cpu_seconds_of(others)
-    queries = _asked(stage.postgres) if stage.postgres is not None else 0
+    queries = stage.postgres.queries() if stage.postgres is not None else 0
     pause(seconds)
     used = (cpu_seconds_of(own) - had) / seconds * 100
     found = {_cpu(what): used}
@@ -55,8 +46,8 @@ def _watch(stage: Stage, plain: Workers | None, what: str) -> dict[str, float]:
         found[_over(what)] = used - (cpu_seconds_of(others) - theirs) / seconds * 100
     if stage.postgres is not None:
         # One of them was ours.
-        asked = max(_asked(stage.postgres) - queries - 1, 0)
-        found[_queries(stage.postgres, what)] = asked / seconds
+        asked = max(stage.postgres.queries() - queries - 1, 0)
+        found[f"{what}, {stage.postgres.queries_unit}"] = asked / seconds
     return found
 
 
@@ -74,7 +65,7 @@ def _plain(stage: Stage) -> Generator[Workers | None]:
 def _aims(stage: Stage, what: str) -> list[Ratio]:
     aims = [Ratio(_over(what), _over(what), at_most=1.0)]
     if stage.postgres is not None:
-        name = _queries(stage.postgres, what)
+        name = f"{what}, {stage.postgres.queries_unit}"
         aims.append(Ratio(name, name, at_most=2.0 + 0.5 * (stage.crew.processes - 1)))
     return aims
 
@@ -87,15 +78,15 @@ def _idle(stage: Stage) -> Generator[Plan]:
 
         def idle() -> dict[str, float]:
             found = _watch(stage, plain, "idle")
-            found[_MEMORY] = _largest(stage.crew.pids)
+            found[figures.MEMORY] = largest(stage.crew.pids)
             if plain is not None:
-                found[_PLAIN_MEMORY] = _largest(plain.pids)
+                found[_PLAIN_MEMORY] = largest(plain.pids)
             return found
 
         yield Plan([Line("an idle crew", idle)], _aims(stage, "idle"))
 
 
-def _largest(pids: list[int]) -> float:
+def largest(pids: list[int]) -> float:
     return max((resident_bytes(pid) for pid in pids), default=0) / _MIB
 
 
@@ -115,9 +106,11 @@ def _sleepers(stage: Stage) -> Generator[Plan]:
             if stage.durable.reader.now() >= due:
                 raise BenchFailed(f"{count:,} runs were not asleep before they were due: the machine is busy")
             stage.wait_until(stage.is_done, poll_seconds=0.1)
-            return found | {_WAKING: count / (stage.durable.reader.now() - due).total_seconds()}
+            return found | {figures.WAKING: count / (stage.durable.reader.now() - due).total_seconds()}
 
-        yield Plan([Line(what, asleep)], [*_aims(stage, what), Ratio(_WAKING, _WAKING, at_least=2_000)])
+        yield Plan(
+            [Line(what, asleep)], [*_aims(stage, what), Ratio(figures.WAKING, figures.WAKING, at_least=2_000)]
+        )
 
 
 def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime, float]:

@@ -41,29 +41,35 @@ class PostgresServer:
         with suppress(psycopg.errors.InsufficientPrivilege):
             self.connection.execute("checkpoint")
 
-    def transactions(self) -> int:
-        """How many this database has seen; what is asked alone is one; told up to ten seconds late."""
-        return self._one(
-            "select xact_commit + xact_rollback from pg_stat_database where datname = current_database()"
-        )
-
     @cached_property
-    def counts_statements(self) -> bool:
+    def _counts_statements(self) -> bool:
         """Whether the extension is there that does, in this database."""
         with suppress(psycopg.Error):
             self._one("select count(*) from pg_stat_statements")
             return True
         return False
 
-    def statements(self) -> int:
-        """How many have been carried out in this database, if they are counted; known at once."""
-        return self._one(
-            "select coalesce(sum(calls), 0) from pg_stat_statements join pg_database on oid = dbid "
-            "where datname = current_database()"
-        )
+    @property
+    def queries_unit(self) -> str:
+        """What `queries` counts."""
+        return "statements/s" if self._counts_statements else "transactions/s"
 
-    def _one(self, query: LiteralString) -> int:
-        row = self.connection.execute(query).fetchone()
+    def queries(self, database: str | None = None) -> int:
+        """How much has been asked in a database, by default this one, of which what is asked here alone is one.
+
+        Statements where they are counted, known at once; else transactions, told up to ten seconds late.
+        """
+        query: LiteralString = (
+            "select coalesce(sum(calls), 0) from pg_stat_statements join pg_database on oid = dbid "
+            "where datname = coalesce(%s, current_database())"
+            if self._counts_statements
+            else "select xact_commit + xact_rollback from pg_stat_database "
+            "where datname = coalesce(%s, current_database())"
+        )
+        return self._one(query, database)
+
+    def _one(self, query: LiteralString, *given: str | None) -> int:
+        row = self.connection.execute(query, given or None).fetchone()
         return int(row[0]) if row else 0
 
     def open_runs(self) -> int:

@@ -13,6 +13,7 @@ class Sizes:
 
     Attributes:
         seconds: How long a round of a line is to take, where that can be chosen.
+        patience_seconds: How long a line of others may take that can't be made shorter; else it is left out.
         runs: At most so many runs of `steps` inline steps.
         lone_steps: Steps of a run that is alone.
         links: Steps of a queued run, and links of a plain chain.
@@ -32,6 +33,7 @@ class Sizes:
     """
 
     seconds: float = 4.0
+    patience_seconds: float = 6.0
     runs: int = 600
     steps: int = 100
     lone_steps: int = 200
@@ -54,6 +56,7 @@ class Sizes:
 USUAL = Sizes()
 #: What was promised is promised of these; some scenarios take an hour.
 FULL = Sizes(
+    patience_seconds=60.0,
     members=(1_000, 10_000, 100_000),
     lengths=(10, 100, 1_000, 10_000, 100_000),
     sleepers=100_000,

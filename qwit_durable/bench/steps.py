@@ -9,6 +9,7 @@ from pathlib import Path
 
 import attrs
 
+from qwit_durable.bench import figures
 from qwit_durable.bench.bare import Bare, bare_table, commit_grouped, commit_one_by_one
 from qwit_durable.bench.bare_file import commit_grouped_to_file, commit_to_file
 from qwit_durable.bench.bodies import inline_steps, queued_steps
@@ -18,8 +19,8 @@ from qwit_durable.bench.stage import Stage
 
 __all__ = ["INLINE", "LONE", "QUEUED", "SQLITE"]
 
-_STEPS, _LONE, _ONE = "durable steps, /s", "step of a lone run, ms", "bare insert and commit, ms"
-_QUEUED, _LINKS = "queued steps, /s", "plain Dramatiq links, /s"
+_ONE = "bare insert and commit, ms"
+_LINKS = "plain Dramatiq links, /s"
 _FILE_ONE = "bare SQLite commits one by one, rows/s"
 
 
@@ -81,9 +82,9 @@ def _inline(stage: Stage) -> Generator[Plan]:
         pids = stage.crew.pids
         crew, server = cpu_seconds_of(pids), stage.server_cpu_seconds()
         wal, commits = stage.written()
-        found = {_STEPS: steps / stage.seconds_of(inline_steps, runs, sizes.steps)}
+        found = {figures.STEPS: steps / stage.seconds_of(inline_steps, runs, sizes.steps)}
         crew, server = cpu_seconds_of(pids) - crew, stage.server_cpu_seconds() - server
-        found |= _cpu(_STEPS, crew / steps, server / steps)
+        found |= _cpu(figures.STEPS, crew / steps, server / steps)
         if stage.postgres is not None:
             now_wal, now_commits = stage.written()
             found["durable step, bytes of WAL"] = (now_wal - wal) / steps
@@ -99,7 +100,7 @@ def _inline(stage: Stage) -> Generator[Plan]:
             [
                 Ratio(
                     f"durable steps / {limit.figure.partition(',')[0]}",
-                    _STEPS,
+                    figures.STEPS,
                     limit.figure,
                     at_least=limit.at_least,
                 )
@@ -134,7 +135,7 @@ def _lone(stage: Stage) -> Generator[Plan]:
 
     def lone() -> dict[str, float]:
         stage.seconds_of(inline_steps, 1, 10)
-        return {_LONE: stage.seconds_of(inline_steps, 1, steps) / steps * 1000}
+        return {figures.LONE: stage.seconds_of(inline_steps, 1, steps) / steps * 1000}
 
     def plan(commit: Callable[[], float]) -> Plan:
         return Plan(
@@ -142,7 +143,7 @@ def _lone(stage: Stage) -> Generator[Plan]:
                 Line("a lone run", lone),
                 Line("bare inserts and commits", lambda: {_ONE: commit() / rows * 1000}),
             ],
-            [Ratio("step of a lone run / bare insert and commit", _LONE, _ONE, at_most=1.5)],
+            [Ratio("step of a lone run / bare insert and commit", figures.LONE, _ONE, at_most=1.5)],
         )
 
     if stage.file is not None:
@@ -162,14 +163,14 @@ def _queued(stage: Stage) -> Generator[Plan]:
 
     def queued() -> dict[str, float]:
         seconds = stage.seconds_of(queued_steps, sizes.chains, sizes.links)
-        return {_QUEUED: count / seconds}
+        return {figures.QUEUED: count / seconds}
 
     def plain() -> dict[str, float]:
         return {_LINKS: count / stage.seconds_of_chains(sizes.chains, sizes.links)}
 
     yield Plan(
         [Line("queued steps", queued), Line("plain Dramatiq chains", plain)],
-        [Ratio("queued steps / plain Dramatiq links", _QUEUED, _LINKS, at_least=0.6)],
+        [Ratio("queued steps / plain Dramatiq links", figures.QUEUED, _LINKS, at_least=0.6)],
     )
 
 

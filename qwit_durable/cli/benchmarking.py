@@ -153,6 +153,8 @@ def show(output: Output, report: Report) -> None:
     ratios = list(report.ratios())
     if ratios:
         output.line()
-        output.table(("scenario", "ratio", "", "least", "greatest", "aim"), ratios)
+        output.table(("scenario", "ratio", "", "least", "greatest", "aim", "holds"), ratios)
+        output.line()
+        output.line(report.verdict)
     for name, why in report.skipped.items():
         output.say(f"{name}: not measured, {why}")

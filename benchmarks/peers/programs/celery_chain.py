@@ -1,30 +1,28 @@
-"""A Celery chain. Workers load this module too."""
+"""Celery: a chain, a group, an ETA. Workers load this module too."""
 
 from __future__ import annotations
 
-import os
 import sys
+from datetime import UTC, datetime
 from time import perf_counter
-from uuid import uuid4
 
 import asked
-from celery import Celery, chain
-from redis import Redis
+import chained
+from celery import Celery, group
+from celery import chain as chain_of
 
-URL = os.environ["REDIS_URL"]
-PEER = os.environ["PEER"]
-app = Celery("celery_chain", broker=URL)
+app = Celery("celery_chain", broker=chained.URL, backend=chained.URL)
 app.conf.update(
-    # No result backend: a chain hands results on in its messages.
+    # A chain hands results on in its messages; only a group needs them stored.
     task_ignore_result=True,
-    task_default_queue=PEER,
+    result_backend_transport_options={"global_keyprefix": chained.PEER},
+    task_default_queue=chained.PEER,
     # "Lots of short tasks": the guide to optimizing advises a large multiplier.
     worker_prefetch_multiplier=64,
     worker_disable_rate_limits=True,
     worker_enable_remote_control=False,
     broker_connection_retry_on_startup=True,
 )
-ends = Redis.from_url(URL, socket_timeout=None)
 
 
 @app.task
@@ -34,20 +32,30 @@ def add(x: int) -> int:
 
 @app.task
 def end(x: int, batch: str) -> None:
-    ends.rpush(batch, x + 1)
+    chained.end(batch, x + 1)
 
 
-def steps(runs: int, count: int) -> float:
-    batch = f"{PEER}-{uuid4()}"
-    links = [add.s() for _ in range(count - 1)]
-    began = perf_counter()
-    for _ in range(runs):
-        chain(*links, end.s(batch)).apply_async((0,))
-    for _ in range(runs):
-        answer = ends.blpop([batch], timeout=300)
-        assert answer is not None
-        assert int(answer[1]) == count
-    return perf_counter() - began
+@app.task(ignore_result=False)
+def member(x: int) -> int:
+    return x + 1
+
+
+@app.task
+def stamp(batch: str) -> None:
+    chained.end(batch, perf_counter())
+
+
+@app.task
+def wake() -> None:
+    asked.mark("awake")
+
+
+def chain(count: int, batch: str) -> None:
+    chain_of(*(add.s() for _ in range(count - 1)), end.s(batch)).apply_async((0,))
+
+
+def fan_out(members: int) -> int:
+    return len(group(member.s(x) for x in range(members)).apply_async().get(timeout=120))
 
 
 def main() -> None:
@@ -59,8 +67,15 @@ def main() -> None:
         quiet = ["--without-gossip", "--without-mingle", "--without-heartbeat"]
         for index in range(given["processes"]):
             workers.start([*celery, *threads, *quiet, "--hostname", f"peer{index}@%h"])
-        steps(4 * given["processes"] * given["threads"], 5)
-        asked.answer({"steps": steps, "lone": lambda count: steps(1, count)})
+        chained.serve(
+            4 * given["processes"] * given["threads"],
+            chain=chain,
+            # No worker consumes that queue.
+            start=lambda: add.apply_async((0,), queue=f"{chained.PEER}-nobody"),
+            stamp=stamp.delay,
+            fan_out=fan_out,
+            wake_at=lambda due: wake.apply_async(eta=datetime.fromtimestamp(due, UTC)),
+        )
 
 
 if __name__ == "__main__":
