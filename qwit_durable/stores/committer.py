@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import cast
 
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer
@@ -31,19 +30,17 @@ _LIMIT_WRITES = 256
 
 
 class _Ticket:
-    """One write on its way, and how it went."""
+    """What one caller wants written, and how it went."""
 
-    __slots__ = ("answer", "done", "error", "lead", "turn", "write")
-    # `turn` is held until its owner may go on. A lock costs a fifth of what an event does.
+    __slots__ = ("answers", "lead", "turn", "writes")
+    # `turn` is there, and held, where its owner has to wait before it goes on. A lock costs a fifth of what an event
+    # does.
 
-    def __init__(self, write: Write) -> None:
-        self.write = write
-        self.turn = threading.Lock()
-        self.turn.acquire()
+    def __init__(self, writes: Sequence[Write]) -> None:
+        self.writes = writes
+        self.turn: threading.Lock | None = None
         self.lead = False
-        self.done = False
-        self.answer: Answer | None = None
-        self.error: BaseException | None = None
+        self.answers: Sequence[Answer | BaseException] = ()
 
 
 class Committer:
@@ -86,7 +83,7 @@ class Committer:
         queue = self._patient if may_wait(write) else self._queue
         return queue.write(write)
 
-    def write_all(self, writes: Sequence[Write]) -> list[Answer | BaseException]:
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
         """Carry out some writes of those that may share a batch; return when each is durable, or why it is not."""
         refuse_deadlock()
         return self._queue.write_all(writes)
@@ -115,56 +112,74 @@ class _Queue:
         self.asked = 0
 
     def write(self, write: Write) -> Answer:
-        (ticket,) = self._carry_out([_Ticket(write)])
-        if ticket.error is not None:
-            raise ticket.error
-        return cast("Answer", ticket.answer)
+        (answer,) = self.write_all([write])
+        if isinstance(answer, BaseException):
+            raise answer
+        return answer
 
-    def write_all(self, writes: Sequence[Write]) -> list[Answer | BaseException]:
-        tickets = self._carry_out([_Ticket(write) for write in writes])
-        return [cast("Answer", ticket.answer) if ticket.error is None else ticket.error for ticket in tickets]
-
-    def _carry_out(self, tickets: list[_Ticket]) -> list[_Ticket]:
-        first, *others = tickets
+    def write_all(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
+        if len(writes) > self._limit:
+            parts = (writes[at : at + self._limit] for at in range(0, len(writes), self._limit))
+            return [answer for part in parts for answer in self.write_all(part)]
+        ticket = _Ticket(writes)
         try:
-            with self._mutex:
-                self.asked += len(tickets)
-                waits = self._flushing
-                self._waiting += tickets if waits else others
-                if not waits:
-                    self._flushing = first.lead = True
-            for ticket in tickets:
-                if waits or ticket is not first:
-                    ticket.turn.acquire()
-                if ticket.lead:
-                    self._lead(self._take(ticket))
-                    self._pass_on(ticket)
+            batch = self._enter(ticket) or self._wait(ticket)
+            if ticket.lead:
+                self._lead(batch)
         except BaseException:
             # Interrupted, as by Ctrl-C: nobody may count on this thread any more.
             with self._mutex:
-                self._waiting = [ticket for ticket in self._waiting if ticket not in tickets]
+                if ticket in self._waiting:
+                    self._waiting.remove(ticket)
             raise
         finally:
-            for ticket in tickets:
-                self._pass_on(ticket)
-        return tickets
+            self._pass_on(ticket)
+        return ticket.answers
 
-    def _take(self, own: _Ticket) -> list[_Ticket]:
+    def _enter(self, ticket: _Ticket) -> Sequence[_Ticket]:
+        """What the caller is to flush, if nobody else is at it; nothing where it has to wait."""
         with self._mutex:
-            batch = [own, *self._waiting[: self._limit - 1]]
-            del self._waiting[: self._limit - 1]
+            self.asked += len(ticket.writes)
+            if not self._flushing:
+                self._flushing = ticket.lead = True
+                return (ticket,)
+            ticket.turn = threading.Lock()
+            ticket.turn.acquire()
+            self._waiting.append(ticket)
+            return ()
+
+    def _wait(self, ticket: _Ticket) -> Sequence[_Ticket]:
+        """Wait for somebody to flush it, or for one's turn to flush: then with all that can go together."""
+        assert ticket.turn is not None
+        ticket.turn.acquire()
+        if not ticket.lead:
+            return ()
+        with self._mutex:
+            size, count = len(ticket.writes), 0
+            for other in self._waiting:
+                size += len(other.writes)
+                if size > self._limit:
+                    break
+                count += 1
+            batch = [ticket, *self._waiting[:count]]
+            del self._waiting[:count]
         return batch
 
-    def _lead(self, batch: list[_Ticket]) -> None:
+    def _lead(self, batch: Sequence[_Ticket]) -> None:
+        writes = batch[0].writes if len(batch) == 1 else [write for one in batch for write in one.writes]
+        answers: Sequence[Answer | BaseException] = ()
         try:
-            self._flush(batch)
+            answers = self._flush(writes)
+        except BaseException:
+            answers = [StoreUnavailable("the write was interrupted before it was answered")] * len(writes)
+            raise
         finally:
+            at = 0
             for ticket in batch:
-                if not ticket.done:
-                    ticket.error = ticket.error or StoreUnavailable(
-                        "the write was interrupted before it was answered"
-                    )
-                ticket.turn.release()
+                ticket.answers = answers[at : at + len(ticket.writes)]
+                at += len(ticket.writes)
+                if ticket.turn is not None and not ticket.lead:
+                    ticket.turn.release()
 
     def _pass_on(self, leader: _Ticket) -> None:
         """Let one of those that wait lead, if this one does."""
@@ -177,31 +192,29 @@ class _Queue:
                 self._flushing = False
             else:
                 heir.lead = True
-        if heir is not None:
+        if heir is not None and heir.turn is not None:
             heir.turn.release()
 
-    def _flush(self, tickets: Sequence[_Ticket]) -> None:
+    def _flush(self, writes: Sequence[Write]) -> Sequence[Answer | BaseException]:
         try:
-            self._answer(tickets, self._store.apply([ticket.write for ticket in tickets]))
+            answers = self._store.apply(writes)
         except PartlyApplied as partly:
-            self._answer(tickets, partly.answers)
-            self._fail([ticket for ticket in tickets if not ticket.done], partly.error)
+            self._count(sum(answer is not None for answer in partly.answers))
+            rest = [write for write, answer in zip(writes, partly.answers, strict=True) if answer is None]
+            failed = iter(self._fail(rest, partly.error))
+            return [next(failed) if answer is None else answer for answer in partly.answers]
         except Exception as error:  # noqa: BLE001 - told to the one whose write it is
-            self._fail(tickets, error)
+            return self._fail(writes, error)
+        self._count(len(writes))
+        return answers
 
-    def _answer(self, tickets: Sequence[_Ticket], answers: Sequence[Answer | None]) -> None:
+    def _count(self, writes: int) -> None:
         self.flushes += 1
-        for ticket, answer in zip(tickets, answers, strict=True):
-            if answer is not None:
-                self.writes += 1
-                ticket.answer, ticket.done = answer, True
+        self.writes += writes
 
-    def _fail(self, tickets: Sequence[_Ticket], error: Exception) -> None:
+    def _fail(self, writes: Sequence[Write], error: Exception) -> Sequence[Answer | BaseException]:
         """Tell whose write it is; look for it if there are several."""
-        if isinstance(error, StoreUnavailable) or len(tickets) == 1:
-            for ticket in tickets:
-                ticket.error, ticket.done = error, True
-            return
-        middle = len(tickets) // 2
-        self._flush(tickets[:middle])
-        self._flush(tickets[middle:])
+        if isinstance(error, StoreUnavailable) or len(writes) == 1:
+            return [error] * len(writes)
+        middle = len(writes) // 2
+        return [*self._flush(writes[:middle]), *self._flush(writes[middle:])]

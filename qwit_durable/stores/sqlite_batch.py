@@ -23,7 +23,7 @@ from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
 from qwit_durable.stores.sqlite_waiting import BEGIN, when_free
-from qwit_durable.stores.writes import Commit, Write
+from qwit_durable.stores.writes import Checkpoint, Write
 
 __all__ = ["Batch", "only_appends"]
 
@@ -36,7 +36,7 @@ _MOVE = (
 
 def only_appends(write: Write) -> bool:
     """Whether a write appends events to a head that it names, and does nothing else."""
-    return isinstance(write, Commit) and write.head is not None and write.only_appends
+    return isinstance(write, Checkpoint)
 
 
 class Batch:
@@ -67,7 +67,7 @@ class Batch:
         for is_hot, some in groupby(writes, only_appends):
             if not is_hot:
                 answers += self._perform(some)
-            elif (appended := self._append([cast("Commit", write) for write in some])) is not None:
+            elif (appended := self._append([cast("Checkpoint", write) for write in some])) is not None:
                 answers += appended
             else:
                 return self._begin_again(writes)
@@ -100,7 +100,7 @@ class Batch:
             session = self._session = SqliteSession(self._tables, statements, self._cache, self._now)
         return [perform(session, write) for write in writes]
 
-    def _append(self, writes: Sequence[Commit]) -> list[Answer] | None:
+    def _append(self, writes: Sequence[Checkpoint]) -> list[Answer] | None:
         """Carry them out if all of them win; None, with some of them carried out, if not."""
         if self._session is not None:
             self._session.flush()
@@ -110,7 +110,7 @@ class Batch:
         heads: list[tuple[object, ...]] = []
         events: list[tuple[object, ...]] = []
         for write in writes:
-            run_id, head = write.run_id.bytes, cast("int", write.head)
+            run_id, head = write.run_id.bytes, write.head
             heads.append((len(write.events), at, run_id, write.worker, write.epoch, head))
             for number, event in enumerate(write.events, start=head + 1):
                 events.append((run_id, number, at, *write_event(event)))
@@ -118,4 +118,4 @@ class Batch:
             return None
         self._connection.executemany(self._tables.insert_event, events)
         now = self._now
-        return [Committed(head=cast("int", write.head) + len(write.events), now=now) for write in writes]
+        return [Committed(head=write.head + len(write.events), now=now) for write in writes]

@@ -16,7 +16,7 @@ from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
-from qwit_durable.stores.writes import Commit, Write
+from qwit_durable.stores.writes import Checkpoint, Write
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
 from qwit_durable.testing.environment import VirtualBells
 
@@ -35,7 +35,7 @@ class Gated(MemoryStore):
         self.error: BaseException | None = None
 
     def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
-        if all(isinstance(write, Commit) for write in writes):
+        if all(isinstance(write, Checkpoint) for write in writes):
             self.reached.set()
             assert self.gate.wait(_PATIENCE_SECONDS)
             self.batches.append(len(writes))
@@ -92,8 +92,8 @@ class Run:
         self.is_over.set()
 
 
-def commit(hold: Hold, head: int) -> Commit:
-    return Commit(run_id=hold.id, worker=1, epoch=hold.epoch, head=head, events=(resolved(str(head)),))
+def commit(hold: Hold, head: int) -> Checkpoint:
+    return Checkpoint(run_id=hold.id, worker=1, epoch=hold.epoch, head=head, events=(resolved(str(head)),))
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 
@@ -53,7 +53,7 @@ def test_postgres_does_so_while_it_looks_for_rows_where_they_were_last(
     run_state_machine_as_test(machine, settings=settings(SETTINGS, max_examples=12))
 
 
-def _known(places: Places, run_ids: Sequence[Hashable]) -> Sequence[bytes | None] | None:
+def _known(places: Places, run_ids: Sequence[bytes]) -> Sequence[bytes | None] | None:
     """Where they are, of all that is known, as if each row had moved."""
     for row in places._rows.values():
         row.left = 2

@@ -13,7 +13,7 @@ from qwit_durable.core import SignalReceived
 from qwit_durable.stores.answers import Committed, Conflict
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.stores.writes import Commit
+from qwit_durable.stores.writes import Checkpoint
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
 from tests.stores.places import migrate, opened
 
@@ -129,7 +129,7 @@ def test_batches_find_rows_that_have_moved_and_rows_that_are_new(
         others = [stage.begin() for _ in range(3)]
         head = len(store.history(hold.id))
         writes = [
-            Commit(run_id=one.id, worker=1, epoch=1, head=at, events=(resolved("x"),))
+            Checkpoint(run_id=one.id, worker=1, epoch=1, head=at, events=(resolved("x"),))
             for one, at in ((others[0], 0), (hold, head), (others[1], 0), (others[2], 1))
         ]
         answers = store.apply(writes)

@@ -22,12 +22,10 @@ from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
 from qwit_durable.stores.pg import hot
 from qwit_durable.stores.pg.connecting import PgStatements
-from qwit_durable.stores.pg.hot.append import Append
-from qwit_durable.stores.pg.hot.places import Places
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
-from qwit_durable.stores.writes import Acquire, Commit, Deliver, Release, Start
+from qwit_durable.stores.writes import Acquire, Checkpoint, Commit, Deliver, Release, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved
 from tests.stores.places import migrate, opened
 
@@ -185,8 +183,8 @@ def test_winners_of_a_batch_stay_winners_when_the_look_at_its_losers_is_disturbe
     won, lost = stage.begin(), stage.begin()
     _performing(monkeypatch, lose, times=1)
     writes = [
-        Commit(run_id=won.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
-        Commit(run_id=lost.id, worker=9, epoch=1, head=0, events=(resolved("0"),)),
+        Checkpoint(run_id=won.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
+        Checkpoint(run_id=lost.id, worker=9, epoch=1, head=0, events=(resolved("0"),)),
     ]
 
     assert stage.store.apply(writes) == [Committed(head=1, now=stage.clock.now()), Fenced()]
@@ -273,7 +271,7 @@ def test_how_many_round_trips_writes_cost(
     held, free, other, ending = stage.begin(), stage.start(), stage.start(), stage.begin()
     others = [stage.begin() for _ in range(20)]
     batch = [
-        Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
+        Checkpoint(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
         for hold in others
     ]
     again = [attrs.evolve(write, head=2) for write in batch]
@@ -314,12 +312,12 @@ def test_the_hot_statement_answers_and_writes_what_the_kernel_does(
         stage.tell(holds[1].id, SignalReceived(name="go"))
         stage.tell(holds[4].id, SignalReceived(name="go"))
         writes = [
-            Commit(
+            Checkpoint(
                 run_id=holds[0].id, worker=1, epoch=1, head=0, events=(resolved("0"), Completed(value=b"1"))
             ),
-            Commit(run_id=holds[1].id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
-            Commit(run_id=holds[2].id, worker=2, epoch=1, head=0, events=(resolved("0"),)),
-            Commit(run_id=holds[3].id, worker=1, epoch=2, head=0, events=(failed("0"),)),
+            Checkpoint(run_id=holds[1].id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
+            Checkpoint(run_id=holds[2].id, worker=2, epoch=1, head=0, events=(resolved("0"),)),
+            Checkpoint(run_id=holds[3].id, worker=1, epoch=2, head=0, events=(failed("0"),)),
             Commit(run_id=holds[4].id, worker=1, epoch=1, head=None, events=(failed("0"),)),
         ]
         batch = store.apply(writes)
@@ -351,7 +349,7 @@ def test_starts_turns_and_ends_mean_what_the_kernel_says_in_one_batch_too(
             Start(run=stage.row()),
             Acquire(run_id=free.run.id, worker=1),
             Acquire(run_id=going.id, worker=2),
-            Commit(run_id=going.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
+            Checkpoint(run_id=going.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
         ]
         answers = store.apply(writes)
         ids = [ended.id, told.id, going.id, free.run.id, fresh.id, taken.id]
@@ -374,20 +372,6 @@ def test_a_server_that_has_forgotten_the_statements_is_told_them_again(stage: St
     store._here.writer.link.connection.execute("DEALLOCATE ALL")
 
     assert hold.committed(resolved("1")).head == 2
-
-
-def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage, store: PostgresStore):
-    hold = stage.begin()
-    plain = Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
-
-    takes = Append(store._tables, Places()).takes
-    assert takes(plain)
-    assert not takes(Acquire(run_id=hold.id, worker=1))
-    assert not takes(attrs.evolve(plain, events=()))
-    assert not takes(attrs.evolve(plain, drop_timers=("1",)))
-    for field in attrs.fields(Commit):
-        if field.default is not attrs.NOTHING and field.name not in {"events", "generation"}:
-            assert not takes(attrs.evolve(plain, **{field.name: (1,)})), field.name
 
 
 def test_times_are_the_servers_and_in_utc(url: str):

@@ -14,7 +14,7 @@ from qwit_durable.stores.answers import Committed, Started
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.pg import lanes
 from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.stores.writes import Commit, Start
+from qwit_durable.stores.writes import Checkpoint, Start
 from qwit_durable.testing.contract.stage import NAMESPACE, Stage, resolved
 from tests.stores.places import migrate, opened
 
@@ -50,7 +50,7 @@ def test_a_start_that_waits_for_its_lane_keeps_no_checkpoint_waiting(
     waiting = threading.Thread(target=lambda: started.append(committer.write(start)))
     waiting.start()
 
-    checkpoint = Commit(
+    checkpoint = Checkpoint(
         run_id=hold.id, worker=1, epoch=hold.epoch, head=0, events=(resolved("0"), resolved("1"))
     )
     written = committer.write(checkpoint)

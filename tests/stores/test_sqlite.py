@@ -24,8 +24,7 @@ from qwit_durable.stores import sqlite_batch, sqlite_waiting
 from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.processes import process_started, this_host
 from qwit_durable.stores.sqlite import SqliteStore
-from qwit_durable.stores.sqlite_batch import only_appends
-from qwit_durable.stores.writes import Beat, Commit, Deliver, Release, Start, Write
+from qwit_durable.stores.writes import Beat, Checkpoint, Commit, Deliver, Release, Start, Write
 from qwit_durable.testing.contract.stage import LEASE, Stage, failed, resolved
 from tests.stores.places import UnsyncedStore, opened, sqlite_url
 
@@ -302,11 +301,13 @@ def test_transitions_that_only_append_answer_and_write_what_the_kernel_says(
         stage.tell(holds[4].id, CancelRequested(reason="no"))
         writes: list[Write] = []
         for hold, change in zip(holds, changes, strict=True):
-            plain = Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
+            plain = Checkpoint(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"),))
             writes.append(attrs.evolve(plain, **change))
         # In the middle of others, of the same runs too: in order.
         writes[2:2] = [Deliver(run_id=holds[2].id, event=SignalReceived(name="go", value=b"1"))]
-        again = attrs.evolve(writes[0], head=2, events=(failed("2"),), release=Release())
+        again = Commit(
+            run_id=holds[0].id, worker=1, epoch=1, head=2, events=(failed("2"),), release=Release()
+        )
         answers = store.apply([*writes, again])
         rows = [
             (attrs.evolve(stage.live(hold.id), run_id=UUID(int=0)), list(store.history(hold.id)))
@@ -314,9 +315,8 @@ def test_transitions_that_only_append_answer_and_write_what_the_kernel_says(
         ]
         return answers, rows
 
-    won = [{"events": (resolved("0"), Completed(value=b"1"))}, {}, {"head": 1}, {"head": None}]
+    won = [{"events": (resolved("0"), Completed(value=b"1"))}, {}, {"head": 1}, {}]
     for last in (
-        {"head": None},
         {},
         {"worker": 2},
         {"epoch": 2},
@@ -335,7 +335,7 @@ def test_transitions_that_only_append_answer_and_write_what_the_kernel_says(
 def test_transitions_that_only_append_are_moved_and_inserted_without_a_look(stage: Stage, store: SqliteStore):
     holds = [stage.begin() for _ in range(5)]
     writes = [
-        Commit(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
+        Checkpoint(run_id=hold.id, worker=1, epoch=1, head=0, events=(resolved("0"), failed("1")))
         for hold in holds
     ]
     seen: list[str] = []
@@ -346,17 +346,6 @@ def test_transitions_that_only_append_are_moved_and_inserted_without_a_look(stag
 
     verbs = Counter(statement.split()[0] for statement in seen)
     assert verbs == {"BEGIN": 1, "UPDATE": 5, "INSERT": 10, "COMMIT": 1}
-
-
-def test_only_transitions_that_append_and_nothing_else_are_hot(stage: Stage):
-    plain = Commit(run_id=UUID(int=1), worker=1, epoch=1, head=0, events=(resolved("0"),))
-
-    assert only_appends(plain)
-    assert not only_appends(attrs.evolve(plain, events=()))
-    assert not only_appends(attrs.evolve(plain, head=None))
-    for field in attrs.fields(Commit):
-        if field.default is not attrs.NOTHING and field.name not in {"events", "generation"}:
-            assert not only_appends(attrs.evolve(plain, **{field.name: (1,)})), field.name
 
 
 # -- what goes wrong -------------------------------------------------------------------------------------------

@@ -63,7 +63,7 @@ class InlineAttempt:
                 Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args)
             )
         if not hold.is_clean:
-            yield from hold.commit()
+            yield from hold.checkpoint()
         yield from hold.make_room(command.name)
         self._attempt(work, pending.attempts + 1)
         return True

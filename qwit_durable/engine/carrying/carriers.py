@@ -15,7 +15,7 @@ from qwit_durable.engine.ports import Bells
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.kernel import goes_alone, may_wait
 from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Commit, Write
+from qwit_durable.stores.writes import Checkpoint, Write
 
 __all__ = ["Carriers"]
 
@@ -112,10 +112,10 @@ class Carriers:
         """Carry a run up to its next write that can be flushed with others'."""
         try:
             asked = rider.go_on()
-            while True:
+            while type(asked) is not Checkpoint:  # the frequent one
                 if isinstance(asked, str):
                     asked = self._through_step(me, rider, asked)
-                elif type(asked) is not Commit and (may_wait(asked) or goes_alone(asked)):
+                elif may_wait(asked) or goes_alone(asked):
                     asked = self._by_itself(me, rider, asked)
                 else:
                     break

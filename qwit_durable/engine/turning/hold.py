@@ -18,7 +18,7 @@ from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
-from qwit_durable.stores.writes import Commit, NewTask, Release, Reopen, Report
+from qwit_durable.stores.writes import Checkpoint, Commit, NewTask, Release, Reopen, Report
 
 __all__ = ["Hold", "LostHold", "Rested", "Superseded"]
 
@@ -37,6 +37,24 @@ class Superseded(Exception):
     def __init__(self, rings: Sequence[Ring]) -> None:
         self.rings = rings
         super().__init__()
+
+
+@attrs.define
+class _Besides:
+    """What goes into a transition besides events, and who is told of it: most transitions have none of this.
+
+    Those of facts go with the facts, whatever becomes of the rest.
+    """
+
+    tasks: list[NewTask] = attrs.field(factory=list[NewTask])
+    timers: list[TimerRow] = attrs.field(factory=list[TimerRow])
+    timers_of_facts: list[TimerRow] = attrs.field(factory=list[TimerRow])
+    starts: list[RunRow] = attrs.field(factory=list[RunRow])
+    reopens: list[Reopen] = attrs.field(factory=list[Reopen])
+    published: dict[str, bytes] = attrs.field(factory=dict[str, bytes])
+    status: Status | None = None
+    after: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
+    after_facts: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
 
 
 class Hold:
@@ -58,6 +76,9 @@ class Hold:
         self.head = acquired.live.head
         self._decision: Decision = interpreter.feed(acquired.events)
         self._unfed: list[Event] = []
+        self._events: list[Event] = []
+        self._facts: list[Event] = []
+        self._besides: _Besides | None = None
         if interpreter.head != self.head:
             message = f"run {self.run.key}: {interpreter.head} of the history's {self.head} events were read"
             raise RuntimeError(message)
@@ -65,23 +86,9 @@ class Hold:
         self.settled: set[str] = set()
         self.cancel_asked = acquired.live.cancel_asked
         self._sync(acquired.now)
-        self._clear()
 
     def _sync(self, store_now: datetime) -> None:
         self.offset = store_now - self._services.clock.now()
-
-    def _clear(self) -> None:
-        self._events: list[Event] = []
-        self._facts: list[Event] = []
-        self._tasks: list[NewTask] = []
-        self._timers: list[TimerRow] = []
-        self._fact_timers: list[TimerRow] = []
-        self._starts: list[RunRow] = []
-        self._reopens: list[Reopen] = []
-        self._published: dict[str, bytes] = {}
-        self._new_status: Status | None = None
-        self._after: list[Callable[[], None]] = []
-        self._after_facts: list[Callable[[], None]] = []
 
     # -- gathering ---------------------------------------------------------------------------------------------
 
@@ -104,8 +111,8 @@ class Hold:
 
     def record(self, *events: Event) -> None:
         """Take events into the transition and into the interpreter."""
-        self._events.extend(events)
-        self._unfed.extend(events)
+        self._events += events
+        self._unfed += events
 
     def record_fact(
         self, event: Event, *, timer: TimerRow | None = None, then: Callable[[], None] | None = None
@@ -113,14 +120,20 @@ class Hold:
         """Take in how an attempt went: recorded whatever else happens, and `then` told."""
         self._facts.append(event)
         if then is not None:
-            self._after_facts.append(then)
+            self._more.after_facts.append(then)
         if timer is not None:
-            self._fact_timers.append(timer)
+            self._more.timers_of_facts.append(timer)
         self.record(event)
+
+    @property
+    def _more(self) -> _Besides:
+        if self._besides is None:
+            self._besides = _Besides()
+        return self._besides
 
     def after_commit(self, call: Callable[[], None]) -> None:
         """Do this once the transition is durable: observers are told so."""
-        self._after.append(call)
+        self._more.after.append(call)
 
     def add(
         self,
@@ -132,23 +145,39 @@ class Hold:
     ) -> None:
         """Add rows to the transition."""
         if task is not None:
-            self._tasks.append(task)
+            self._more.tasks.append(task)
         if timer is not None:
-            self._timers.append(timer)
+            self._more.timers.append(timer)
         if start is not None:
-            self._starts.append(start)
+            self._more.starts.append(start)
         if reopen is not None:
-            self._reopens.append(reopen)
+            self._more.reopens.append(reopen)
 
     def publish(self, key: str, value: bytes) -> None:
         """Let others see a value with the next commit."""
-        self._published[key] = value
+        self._more.published[key] = value
 
     def move_to(self, status: Status) -> None:
         """Change the status with the next commit."""
-        self._new_status = status
+        self._more.status = status
 
     # -- committing --------------------------------------------------------------------------------------------
+
+    def checkpoint(self) -> Pieces[None]:
+        """Make durable what the body has seen, before the next effect. As `commit` without any more to say."""
+        _ = self.decision  # feeds what is not fed yet: it may make timers needless
+        if self._besides is not None or self.interpreter.needless_timers:
+            write: Checkpoint | Commit = self.transition()
+        else:
+            # What a run does once a step.
+            write = Checkpoint(
+                run_id=self.run.id,
+                worker=self._services.worker,
+                epoch=self.live.epoch,
+                head=self.head,
+                events=tuple(self._events),
+            )
+        self.answered((yield write), write)
 
     def commit(
         self,
@@ -180,14 +209,16 @@ class Hold:
             restart=restart,
             whatever_came=whatever_came,
         )
-        answer = yield write
-        match answer:
-            case Committed():
-                self.committed(answer, write)
-            case Conflict():
-                self.retreat()
-            case _:
-                raise LostHold
+        self.answered((yield write), write)
+
+    def answered(self, answer: object, write: Checkpoint | Commit) -> None:
+        """Take in the answer to a transition. Raises as `commit` does."""
+        if isinstance(answer, Committed):
+            self.committed(answer, write)
+        elif isinstance(answer, Conflict):
+            self.retreat()
+        else:
+            raise LostHold
 
     def transition(
         self,
@@ -204,6 +235,7 @@ class Hold:
         if not whatever_came:
             _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
+        besides = self._besides or _Besides()
         return Commit(
             run_id=self.run.id,
             worker=self._services.worker,
@@ -212,15 +244,15 @@ class Hold:
             known=self.head if whatever_came else None,
             events=tuple(self._events),
             settle=settle,
-            tasks=tuple(self._tasks),
-            timers=(*self._timers, *self._fact_timers),
+            tasks=tuple(besides.tasks),
+            timers=(*besides.timers, *besides.timers_of_facts),
             drop_timers=tuple(self.interpreter.needless_timers),
-            starts=tuple(self._starts),
-            reopens=tuple(self._reopens),
-            published=tuple(self._published.items()),
+            starts=tuple(besides.starts),
+            reopens=tuple(besides.reopens),
+            published=tuple(besides.published.items()),
             restart=restart,
             generation=self.live.generation,
-            status=stuck or self._new_status,
+            status=stuck or besides.status,
             reason=reason.encode() if reason is not None else None,
             outcome=outcome,
             report=report,
@@ -259,29 +291,29 @@ class Hold:
         self.interpreter = interpreter
         self.live = attrs.evolve(self.live, generation=interpreter.generation)
         self.settled.clear()
-        self._unfed.clear()
+        self._unfed = []
         self._decision = interpreter.feed([restarted])
 
-    def committed(self, answer: Committed, write: Commit) -> None:
+    def committed(self, answer: Committed, write: Checkpoint | Commit) -> None:
         """Take in that the transition is durable, tell observers, and take in what settling recorded."""
-        before = len(self._unfed) - len(self._events)
-        self._unfed[before:before] = answer.came
         self._sync(answer.now)
         self.head = answer.head
-        self.rings.extend(answer.rings)
-        if self._events:
+        events, self._events, self._facts = self._events, [], []
+        if events:
             self.lost = 0
-        if self._new_status is not None:
-            self.status = self._new_status
+        if isinstance(write, Checkpoint):
+            return
+        self.rings.extend(answer.rings)
         self.interpreter.needless_timers.clear()
-        after = [*self._after_facts, *self._after]
-        self._clear()
+        before = len(self._unfed) - len(events)
+        self._unfed[before:before] = answer.came
+        besides, self._besides = self._besides or _Besides(), None
+        self.status = besides.status or self.status
         for timer in write.timers:
             self._services.timer_set(timer.fire_at - self.offset)
-        for call in after:
+        for call in (*besides.after_facts, *besides.after):
             call()
-        if answer.settled:
-            self._unfed.extend(answer.settled)
+        self._unfed.extend(answer.settled)
 
     def follow(self, event: Event, head: int) -> bool:
         """Take in an event that this thread has recorded by another write; False if others have come before it."""
@@ -305,12 +337,12 @@ class Hold:
                 epoch=self.live.epoch,
                 head=None,
                 events=tuple(self._facts),
-                timers=tuple(self._fact_timers),
+                timers=() if self._besides is None else tuple(self._besides.timers_of_facts),
                 release=Release(wake_at=self.now(), keep_lost=not self._facts),
             )
         )
         if not isinstance(answer, Committed):
             raise LostHold
-        for call in self._after_facts:
+        for call in () if self._besides is None else self._besides.after_facts:
             call()
         raise Superseded([*self.rings, *answer.rings])

@@ -283,7 +283,7 @@ class Turns:
             return True
         maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
         if maps and not hold.is_clean:
-            yield from hold.commit()
+            yield from hold.checkpoint()
         for pending in maps:
             given = yield from before_calls(self._services, hold, pending)
             if given is None:

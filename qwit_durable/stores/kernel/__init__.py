@@ -39,6 +39,7 @@ from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import (
     Acquire,
     Beat,
+    Checkpoint,
     Claim,
     Commit,
     CompleteTask,
@@ -64,6 +65,8 @@ from qwit_durable.stores.writes import (
 
 __all__ = ["goes_alone", "may_wait", "perform", "touched"]
 
+_ALONE = frozenset({RingDue, Beat, Lead, Reap, Disown, Retire, WakeStuck})
+
 
 def perform(session: Session, write: Write) -> Answer:
     """Carry out one write in the session's transaction."""
@@ -80,6 +83,8 @@ def perform(session: Session, write: Write) -> Answer:
             return fire_schedule(session, write)
         case Acquire():
             return acquire(session, write)
+        case Checkpoint():
+            return commit(session, write.as_commit())
         case Commit():
             return commit(session, write)
         case Claim():
@@ -131,18 +136,14 @@ def may_wait(write: Write) -> bool:
 
 def goes_alone(write: Write) -> bool:
     """Whether a write that keeps things moving locks what others chose: with theirs it might wait in a circle."""
-    match write:
-        case FireTimers(run_id=run_id):
-            return run_id is None
-        case RingDue() | Beat() | Lead() | Reap() | Disown() | Retire() | WakeStuck():
-            return True
-        case _:
-            return False
+    return type(write) in _ALONE or (isinstance(write, FireTimers) and write.run_id is None)
 
 
 def touched(write: Write) -> tuple[UUID, ...]:
     """The runs whose live rows a write is known to need: a store may lock them first, in the order of their ids."""
     match write:
+        case Checkpoint(run_id=run_id):
+            return (run_id,)
         case Commit(run_id=run_id, report=report, reopens=reopens):
             others = tuple(r.run_id for r in reopens)
             return (run_id, *others) if report is None else (run_id, report.run_id, *others)

@@ -34,6 +34,7 @@ from qwit_durable.stores.rows import TURN, OutcomeRow, RunRow, RunView, TaskRow,
 from qwit_durable.stores.writes import (
     Acquire,
     Beat,
+    Checkpoint,
     Commit,
     Deliver,
     Disown,
@@ -95,7 +96,7 @@ class Drawing:
         views = [self.oracle.view(run_id) for run_id in self.run_ids]
         held = [view.live for view in views if view and view.live and view.live.owner]
         return [
-            Commit(
+            Checkpoint(
                 run_id=live.run_id,
                 worker=live.owner or 0,
                 epoch=live.epoch - draw(_NOW_AND_THEN),
@@ -192,7 +193,8 @@ class Drawing:
             "events": tuple(draw(st.lists(events, max_size=3))),
         }
         if draw(st.booleans()):
-            return Commit(**base)
+            only_appends = base["events"] and base["head"] is not None
+            return Checkpoint(**base) if only_appends else Commit(**base)
         base["tasks"] = tuple(
             NewTask(
                 position=position,

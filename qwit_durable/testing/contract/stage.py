@@ -18,6 +18,7 @@ from qwit_durable.stores.rows import LaneRow, LiveRow, OutcomeRow, RunRow, TaskR
 from qwit_durable.stores.writes import (
     Acquire,
     Beat,
+    Checkpoint,
     Claim,
     Commit,
     Deliver,
@@ -224,7 +225,11 @@ class Hold:
     def commit(self, *events: Event, **parts: Any) -> Any:
         """Commit a transition and give the answer."""
         options: dict[str, Any] = {"worker": self.worker, "epoch": self.epoch, "head": self.head, **parts}
-        answer = self.stage.do(Commit(run_id=self.id, events=events, **options))
+        only_appends = (
+            events and options["head"] is not None and options.keys() == {"worker", "epoch", "head"}
+        )
+        kind = Checkpoint if only_appends else Commit
+        answer = self.stage.do(kind(run_id=self.id, events=events, **options))
         if isinstance(answer, Committed):
             self.head = answer.head
         return answer

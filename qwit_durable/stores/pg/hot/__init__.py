@@ -34,7 +34,7 @@ from qwit_durable.stores.pg.hot.start import StartAtOnce
 from qwit_durable.stores.pg.hot.steps import Steps
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Acquire, Claim, Commit, ResolveTask, Start, Write
+from qwit_durable.stores.writes import Acquire, Checkpoint, Claim, Commit, ResolveTask, Start, Write
 
 __all__ = ["HotWrites", "Prepared"]
 
@@ -97,7 +97,7 @@ class _LockAll:
         """The statement that locks the runs of these writes."""
         _ = now
         ids = [write.run_id for write in writes]
-        places = None if self._places is None else self._places.of(ids)
+        places = None if self._places is None else self._places.of([run_id.bytes for run_id in ids])
         if places is None:
             return ((_LOCK, (binary.uuids(ids),)),)
         return ((_LOCK_THERE, (binary.uuids(ids), binary.places(places))),)
@@ -118,9 +118,9 @@ def _run_of(write: Any) -> UUID:
     return run_id
 
 
-def _place(numbered: tuple[int, Any]) -> UUID:
+def _place(numbered: tuple[int, Any]) -> int:
     """By the ids of runs, as everybody locks."""
-    return _run_of(numbered[1])
+    return _run_of(numbered[1]).int
 
 
 class _Seen:
@@ -161,6 +161,12 @@ def _claims_last(numbered: tuple[int, Write]) -> bool:
     return isinstance(numbered[1], Claim)
 
 
+def _in_order(writes: Sequence[Write]) -> Sequence[Checkpoint] | None:
+    """These writes by the ids of their runs, if all are checkpoints of different ones."""
+    found = {write.run_id.int: write for write in writes if type(write) is Checkpoint}
+    return [found[place] for place in sorted(found)] if len(found) == len(writes) else None
+
+
 class HotWrites:
     """Carries out what is hot of a batch."""
 
@@ -176,10 +182,10 @@ class HotWrites:
         self._append = append = Append(tables, self._places)
         acquire = AcquireFree(tables, cache, self._places)
         self._tell_places: frozenset[Kind] = frozenset((append, acquire))
-        self._append = append
         # The most frequent first.
         self._kinds: dict[type[Write], tuple[Kind, ...]] = {
-            Commit: (append, HandOver(tables), Finish(tables, cache)),
+            Checkpoint: (append,),
+            Commit: (HandOver(tables), Finish(tables, cache)),
             Claim: (self._claim,),
             ResolveTask: (self._go_on, self._resolve),
             Acquire: (acquire,),
@@ -190,16 +196,17 @@ class HotWrites:
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
-        if len(writes) == 1 and self._append.takes(writes[0]):
-            # The step of a run that is alone: there is nothing to be sorted out, and one statement is planned at once.
-            questions = self._append.questions(cast("Sequence[Commit]", writes), _time(now))
-            answers = self._append.answers(cast("Sequence[Commit]", writes), link.ask(questions), link)
+        if (checkpoints := _in_order(writes)) is not None:
+            # The steps of runs, or of one that is alone: there is nothing to be sorted out.
+            questions = self._append.questions(checkpoints, _time(now))
+            results = self._ask(link, questions, is_one=len(writes) == 1)
+            answers = self._append.answers(cast("Sequence[Checkpoint]", writes), results, link)
         else:
             answers = self._answers(link, writes, now)
         for write, answer in zip(writes, answers, strict=True):
             if answer is None:
                 for run_id in touched(write):
-                    self._places.lost(run_id)
+                    self._places.lost(run_id.bytes)
         return answers
 
     def _answers(
@@ -213,10 +220,7 @@ class HotWrites:
         if not asked:
             return answers
         asking = [question for *_, questions in asked for question in questions]
-        is_planned = link.is_by_key or (
-            len(asking) == 1 and (len(writes) == 1 or link.is_well_known(asking[0]))
-        )
-        results = iter(link.ask(asking if is_planned else [_BY_KEY, *asking])[0 if is_planned else 1 :])
+        results = iter(self._ask(link, asking, is_one=len(writes) == 1))
         for kind, batch, questions in asked:
             of_kind = [next(results) for _ in questions]
             found = kind.answers([write for _, write in batch], of_kind, link)
@@ -224,8 +228,12 @@ class HotWrites:
                 answers[nth] = answer
             if kind not in self._tell_places:
                 for _, write in batch:
-                    self._places.lost(_run_of(write))
+                    self._places.lost(_run_of(write).bytes)
         return answers
+
+    def _ask(self, link: Prepared, asking: Sequence[Question], *, is_one: bool) -> Sequence[PGresult]:
+        is_planned = link.is_by_key or (len(asking) == 1 and (is_one or link.is_well_known(asking[0])))
+        return link.ask(asking) if is_planned else link.ask([_BY_KEY, *asking])[1:]
 
     def _sorted_out(self, writes: Sequence[Write]) -> list[tuple[Kind, _Batch]]:
         """What is hot, by kind, in the order of ids.
@@ -233,11 +241,6 @@ class HotWrites:
         What is hot comes before all the rest, so a write about a run that one before it is about, or may be about, is
         left to the rest; except that outcomes and beginnings of different attempts of one run do not touch each other.
         """
-        append = self._append
-        if all(append.takes(write) for write in writes) and len({_run_of(write) for write in writes}) == len(
-            writes
-        ):
-            return [(append, sorted(enumerate(writes), key=_place))]
         batches = self._batches(writes)
         if batches.keys() == {self._claim, self._go_on}:
             return [(self._steps, [one for kind in (self._claim, self._go_on) for one in batches[kind]])]

@@ -88,7 +88,7 @@ class AcquireFree:
         for place, *columns in link.rows(results[0]):
             live = self._tables.live.row_out(columns[:_LIVE])
             found[live.run_id] = self._run_of(live, columns[_LIVE:]), live
-            self._places.found(live.run_id, place)
+            self._places.found(live.run_id.bytes, place)
         won = [(write, *found[write.run_id]) for write in writes if write.run_id in found]
         behind = [
             (live.run_id, known, live.head)

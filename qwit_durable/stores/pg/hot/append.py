@@ -19,7 +19,7 @@ from qwit_durable.stores.pg.hot.places import AT_PLACE, Places, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
-from qwit_durable.stores.writes import Commit, Write
+from qwit_durable.stores.writes import Checkpoint, Commit, Transition, Write
 
 __all__ = [
     "ADDED",
@@ -53,7 +53,7 @@ def _one(row: str) -> bytes:
     return f"""
 WITH won AS (
     UPDATE qwit.live SET head = head + 1, lost = 0, updated_at = {NOW}
-    WHERE {row} AND owner = $3::int8 AND epoch = $4::int8 AND head = coalesce($5::int8, head)
+    WHERE {row} AND owner = $3::int8 AND epoch = $4::int8 AND head = $5::int8
     RETURNING run_id, head, updated_at, cancel_asked, ctid AS place
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {marks(6, EVENT_TYPES)} FROM won
@@ -108,63 +108,60 @@ class Append:
 
     def takes(self, write: Write) -> Sequence[UUID] | None:
         """The run, if the write only appends events to it."""
-        return (write.run_id,) if type(write) is Commit and write.only_appends else None
+        return (write.run_id,) if isinstance(write, Checkpoint) else None
 
-    def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
+    def questions(self, writes: Sequence[Checkpoint], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
-        places = self._places.of([write.run_id for write in writes])
+        ids = [write.run_id.bytes for write in writes]
+        places = self._places.of(ids)
+        write_event = self._encoding.write_event
         if len(writes) == 1 and len(writes[0].events) == 1:
-            one = now, *self._of_one(writes[0])
+            (write,) = writes
+            kind, position, name, attempt, args, value, detail = write_event(write.events[0])
+            number = binary.number
+            whose = ids[0], number(write.worker), number(write.epoch), number(write.head)
+            texts = kind.encode(), position.encode(), name.encode()
+            one = (now, *whose, *texts, number(attempt), args, value, detail)
             return ((_ONE, one) if places is None else (_ONE_THERE, (*one, places[0])),)
-        whose = holders(writes)
-        columns = event_arrays(
-            [self._encoding.write_event(event) for write in writes for event in write.events]
-        )
+        whose = holders(writes, ids)
+        columns = event_arrays([write_event(event) for write in writes for event in write.events])
         counts = [len(write.events) for write in writes]
         if max(counts) == 1:
-            each = now, *whose, *columns
+            each = (now, *whose, *columns)
             return (
                 (_ONE_EACH, each) if places is None else (_ONE_EACH_THERE, (*each, binary.places(places))),
             )
         of_run, nth = numbered(writes)
-        many = now, *whose, binary.numbers(counts), of_run, nth, *columns
+        many = (now, *whose, binary.numbers(counts), of_run, nth, *columns)
         return ((_MANY, many) if places is None else (_MANY_THERE, (*many, binary.places(places))),)
 
-    def _of_one(self, write: Commit) -> Sequence[bytes | None]:
-        kind, position, name, attempt, args, value, detail = self._encoding.write_event(write.events[0])
-        return (
-            write.run_id.bytes,
-            binary.number(write.worker),
-            binary.number(write.epoch),
-            None if write.head is None else binary.number(write.head),
-            kind.encode(),
-            position.encode(),
-            name.encode(),
-            binary.number(attempt),
-            args,
-            value,
-            detail,
-        )
-
     def answers(
-        self, writes: Sequence[Commit], results: Sequence[PGresult], link: Prepared
+        self, writes: Sequence[Checkpoint], results: Sequence[PGresult], link: Prepared
     ) -> Sequence[Answer | None]:
         """The answers of those that won."""
         _ = link
         result = results[0]
         value = result.get_value
-        found = {value(row, 0): value(row, 4) or b"" for row in range(result.ntuples)}
+        rows = {value(row, 0): row for row in range(result.ntuples)}
+        # It is one statement, so it has one time.
+        now = binary.read_time(value(0, 2) or b"") if rows else None
+        answers: list[Answer | None] = []
         for write in writes:
-            if (place := found.get(write.run_id.bytes)) is not None:
-                self._places.found(write.run_id, place)
-        return committed(writes, result)
+            run_id = write.run_id.bytes
+            row = rows.get(run_id)
+            if row is None or now is None:
+                answers.append(None)
+                continue
+            self._places.found(run_id, value(row, 4) or b"")
+            head = write.head + len(write.events)
+            answers.append(Committed(head=head, now=now, cancel_asked=value(row, 3) != b"\0"))
+        return answers
 
 
 def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed | None]:
     """The answers of those whose run, head, time and `cancel_asked` were answered."""
     won: dict[bytes | None, Committed] = {}
     value = result.get_value
-    # It is one statement, so it has one time.
     now = binary.read_time(value(0, 2) or b"") if result.ntuples else None
     for row in range(result.ntuples):
         assert now is not None
@@ -173,17 +170,17 @@ def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed 
     return [won.get(write.run_id.bytes) for write in writes]
 
 
-def holders(writes: Sequence[Commit]) -> Sequence[bytes]:
+def holders(writes: Sequence[Transition], ids: Sequence[bytes]) -> tuple[bytes, bytes, bytes, bytes]:
     """Of which runs, by whom, under which epoch and over which head, as arrays."""
     return (
-        binary.uuids([write.run_id for write in writes]),
+        binary.keys(ids),
         binary.numbers([write.worker for write in writes]),
         binary.numbers([write.epoch for write in writes]),
         binary.numbers([write.head for write in writes]),
     )
 
 
-def numbered(writes: Sequence[Commit]) -> tuple[bytes, bytes]:
+def numbered(writes: Sequence[Transition]) -> tuple[bytes, bytes]:
     """For each event the run that it belongs to, and its number among those of its write, as arrays."""
     of_run = binary.uuids([write.run_id for write in writes for _ in write.events])
     return of_run, binary.numbers([nth for write in writes for nth, _ in enumerate(write.events, start=1)])

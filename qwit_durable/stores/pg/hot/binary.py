@@ -13,6 +13,7 @@ from uuid import UUID
 
 __all__ = [
     "flags",
+    "keys",
     "number",
     "numbers",
     "payloads",
@@ -60,7 +61,12 @@ def read_time(data: bytes) -> datetime:
 
 def uuids(values: Sequence[UUID | None]) -> bytes:
     """A `uuid[]`."""
-    return _array(_UUID, len(values), [_NULL if v is None else _LENGTH_OF_UUID + v.bytes for v in values])
+    return keys([None if v is None else v.bytes for v in values])
+
+
+def keys(values: Sequence[bytes | None]) -> bytes:
+    """A `uuid[]`, of their bytes."""
+    return _array(_UUID, len(values), [_NULL if v is None else _LENGTH_OF_UUID + v for v in values])
 
 
 def numbers(values: Sequence[int | None]) -> bytes:

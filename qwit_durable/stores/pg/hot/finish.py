@@ -89,7 +89,7 @@ class Finish:
         of_run, nth = numbered(writes)
         params = (
             now,
-            *holders(writes),
+            *holders(writes, [write.run_id.bytes for write in writes]),
             binary.numbers([len(write.events) for write in writes]),
             binary.texts(statuses),
             binary.payloads(values),

@@ -122,7 +122,7 @@ class HandOver:
         of_run, nth = numbered(writes)
         params = (
             now,
-            *holders(writes),
+            *holders(writes, [write.run_id.bytes for write in writes]),
             binary.numbers([len(write.events) for write in writes]),
             binary.flags([release is not None for release in releases]),
             binary.flags([release is not None and release.keep_lost for release in releases]),

@@ -14,7 +14,7 @@ as many each time. So what the looks by key cost a write stays the same, however
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 import attrs
 
@@ -61,19 +61,19 @@ class _Row:
 
 
 class Places:
-    """What a process knows of where live rows are, by their runs' ids."""
+    """What a process knows of where live rows are, by the bytes of their runs' ids."""
 
     def __init__(self) -> None:
-        self._rows: OrderedDict[Hashable, _Row] = OrderedDict()
+        self._rows: OrderedDict[bytes, _Row] = OrderedDict()
 
-    def of(self, run_ids: Sequence[Hashable]) -> Sequence[bytes | None] | None:
+    def of(self, run_ids: Sequence[bytes]) -> Sequence[bytes | None] | None:
         """Where these rows are, None for each that is not known; None if all are to be looked for by their keys."""
         rows = [row if row is not None and row.is_there else None for row in map(self._rows.get, run_ids)]
         if not any(row is not None and row.left > 0 for row in rows):
             return None
         return [None if row is None else row.at for row in rows]
 
-    def found(self, run_id: Hashable, place: bytes) -> None:
+    def found(self, run_id: bytes, place: bytes) -> None:
         """A write of ours has left a row there."""
         row = self._rows.get(run_id)
         if row is None:
@@ -91,7 +91,7 @@ class Places:
         row.at, row.is_there = place, True
         self._rows.move_to_end(run_id)
 
-    def lost(self, run_id: Hashable) -> None:
+    def lost(self, run_id: bytes) -> None:
         """Another write may have changed a row."""
         row = self._rows.get(run_id)
         if row is not None:

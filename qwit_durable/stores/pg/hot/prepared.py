@@ -68,7 +68,7 @@ class Prepared:
     def _ask_one(self, name: bytes, params: Sequence[bytes | None]) -> PGresult:
         link = self._link
         formats = [_BINARY] * len(params)
-        if threading.current_thread() is not threading.main_thread():
+        if threading.get_ident() != threading.main_thread().ident:
             # The driver's stub has no NULL here.
             given = cast("Sequence[bytes]", params)
             return self._good(link.exec_prepared(name, given, formats, _BINARY))
