@@ -20,17 +20,16 @@ from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
 from qwit_durable.codec.chaining import chained
 from qwit_durable.engine.ports import Settings
-from qwit_durable.engine.turning.letting_go import give_back
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.current import enter, install, leave
 from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observer
 from qwit_durable.registry import Registry, default_registry
 from qwit_durable.stores import open_store
-from qwit_durable.stores.answers import Acquired, Answer
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Start, Write
 
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
@@ -221,18 +220,12 @@ class Durable(Client[Clock], DurableMiddleware):
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
         return self.runtime.committer.write_many(writes)
 
-    def starter_of(self, queue: str) -> int | None:
-        """The worker of this process that would begin a run of that queue at once, having nothing else to do."""
-        engine = self.runtime.engine
-        return engine.idle_worker(queue) if engine is not None else None
-
-    def begin(self, acquired: Acquired) -> None:
-        """Let that worker take the turn that was acquired for it."""
-        engine = self.runtime.engine
-        if engine is not None:
-            engine.begin(acquired)
-        else:
-            give_back(self.write, acquired)
+    def begin(self, write: Start) -> Answer:
+        """Carry out a start; a thread of this process that is idle has the run's first turn by the same write."""
+        runtime = self.runtime
+        return (
+            runtime.committer.write(write) if runtime.engine is None else runtime.engine.starts.start(write)
+        )
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Ring bells; never raises. One that was never put on a broker has none: workers find the rows by sweeping."""

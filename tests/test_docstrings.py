@@ -31,7 +31,6 @@ _PLUMBING = {
         "runtime",
         "start_run",
         "start_within",
-        "starter_of",
         "store",
         "write",
         "write_all",

@@ -24,8 +24,10 @@ def embedded_worker(middleware: Middleware, threads: int) -> Generator[LocalBrok
     worker = Worker(broker, worker_threads=threads, worker_timeout=_POLL_MILLISECONDS)
     worker.start()
     try:
+        broker.worker = worker
         yield broker
     finally:
+        broker.worker = None
         worker.stop()
 
 

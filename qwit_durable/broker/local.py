@@ -7,20 +7,29 @@ from __future__ import annotations
 
 import queue
 from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING
 
 from dramatiq import Broker, Message, MessageProxy
 from dramatiq.broker import Consumer
 from dramatiq.errors import QueueNotFound
 
+if TYPE_CHECKING:
+    from dramatiq import Worker
+
 __all__ = ["LocalBroker"]
 
 
 class LocalBroker(Broker):
-    """Passes messages between the threads of one process."""
+    """Passes messages between the threads of one process.
+
+    Attributes:
+        worker: While it is set, messages go straight to its threads, without the one that consumes their queue.
+    """
 
     def __init__(self) -> None:
         super().__init__(middleware=[])
         self.queues: dict[str, queue.SimpleQueue[Message[object]]] = {}
+        self.worker: Worker | None = None
 
     def declare_queue(self, queue_name: str) -> None:
         """Make a queue; declaring it twice changes nothing."""
@@ -44,7 +53,13 @@ class LocalBroker(Broker):
         except KeyError:
             raise QueueNotFound(message.queue_name) from None  # type: ignore[no-untyped-call]
         self.emit_before("enqueue", message, delay)
-        target.put(message)
+        worker = self.worker
+        consumer = None if worker is None else worker.consumers.get(message.queue_name)
+        # Its thread may have begun just now: what is acknowledged goes to what it consumes with.
+        if consumer is None or consumer.consumer is None:
+            target.put(message)
+        else:
+            consumer.handle_message(MessageProxy(message))
         self.emit_after("enqueue", message, delay)
         return message
 

@@ -11,7 +11,7 @@ from uuid import UUID
 from qwit_durable.clock import Clock
 from qwit_durable.observers.base import Observer
 from qwit_durable.registry import Registry
-from qwit_durable.stores.answers import Acquired, Answer
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Reader
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Start, Write
@@ -90,12 +90,8 @@ class Access(Protocol):
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
         ...
 
-    def starter_of(self, queue: str) -> int | None:
-        """The worker of this process that would begin a run of that queue at once, having nothing else to do."""
-        ...
-
-    def begin(self, acquired: Acquired) -> None:
-        """Let that worker take the turn that was acquired for it."""
+    def begin(self, write: Start) -> Answer:
+        """Carry out a start; a thread of this process that is idle has the run's first turn by the same write."""
         ...
 
     def start_within(self, connection: object, write: Start) -> Answer:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from qwit_durable.clock import Clock
     from qwit_durable.observers.base import Observer
     from qwit_durable.registry import Registry
-    from qwit_durable.stores.answers import Acquired, Answer
+    from qwit_durable.stores.answers import Answer
     from qwit_durable.stores.protocol import Store
     from qwit_durable.stores.rows import Ring
     from qwit_durable.stores.writes import Start, Write
@@ -66,12 +66,8 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
 
     @abstractmethod
-    def starter_of(self, queue: str) -> int | None:
-        """The worker of this process that would begin a run of that queue at once, having nothing else to do."""
-
-    @abstractmethod
-    def begin(self, acquired: Acquired) -> None:
-        """Let that worker take the turn that was acquired for it."""
+    def begin(self, write: Start) -> Answer:
+        """Carry out a start; a thread of this process that is idle has the run's first turn by the same write."""
 
     @abstractmethod
     def ring(self, rings: Sequence[Ring]) -> None:

@@ -43,14 +43,8 @@ def start_run(
     """Store a run, or find the one that stands under its id, and answer its handle."""
     wanted = _Wanted.of(access, ToStart(definition, args, kwargs, options), observers)
     within = options.connection
-    if within is None:
-        # Where a thread of this process is idle, it need not look for the run: it has the first turn by this write.
-        answer = access.write(attrs.evolve(wanted.write, holder=access.starter_of(definition.queue)))
-    else:
-        answer = access.start_within(within, wanted.write)
+    answer = access.begin(wanted.write) if within is None else access.start_within(within, wanted.write)
     handle, ring = wanted.started(access, answer, observers)
-    if isinstance(answer, Started) and answer.acquired is not None:
-        access.begin(answer.acquired)
     if ring is not None:
         access.ring([ring])
     return handle

@@ -17,16 +17,16 @@ from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.rounds import Round
+from qwit_durable.engine.starts import Starts
 from qwit_durable.engine.tending.heart import Heart
 from qwit_durable.engine.tending.mending import Mending
 from qwit_durable.engine.tending.retention import Keeper
 from qwit_durable.engine.tending.sweep import Sweeper, plenty
 from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.foresight import Foresight
-from qwit_durable.engine.turning.letting_go import give_back
 from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import StoreError
-from qwit_durable.stores.answers import Acquired, Rings
+from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.processes import process_started
 from qwit_durable.stores.rows import TURN, Ring, WorkerRow
 from qwit_durable.stores.writes import Retire
@@ -53,16 +53,14 @@ class Engine:
         idle: Callable[[], int] = lambda: 1,
         pace: Pace | None = None,
     ) -> None:
-        self._idle = idle if rings_locally else lambda: 0
         self._rings_locally = rings_locally
-        #: Turns that were acquired with the start of a run, until the bell for them is answered.
-        self._begun: dict[UUID, Acquired] = {}
         self._bells = DrainableBells(services.bells, services.draining)
         services.bells = self._bells
         self.services = services
         self._attempts = Attempts(services)
         self._cache = InterpreterCache(services.settings.cached_runs)
         self.turns = Turns(services, self._attempts, self._cache, pace or Pace())
+        self.starts = Starts(services, self.turns, self._cache, idle if rings_locally else lambda: 0)
         foresight = Foresight(services, self._cache)
         self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight)
         self.heart = Heart(services, _worker_row(services, queues))
@@ -116,27 +114,6 @@ class Engine:
             answer = None
         self._bells.ring_owed(answer.rings if isinstance(answer, Rings) else ())
 
-    def idle_worker(self, queue: str) -> int | None:
-        """This worker, if a thread of it would begin a run at once: where bells are rung in this process."""
-        services = self.services
-        if (
-            services.draining.is_set()
-            or len(self._begun) >= self._idle()
-            or not services.bells.consumes(queue)
-        ):
-            return None
-        return services.worker
-
-    def begin(self, acquired: Acquired) -> None:
-        """Let the next idle thread take a turn that was acquired with the start of its run."""
-        if self.services.draining.is_set():
-            give_back(self.services.committer.write, acquired)
-            return
-        run = acquired.run
-        self.turns.expect(run.id)
-        self._begun[run.id] = acquired
-        self.services.bells.ring([Ring(run_id=run.id, position=TURN, queue=run.queue, name=run.workflow)])
-
     def take_turn(self, run_id: UUID) -> None:
         """A bell: look at a run. Never raises; the row and the sweeper bring back what goes wrong here.
 
@@ -145,8 +122,8 @@ class Engine:
         if self.services.draining.is_set():
             self._bells.miss(run_id, TURN)
             return
-        begun, turns = self._begun.pop(run_id, None), self.turns
-        turns.carriers.carry(turns.turns_of(run_id) if begun is None else turns.going_on(begun))
+        if not self.starts.begin(run_id):
+            self.turns.carriers.carry(self.turns.turns_of(run_id))
 
     def take_turns(self, rings: Sequence[Ring]) -> None:
         """A bell for many runs: look at one after another. Never raises.

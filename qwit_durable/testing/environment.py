@@ -34,12 +34,12 @@ from qwit_durable.language.current import enter, leave
 from qwit_durable.language.guards import Guard
 from qwit_durable.observers.base import AttemptInfo, Observer, Observers
 from qwit_durable.registry import Registry, default_registry
-from qwit_durable.stores.answers import Acquired, Answer
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import RunQuery, Store
 from qwit_durable.stores.rows import TURN, Ring, RunView
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Start, Write
 
 __all__ = ["Environment", "VirtualBells"]
 
@@ -141,6 +141,8 @@ class Environment(Client[ManualClock]):
             ),
             rings_locally=True,
             pace=_KnownPace(is_quick=steps_are_quick),
+            # One thread, which follows one bell after another.
+            idle=lambda: 0 if self.bells.waiting else 1,
         )
 
     def __enter__(self) -> Self:
@@ -177,13 +179,9 @@ class Environment(Client[ManualClock]):
         """Carry out some writes in as few batches as can be; the answer to each, or why it has none."""
         return self._committer.write_many(writes)
 
-    def starter_of(self, queue: str) -> int | None:
-        """This process's worker, if the test wants its runs to be begun by whoever starts them."""
-        return self.engine.idle_worker(queue) if self.begins_at_once else None
-
-    def begin(self, acquired: Acquired) -> None:
-        """Keep the turn, and a bell for it."""
-        self.engine.begin(acquired)
+    def begin(self, write: Start) -> Answer:
+        """Carry out a start, with the first turn if the test wants its runs to be begun by whoever starts them."""
+        return self.engine.starts.start(write) if self.begins_at_once else self.write(write)
 
     def ring(self, rings: Sequence[Ring]) -> None:
         """Keep bells."""

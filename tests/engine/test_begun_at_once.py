@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
@@ -10,6 +11,8 @@ import pytest
 from qwit_durable import Durable
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
+from qwit_durable.engine import starts
+from qwit_durable.errors import StoreUnavailable
 from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
@@ -19,12 +22,15 @@ from tests.engine.mortal import MortalStore, ProcessDied
 from tests.engine.world import World
 
 world = World()
+#: How often a body began.
+bodies: list[int] = []
 
 
 @pytest.fixture(autouse=True)
 def _fresh() -> None:
     global world
     world = World()
+    bodies.clear()
 
 
 @step
@@ -35,6 +41,7 @@ def touch(number: int) -> int:
 
 @workflow
 def quick(number: int) -> Workflow[int]:
+    bodies.append(number)
     return (yield from touch(number))
 
 
@@ -43,6 +50,29 @@ def at_once(store: Store, clock: ManualClock) -> Environment:
     environment.begins_at_once = True
     environment.engine.heart.beat()
     return environment
+
+
+@contextmanager
+def meanwhile(
+    store: MemoryStore,
+    before: Callable[[], object] = lambda: None,
+    *,
+    after: Callable[[], object] = lambda: None,
+) -> Generator[None]:
+    """Do something else before and after each write to a store."""
+    real: Callable[..., object] = store.apply
+
+    def apply(writes):
+        before()
+        answers = real(writes)
+        after()
+        return answers
+
+    store.apply = apply
+    try:
+        yield
+    finally:
+        store.apply = real
 
 
 @pytest.fixture
@@ -150,20 +180,83 @@ def test_a_turn_that_comes_when_the_process_drains_already_is_given_back_at_once
     truth: MemoryStore, clock: ManualClock
 ):
     first, second = at_once(truth, clock), Environment(truth, clock=clock)
-    real: Callable[..., object] = truth.apply
 
-    def drain_meanwhile(writes):
-        answers = real(writes)
-        first.engine.services.draining.set()
-        return answers
-
-    truth.apply = drain_meanwhile
-    handle = first.start(quick, 1)
-    truth.apply = real
+    with meanwhile(truth, after=first.engine.services.draining.set):
+        handle = first.start(quick, 1)
     second.settle()
 
     assert handle.result(0) == 1
     assert world.attempts == ["1"]
+
+
+def test_a_thread_is_called_while_the_start_is_being_written(truth: MemoryStore, clock: ManualClock):
+    environment = at_once(truth, clock)
+    called: list[int] = []
+
+    with meanwhile(truth, lambda: called.append(len(environment.bells.waiting))):
+        handle = environment.start(quick, 1)
+    environment.answer_bells()
+
+    assert called == [1]
+    assert handle.result(0) == 1
+
+
+@pytest.mark.parametrize("key", [None, "a"])
+def test_a_body_stands_ready_before_its_start_is_stored_unless_somebody_chose_its_id(
+    key: str | None, truth: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starts, "_PATIENCE_SECONDS", 0)
+    environment = at_once(truth, clock)
+    begun: list[int] = []
+
+    def answered() -> None:
+        environment.answer_bells()
+        begun.append(len(bodies))
+
+    with meanwhile(truth, answered):
+        handle = environment.start(quick.options(id=key), 1)
+    environment.answer_bells()
+
+    assert begun == [0 if key else 1]
+    assert handle.result(0) == 1
+    assert world.attempts == ["1"]
+
+
+def test_a_thread_that_waits_too_long_for_a_start_leaves_and_another_bell_brings_the_turn(
+    truth: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starts, "_PATIENCE_SECONDS", 0)
+    environment = at_once(truth, clock)
+
+    with meanwhile(truth, environment.answer_bells):
+        handle = environment.start(quick, 1)
+    bells = len(environment.bells.waiting)
+    environment.answer_bells()
+
+    assert bells == 1
+    assert handle.result(0) == 1
+    assert world.attempts == ["1"]
+    assert environment.engine.turns.holding == frozenset()
+
+
+def test_nothing_is_left_of_a_start_that_could_not_be_stored(
+    truth: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(starts, "_PATIENCE_SECONDS", 0)
+    environment = at_once(truth, clock)
+
+    def fail() -> None:
+        environment.answer_bells()
+        raise StoreUnavailable
+
+    with meanwhile(truth, fail), pytest.raises(StoreUnavailable):
+        environment.start(quick, 1)
+    environment.answer_bells()
+
+    assert world.attempts == []
+    assert environment.engine.turns.holding == frozenset()
+    assert bodies == [1]
+    assert len(environment.engine._cache) == 0
 
 
 def test_embedded_workers_begin_what_is_started_beside_them():

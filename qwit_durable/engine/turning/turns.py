@@ -88,9 +88,10 @@ class Turns:
         """
         return self._drive(run_id, self._turn(run_id))
 
-    def expect(self, run_id: UUID) -> None:
-        """Name a run as held that a thread of this process is to go on with."""
-        self._holding.take_over(run_id)
+    def expect(self, run_id: UUID) -> Callable[[], None]:
+        """Name a run as held that a thread of this process is to go on with; answer how to say that none is."""
+        token = self._holding.take_over(run_id)
+        return lambda: self._holding.give_back(run_id, token)
 
     def going_on(self, acquired: Acquired) -> Pieces[None]:
         """The turn that came with an outcome or a start, and those that follow from it."""

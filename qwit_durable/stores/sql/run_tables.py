@@ -55,7 +55,7 @@ class Runs(OfRun[RunRow]):
             d.maybe_id(row.parent_id),
             row.parent_position,
             row.lane,
-            json.dumps(row.attributes, sort_keys=True, allow_nan=False),
+            json.dumps(row.attributes, sort_keys=True, allow_nan=False) if row.attributes else "{}",
             d.maybe_time(row.deadline_at),
             row.trace,
         )

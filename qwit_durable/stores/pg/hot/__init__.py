@@ -182,6 +182,7 @@ class HotWrites:
         self._append = append = Append(tables, self._places)
         acquire = AcquireFree(tables, cache, self._places)
         self._tell_places: frozenset[Kind] = frozenset((append, acquire))
+        self._start = StartAtOnce(tables, cache)
         # The most frequent first.
         self._kinds: dict[type[Write], tuple[Kind, ...]] = {
             Checkpoint: (append,),
@@ -189,7 +190,7 @@ class HotWrites:
             Claim: (self._claim,),
             ResolveTask: (self._go_on, self._resolve),
             Acquire: (acquire,),
-            Start: (StartAtOnce(tables, cache),),
+            Start: (self._start,),
         }
 
     def carry_out(
@@ -201,6 +202,11 @@ class HotWrites:
             questions = self._append.questions(checkpoints, _time(now))
             results = self._ask(link, questions, is_one=len(writes) == 1)
             answers = self._append.answers(cast("Sequence[Checkpoint]", writes), results, link)
+        elif len(writes) == 1 and self._start.takes(writes[0]):
+            # Nor is there in a start.
+            starts = cast("Sequence[Start]", writes)
+            results = self._ask(link, self._start.questions(starts, _time(now)), is_one=True)
+            answers = self._start.answers(starts, results, link)
         else:
             answers = self._answers(link, writes, now)
         for write, answer in zip(writes, answers, strict=True):

@@ -57,6 +57,42 @@ WITH given AS (
 )
 SELECT id, created_at FROM won
 """.encode()
+
+
+def _alone(*, names_itself: bool, is_held: bool) -> bytes:
+    """The same for one run, without what only a batch needs: a third of the server's work."""
+    taken = """
+    taken AS (
+        INSERT INTO qwit.idem (namespace, key, run_id) VALUES ($3::text, $4::text, $2::uuid)
+        ON CONFLICT DO NOTHING RETURNING run_id
+    ),"""
+    turn = """,
+    turn AS (
+        INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
+        SELECT id, '', $7::text, $5::text, created_at, created_at + $12::int8 * interval '1 microsecond', 0, 0, false, 0
+        FROM won
+    )"""
+    return f"""
+    WITH {"" if names_itself else taken}
+    won AS (
+        INSERT INTO qwit.run ({_RUN}, created_at)
+        SELECT $2::uuid, $3::text, $4::text, $5::text, $6::text, $7::text, $8::uuid, $9::bytea, $10::text::jsonb,
+            $11::text, {NOW} {"" if names_itself else "FROM taken"}
+        ON CONFLICT (id) DO NOTHING RETURNING id, created_at
+    ){"" if is_held else turn}
+    INSERT INTO qwit.live (
+        run_id, status, updated_at, owner, epoch, begun, head, awaiting, lost, cancel_asked, generation
+    ) SELECT id, 'running', created_at, {"$12::int8, 1, true" if is_held else "NULL, 0, false"}, 0, 0, 0, false, 0
+    FROM won RETURNING run_id, updated_at
+    """.encode()
+
+
+#: By whether nobody chose the id, and whether the first turn is the starter's.
+_ALONE = {
+    (names_itself, is_held): _alone(names_itself=names_itself, is_held=is_held)
+    for names_itself in (False, True)
+    for is_held in (False, True)
+}
 _MICROSECOND = timedelta(microseconds=1)
 
 
@@ -81,6 +117,8 @@ class StartAtOnce:
 
     def questions(self, writes: Sequence[Start], now: bytes | None) -> Sequence[Question]:
         """The statement that starts those whose id is free."""
+        if len(writes) == 1:
+            return (self._alone(writes[0], now),)
         # In the order of `Runs.columns`.
         rows = zip(*(self._tables.run.row_in(write.run) for write in writes), strict=True)
         ids, namespaces, keys, workflows, versions, queues, roots, args, *_, attributes, _, traces = rows
@@ -101,6 +139,27 @@ class StartAtOnce:
             binary.numbers([write.holder for write in writes]),
         )
         return ((_START, params),)
+
+    def _alone(self, write: Start, now: bytes | None) -> Question:
+        run_id, namespace, key, workflow, version, queue, root, args, *_, attributes, _, trace = (
+            self._tables.run.row_in(write.run)
+        )
+        holder = write.holder
+        params = (
+            now,
+            run_id.bytes,
+            namespace.encode(),
+            key.encode(),
+            workflow.encode(),
+            None if version is None else version.encode(),
+            queue.encode(),
+            root.bytes,
+            args,
+            attributes.encode(),
+            None if trace is None else trace.encode(),
+            binary.number(write.ring_after // _MICROSECOND if holder is None else holder),
+        )
+        return _ALONE[write.run.names_itself, holder is not None], params
 
     def answers(
         self, writes: Sequence[Start], results: Sequence[PGresult], link: Prepared
