@@ -15,7 +15,7 @@ import attrs
 from qwit_durable.app import Durable
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY
 from qwit_durable.bench.plan import BROKER, POSTGRES, BenchFailed
-from qwit_durable.broker.opening import forget_queues, open_broker, plain_chain, reach
+from qwit_durable.broker.opening import follow_messages, forget_queues, open_broker, plain_chain, reach
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import Settings
 from qwit_durable.stores import redacted
@@ -41,6 +41,7 @@ class Place:
         namespace: Of runs and, in Redis, of keys.
         folder: Of this benchmark, removed at its end.
         lease_seconds: How long workers count as alive after their last beat.
+        follows_messages: Whether the broker has a middleware that sees each message.
     """
 
     store: str
@@ -48,6 +49,7 @@ class Place:
     namespace: str
     folder: str
     lease_seconds: float = Settings().lease.total_seconds()
+    follows_messages: bool = False
 
     @property
     def has(self) -> frozenset[str]:
@@ -95,6 +97,8 @@ class Place:
             raise BenchFailed(
                 f"the broker {redacted(self.broker)} can't be reached: {str(error) or type(error).__name__}"
             ) from None
+        if self.follows_messages:
+            follow_messages(broker)
         durable = self.durable()
         broker.add_middleware(durable)
         return broker, durable, plain_chain(broker, PLAIN_QUEUE, self._write_end)

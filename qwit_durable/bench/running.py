@@ -16,6 +16,7 @@ from qwit_durable.bench.report import Report
 from qwit_durable.bench.scenarios import chosen
 from qwit_durable.bench.sizes import FULL, QUICK, USUAL
 from qwit_durable.bench.stage import Stage
+from qwit_durable.engine.ports import Settings
 from qwit_durable.ids import new_uuid4
 
 __all__ = ["Asked", "run"]
@@ -80,7 +81,7 @@ def run(
             broker=asked.broker,
             namespace=f"qwit-bench-{new_uuid4().hex[:12]}",
             folder=folder,
-            **({"lease_seconds": _QUICK_LEASE_SECONDS} if asked.quick else {}),
+            lease_seconds=_QUICK_LEASE_SECONDS if asked.quick else Settings().lease.total_seconds(),
         )
         scenarios, skipped = chosen(asked.only, place.has, with_long=asked.with_long or asked.quick)
         rounds = asked.rounds or (_QUICK_ROUNDS if asked.quick else _ROUNDS)

@@ -146,10 +146,10 @@ class Stage:
         return self._crew
 
     @contextmanager
-    def crewed(self, processes: int, threads: int) -> Generator[None]:
-        """Have another crew work until the block ends."""
+    def crewed(self, processes: int, threads: int, *, place: Place | None = None) -> Generator[None]:
+        """Have another crew work until the block ends, perhaps told otherwise where it is."""
         self._dismiss()
-        self._hire(processes, threads)
+        self._hire(processes, threads, place)
         try:
             self.warm_up()
             yield
@@ -163,9 +163,9 @@ class Stage:
         self._hire(self._processes, self.threads)
         return killed_at
 
-    def _hire(self, processes: int, threads: int) -> None:
+    def _hire(self, processes: int, threads: int, place: Place | None = None) -> None:
         if self.place.broker:
-            self._crew = Workers(self.place, processes, threads)
+            self._crew = Workers(place or self.place, processes, threads)
         else:
             self._crew = Embedded(self.durable, threads)
 

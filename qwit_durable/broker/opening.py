@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
+from dramatiq.middleware import CurrentMessage
 
 from qwit_durable.errors import DefinitionError
 from qwit_durable.stores import redacted
@@ -13,7 +14,7 @@ from qwit_durable.stores import redacted
 if TYPE_CHECKING:
     from dramatiq import Broker
 
-__all__ = ["forget_queues", "open_broker", "plain_chain", "reach"]
+__all__ = ["follow_messages", "forget_queues", "open_broker", "plain_chain", "reach"]
 
 _KNOWN = "redis://host:6379/0, rediss://…, amqp://user@host:5672/vhost, amqps://…"
 
@@ -59,6 +60,11 @@ def reach(broker: Broker) -> None:
         known.client.ping()
     else:
         _ = known.channel
+
+
+def follow_messages(broker: Broker) -> None:
+    """Add a middleware that sees each message: no bell for steps is shared then, or left out."""
+    broker.add_middleware(CurrentMessage())
 
 
 def forget_queues(broker: Broker, *queues: str) -> None:
