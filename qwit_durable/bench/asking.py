@@ -100,6 +100,7 @@ def _latency(stage: Stage) -> Generator[Plan]:
             finally:
                 stage.empty(durable)
 
+    stage.settle()
     once(stage.durable)
     lines = [Line("in this process", in_process)]
     aims = [Ratio(figures.P50_HERE, figures.P50_HERE, at_most=2.0)]
