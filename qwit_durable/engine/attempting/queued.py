@@ -166,7 +166,7 @@ class QueuedAttempts:
             return
         whole = task.position.rpartition(".")[0]
         calls = [f"{whole}.{index}" for index in range(*behind)]
-        self._services.bells.ring(
+        self._turns.carriers.ring_at_once(
             [
                 Ring(
                     run_id=task.run_id,

@@ -61,11 +61,14 @@ class Carriers:
         if len(self._rings) >= _MOST_RINGS:
             self._ring()
 
+    def ring_at_once(self, rings: Sequence[Ring]) -> None:
+        """Ring."""
+        names = {ring.name for ring in rings if ring.position != TURN}
+        self._bells.ring(rings, alike=frozenset(filter(self._pace.seems_quick, names)))
+
     def _ring(self) -> None:
-        rings = [self._rings.popleft() for _ in range(len(self._rings))]
-        if rings:
-            names = {ring.name for ring in rings if ring.position != TURN}
-            self._bells.ring(rings, alike=frozenset(filter(self._pace.seems_quick, names)))
+        if rings := [self._rings.popleft() for _ in range(len(self._rings))]:
+            self.ring_at_once(rings)
 
     def stop(self) -> None:
         """Wait for threads that were added: they leave when the runs are over, or let go of, as when draining."""
