@@ -10,7 +10,7 @@ import os
 import socket
 from pathlib import Path
 
-__all__ = ["process_started", "this_host"]
+__all__ = ["cores", "process_started", "this_host"]
 
 _GONE = (b"Z", b"X")
 #: Fields of /proc/<pid>/stat, counted behind the parenthesis that closes the name.
@@ -20,6 +20,16 @@ _STATE, _START = 0, 19
 def this_host() -> str:
     """The name under which workers of this machine are written down."""
     return socket.gethostname()
+
+
+def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
+    """How many cores this process may use: those that it is bound to, or its container's share of them."""
+    bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    try:
+        share, period = quota.read_text().split()
+        return min(bound, int(share) / int(period))
+    except (OSError, ValueError):  # there is no such file, or no limit
+        return bound
 
 
 def process_started(pid: int) -> float | None:

@@ -53,9 +53,9 @@ def by_place(monkeypatch: pytest.MonkeyPatch) -> list[bool]:
     asked: list[bool] = []
     ask = Prepared.ask
 
-    def noting(prepared, questions):
+    def noting(prepared, questions, **how):
         asked.extend(b"ctid =" in sql for sql, _ in questions if b"set_config" not in sql)
-        return ask(prepared, questions)
+        return ask(prepared, questions, **how)
 
     monkeypatch.setattr(Prepared, "ask", noting)
     return asked

@@ -69,7 +69,9 @@ def test_each_write_of_a_queued_step_is_one_round_trip_for_all_runs(
     holds = [stage.begin() for _ in range(8)]
     trips: list[int] = []
     ask = Prepared.ask
-    monkeypatch.setattr(Prepared, "ask", lambda link, asked: trips.append(len(asked)) or ask(link, asked))
+    monkeypatch.setattr(
+        Prepared, "ask", lambda link, asked, **how: trips.append(len(asked)) or ask(link, asked, **how)
+    )
     monkeypatch.setattr(PostgresStore, "_transact", _no_kernel)
 
     store.apply([_hand_over(hold, "0") for hold in holds])
@@ -180,7 +182,9 @@ def test_outcomes_and_all_that_follows_share_a_round_trip_with_the_claims_of_oth
     store.apply([_claim(hold, "0") for hold in holds])
     trips: list[int] = []
     ask = Prepared.ask
-    monkeypatch.setattr(Prepared, "ask", lambda link, asked: trips.append(len(asked)) or ask(link, asked))
+    monkeypatch.setattr(
+        Prepared, "ask", lambda link, asked, **how: trips.append(len(asked)) or ask(link, asked, **how)
+    )
     monkeypatch.setattr(PostgresStore, "_transact", _no_kernel)
 
     answers: list[Any] = list(

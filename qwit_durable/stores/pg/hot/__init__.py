@@ -239,7 +239,7 @@ class HotWrites:
 
     def _ask(self, link: Prepared, asking: Sequence[Question], *, is_one: bool) -> Sequence[PGresult]:
         is_planned = link.is_by_key or (len(asking) == 1 and (is_one or link.is_well_known(asking[0])))
-        return link.ask(asking) if is_planned else link.ask([_BY_KEY, *asking])[1:]
+        return link.ask(asking, is_alone=is_one) if is_planned else link.ask([_BY_KEY, *asking])[1:]
 
     def _sorted_out(self, writes: Sequence[Write]) -> list[tuple[Kind, _Batch]]:
         """What is hot, by kind, in the order of ids.

@@ -19,6 +19,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
+from qwit_durable.stores.pg.hot.awake import Wakefulness
 from qwit_durable.stores.sql.table import Columns
 
 __all__ = ["Prepared", "Question"]
@@ -52,9 +53,12 @@ class Prepared:
         self._readable, self._either = select.poll(), select.poll()
         self._readable.register(self._link.socket, select.POLLIN)
         self._either.register(self._link.socket, select.POLLIN | select.POLLOUT)
+        self._wakefulness = Wakefulness(self._link.socket)
 
-    def ask(self, questions: Sequence[Question]) -> list[PGresult]:
+    def ask(self, questions: Sequence[Question], *, is_alone: bool = False) -> list[PGresult]:
         """The answers, when all of it is committed.
+
+        `is_alone`: one write asks, for which this thread may wait awake.
 
         Raises:
             psycopg.Error: Nothing of it was written, unless the connection was lost.
@@ -62,19 +66,22 @@ class Prepared:
         for sql, _ in questions:
             self._asked[sql] += 1
         if len(questions) == 1 and (name := self._names.get(questions[0][0])) is not None:
-            return [self._ask_one(name, questions[0][1])]
+            return [self._ask_one(name, questions[0][1], is_alone=is_alone)]
         return self._ask_in_pipeline(questions)
 
-    def _ask_one(self, name: bytes, params: Sequence[bytes | None]) -> PGresult:
+    def _ask_one(self, name: bytes, params: Sequence[bytes | None], *, is_alone: bool) -> PGresult:
         link = self._link
         formats = [_BINARY] * len(params)
-        if threading.get_ident() != threading.main_thread().ident:
+        is_awake = is_alone and self._wakefulness.pays
+        if not is_awake and threading.get_ident() != threading.main_thread().ident:
             # The driver's stub has no NULL here.
             given = cast("Sequence[bytes]", params)
             return self._good(link.exec_prepared(name, given, formats, _BINARY))
         # Ctrl-C reaches this thread alone, and only while it waits in Python.
         link.send_query_prepared(name, params, formats, _BINARY)
         self._flush()
+        if is_awake:
+            self._wakefulness.wait()
         result = self._answer()
         self._take()
         return result

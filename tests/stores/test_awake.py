@@ -1,0 +1,82 @@
+"""Waiting awake for an answer: only as long as it pays, and only where there is a core for it."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from qwit_durable.stores.pg.hot.awake import Wakefulness
+from qwit_durable.stores.processes import cores
+
+
+@pytest.fixture
+def ends():
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+def test_what_is_there_is_seen_at_once(ends):
+    ours, theirs = ends
+    wakefulness = Wakefulness(ours.fileno(), can_spare=True)
+    theirs.send(b"x")
+
+    found = [(wakefulness.pays, wakefulness.wait()) for _ in range(3)]
+
+    assert found == [(True, True)] * 3
+
+
+def test_who_waited_in_vain_sleeps_for_a_while_and_then_for_longer(ends):
+    ours, _ = ends
+    wakefulness = Wakefulness(ours.fileno(), can_spare=True)
+
+    has_come = wakefulness.wait()
+    first = [wakefulness.pays for _ in range(16)]
+    wakefulness.wait()
+    then = [wakefulness.pays for _ in range(32)]
+
+    assert not has_come
+    assert first == [False] * 15 + [True]
+    assert then == [False] * 31 + [True]
+
+
+def test_an_answer_in_time_is_forgiven_at_once(ends):
+    ours, theirs = ends
+    wakefulness = Wakefulness(ours.fileno(), can_spare=True)
+    wakefulness.wait()
+    wakefulness.wait()
+    theirs.send(b"x")
+    wakefulness.wait()
+    ours.recv(1)
+
+    wakefulness.wait()
+
+    assert [wakefulness.pays for _ in range(16)] == [False] * 15 + [True]
+
+
+def test_nobody_waits_awake_without_a_core_to_spare(ends):
+    ours, theirs = ends
+    theirs.send(b"x")
+
+    assert not Wakefulness(ours.fileno(), can_spare=False).pays
+
+
+@pytest.mark.parametrize(
+    ("quota", "expected"),
+    [
+        ("50000 100000\n", 0.5),
+        ("max 100000\n", None),
+        ("100000000 100000\n", None),
+        (None, None),
+        ("?", None),
+    ],
+)
+def test_a_process_may_use_the_cores_that_its_container_has(tmp_path: Path, quota, expected):
+    file = tmp_path / "cpu.max"
+    if quota is not None:
+        file.write_text(quota)
+
+    assert cores(file) == (expected or len(os.sched_getaffinity(0)))
