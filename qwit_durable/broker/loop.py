@@ -6,6 +6,8 @@ import asyncio
 import logging
 import threading
 from collections.abc import Coroutine
+from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import Any
 
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
@@ -14,6 +16,53 @@ __all__ = ["Loop"]
 
 #: How long coroutines that were left behind may take to notice that they are cancelled.
 _LAST_SECONDS = 1.0
+#: An interrupt of a thread reaches it between two looks.
+_LOOK_SECONDS = 0.1
+
+
+class _Errand:
+    """One coroutine on its way through the loop, and the thread that waits for it.
+
+    That thread may be interrupted at any instruction, also within what it calls here. So it shares no lock with the
+    loop that it could leave held, as it would those of a `concurrent.futures.Future`: the loop alone has the task.
+    """
+
+    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+        self._coroutine = coroutine
+        self._task: asyncio.Task[Any] | None = None
+        self._is_done = threading.Lock()
+        self._is_done.acquire()
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the coroutine has ended."""
+        return self._task is not None and self._task.done()
+
+    def begin(self) -> None:
+        """Called by the loop."""
+        self._task = asyncio.ensure_future(self._coroutine)
+        self._task.add_done_callback(self._end)
+
+    def _end(self, task: asyncio.Task[Any]) -> None:
+        if not task.cancelled():
+            task.exception()  # seen, also where nobody waits for it any more
+        self._is_done.release()
+
+    def cancel(self) -> None:
+        """Called by the loop, if the thread waits no longer; perhaps before it could ask for anything."""
+        if self._task is None:
+            self._coroutine.close()
+        else:
+            self._task.cancel()
+
+    def wait(self) -> Any:
+        """Called by the thread."""
+        while not self._is_done.acquire(timeout=_LOOK_SECONDS):
+            pass
+        assert self._task is not None
+        if self._task.cancelled():
+            raise CancelledError
+        return self._task.result()
 
 
 class Loop:
@@ -25,17 +74,15 @@ class Loop:
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine and wait for it in this thread; an interrupt of the thread cancels it."""
-        future = asyncio.run_coroutine_threadsafe(coroutine, self._thread().loop)
+        loop = self._thread().loop
+        errand = _Errand(coroutine)
         try:
-            while True:
-                try:
-                    # In slices, so that an asynchronous exception reaches this thread.
-                    return future.result(timeout=0.1)
-                except TimeoutError:
-                    if future.done():
-                        raise
+            loop.call_soon_threadsafe(errand.begin)
+            return errand.wait()
         except BaseException:
-            future.cancel()
+            if not errand.is_over:
+                with suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(errand.cancel)
             raise
 
     def close(self) -> None:
@@ -48,15 +95,16 @@ class Loop:
             own.join()
 
     def _thread(self) -> EventLoopThread:
-        found = get_event_loop_thread()
-        if found is not None:
-            return found
+        found = get_event_loop_thread() or self._own
+        # An interrupt may have struck the thread that was about to begin our own.
+        return found if found is not None and found.is_alive() else self._begun()
+
+    def _begun(self) -> EventLoopThread:
         with self._lock:
-            if self._own is None:
-                own = EventLoopThread(logging.getLogger("qwit_durable.loop"))
+            if self._own is None or not self._own.is_alive():
+                own = self._own = EventLoopThread(logging.getLogger("qwit_durable.loop"))
                 own.daemon = True
                 own.start(timeout=5)
-                self._own = own
             return self._own
 
 

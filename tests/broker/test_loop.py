@@ -3,8 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+from collections.abc import Callable
 from concurrent.futures import CancelledError
+from inspect import CORO_CREATED, getcoroutinestate
+from types import FrameType
+from typing import Any
 
 from dramatiq.asyncio import EventLoopThread
 
@@ -67,3 +72,62 @@ def test_what_still_runs_on_a_loop_that_ends_is_cancelled():
 
     assert not thread.is_alive()
     assert told == ["cancelled", "the attempt is told"]
+
+
+class Struck(BaseException):
+    """What an interrupt raises."""
+
+
+def struck_at(instruction: int, call: Callable[[], object]) -> bool:
+    """Interrupt this thread at the n-th instruction of a call; False if it is over before that."""
+    left = instruction
+
+    def trace(frame: FrameType, event: str, _: object) -> Any:
+        nonlocal left
+        if "weakref" in frame.f_code.co_filename:
+            return None  # what collects garbage swallows it
+        frame.f_trace_opcodes = True
+        if event == "opcode":
+            left -= 1
+            if left == 0:
+                raise Struck
+        return trace
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        call()
+    except Struck:
+        return True
+    finally:
+        sys.settrace(before)
+    return False
+
+
+def test_an_interrupt_at_any_instruction_leaves_the_loop_to_others():
+    loop = Loop()
+    answers: list[int] = []
+
+    async def answer(number: int) -> int:
+        await asyncio.sleep(0)
+        return number
+
+    def others() -> None:
+        answers.append(loop.run(answer(instruction)))
+
+    instruction = 0
+    others()
+    is_struck = True
+    while is_struck:
+        instruction += 1
+        own = answer(0)
+        is_struck = struck_at(instruction, lambda coroutine=own: loop.run(coroutine))
+        thread = threading.Thread(target=others, daemon=True)
+        thread.start()
+        thread.join(10)
+        assert answers[-1] == instruction
+        if getcoroutinestate(own) == CORO_CREATED:
+            own.close()
+    loop.close()
+
+    assert instruction > 1
