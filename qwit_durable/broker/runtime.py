@@ -137,7 +137,7 @@ class Runtime:
         if engine is not None:
             while self._unsubscribe:
                 self._unsubscribe.pop()()
-            engine.stop()
+            engine.stop(waits=not any(thread.is_alive() for thread in worker.workers))
             self._loop.close()
 
     def close(self) -> None:

@@ -35,6 +35,9 @@ __all__ = ["Engine"]
 
 _logger = logging.getLogger("qwit_durable.engine")
 
+#: Ten minutes, which is what Dramatiq gives its threads unless it is told otherwise.
+_PATIENCE_SECONDS = 600.0
+
 
 class Engine:
     """Carries runs on in this process, between `start` and `stop`.
@@ -95,16 +98,22 @@ class Engine:
         """Let go of each run at its next checkpoint; begin nothing new."""
         self.services.draining.set()
 
-    def stop(self) -> None:
-        """End the threads and give back what this process still holds."""
+    def stop(self, *, waits: bool = True) -> None:
+        """End the threads and give back what this process still holds.
+
+        Args:
+            waits: For threads that this engine has added, as long as Dramatiq waits for its own. False where that has
+                been in vain.
+        """
         self.drain()
         if self.keeper is not None:
             self.keeper.stop()
         self.sweeper.stop()
+        # Until then it beats, and ends attempts at their timeouts.
+        self.turns.carriers.stop(_PATIENCE_SECONDS if waits else 0)
         self.heart.stop()
         self._attempts.stop()
         self._rounds.stop()
-        self.turns.carriers.stop()
         self._cache.clear()
         unheard = self._bells.take_unheard() if self._rings_locally else None
         try:

@@ -59,7 +59,7 @@ def stage(store: Gated) -> Stage:
 def carriers(store: Gated) -> Iterator[Carriers]:
     carriers = Carriers(Committer(store), VirtualBells(), Pace())
     yield carriers
-    carriers.stop()
+    carriers.stop(_PATIENCE_SECONDS)
 
 
 class Run:
@@ -310,3 +310,37 @@ def test_many_runs_of_many_threads_lose_nothing(stage: Stage, carriers: Carriers
     carry_all(carriers, runs, threads=8)
 
     assert all(len(stage.events(run.hold.id)) == 25 for run in runs)
+
+
+class AllQuick(Pace):
+    """Thinks so of every step."""
+
+    def seems_quick(self, name: str) -> bool:
+        _ = name
+        return True
+
+
+def test_a_thread_that_was_added_and_sits_in_a_step_is_left_behind_and_named(
+    stage: Stage, store: Gated, caplog: pytest.LogCaptureFixture
+):
+    """The thread that brought two runs sits in the step of one, the thread that was added in that of the other."""
+    carriers = Carriers(Committer(store), VirtualBells(), AllQuick())
+    both, go_on = threading.Barrier(3), threading.Event()
+
+    def sit(_: int) -> None:
+        both.wait(_PATIENCE_SECONDS)
+        go_on.wait(_PATIENCE_SECONDS)
+
+    runs = [Run(stage, 1, sit, name="sitting") for _ in range(2)]
+    with ThreadPoolExecutor(1) as pool:
+        carrying = pool.submit(lambda: carriers.carry(*(run.pieces() for run in runs)))
+        both.wait(_PATIENCE_SECONDS)
+
+        carriers.stop(0)
+        told = caplog.text
+        go_on.set()
+        carrying.result(_PATIENCE_SECONDS)
+    carriers.stop(_PATIENCE_SECONDS)
+
+    assert "left behind: 1, in steps 'sitting'; what they hold is given back" in told
+    assert all(run.is_over.is_set() for run in runs)

@@ -42,7 +42,7 @@ class Carriers:
         self._pace = pace
         self.roster = Roster(self._pace)
         self._lock = threading.Lock()
-        self._reliefs: list[threading.Thread] = []
+        self._reliefs: dict[threading.Thread, Carrier | None] = {}
 
     def carry(self, *pieces: Pieces[None]) -> None:
         """Bring runs, and carry on with others, for as long as this thread is needed."""
@@ -70,10 +70,25 @@ class Carriers:
         if rings := [self._rings.popleft() for _ in range(len(self._rings))]:
             self.ring_at_once(rings)
 
-    def stop(self) -> None:
-        """Wait for threads that were added: they leave when the runs are over, or let go of, as when draining."""
+    def stop(self, seconds: float) -> None:
+        """Wait for threads that were added: they leave when the runs are over, or let go of, as when draining.
+
+        One that sits in a step for longer than that is left behind, as Dramatiq leaves its own threads: its run is
+        given back without it, and what it records later is refused.
+        """
+        until = monotonic() + seconds
         for thread in self._reliefs:
-            thread.join()
+            thread.join(max(until - monotonic(), 0))
+        left = [carrier for thread, carrier in self._reliefs.items() if thread.is_alive()]
+        if left:
+            steps = sorted(
+                {carrier.step for carrier in left if carrier is not None and carrier.step is not None}
+            )
+            _logger.warning(
+                "threads that were added are still at work and are left behind: %d%s; what they hold is given back",
+                len(left),
+                f", in steps {', '.join(map(repr, steps))}" if steps else "",
+            )
 
     def _run(self, me: Carrier) -> None:
         try:
@@ -181,12 +196,14 @@ class Carriers:
         if not self.roster.calls_relief():
             return
         thread = threading.Thread(target=self._relieve, name="qwit-carrier", daemon=True)
-        self._reliefs = [*(thread for thread in self._reliefs if thread.is_alive()), thread]
+        self._reliefs = {known: at for known, at in self._reliefs.items() if known.is_alive()} | {
+            thread: None
+        }
         thread.start()
 
     def _relieve(self) -> None:
         with self._lock:
-            me = self.roster.enter()
+            me = self._reliefs[threading.current_thread()] = self.roster.enter()
         try:
             self._run(me)
         except Exception:
