@@ -13,7 +13,7 @@ from qwit_durable.stores.rows import InHand, WorkerRow
 
 __all__ = ["Workers"]
 
-#: What waits so long for workers that are busy finds all of their threads taken.
+#: What waits so long for workers that are busy may find all of their threads taken: how many they have is not recorded.
 _LONG = timedelta(minutes=1)
 _KEPT = "a step that waits in result() for a run keeps its thread (call the run as a sub-workflow instead)"
 _START_ONE = "start a worker: dramatiq <your module>, or Durable(...).embedded()"
@@ -112,7 +112,7 @@ class Workers:
     def relief(self, queue: str, since: datetime) -> tuple[str, ...]:
         """The same, and the way out where those of the queue have been busy with other things since then."""
         is_long = self.now - since >= _LONG and self._busy(self.consumers(queue)) is not None
-        more = f"start another worker of queue {queue!r}, or give them more threads: {_KEPT}"
+        more = f"if that takes all their threads, start another worker of queue {queue!r} or give them more: {_KEPT}"
         return (*self.remedy(queue), *([more] if is_long else []))
 
     @property

@@ -271,8 +271,8 @@ def test_a_ready_run_says_what_the_workers_that_may_take_it_have_in_hand() -> No
     assert "with 2 runs and 1 queued attempt in hand; the longest has come no further since" in before.text
     assert before.ways_out == ()
     assert wait.ways_out == (
-        "start another worker of queue 'default', or give them more threads: a step that waits in result() for a run "
-        "keeps its thread (call the run as a sub-workflow instead)",
+        "if that takes all their threads, start another worker of queue 'default' or give them more: a step that waits "
+        "in result() for a run keeps its thread (call the run as a sub-workflow instead)",
     )
 
 
