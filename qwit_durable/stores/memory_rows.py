@@ -195,6 +195,14 @@ class MemorySession(MemorySchedules, MemoryPruning):
         ]
         return sorted(due, key=lambda row: (row.ring_at, row.run_id, row.position))[:limit]
 
+    def rung_tasks(self, until: datetime, limit: int) -> Sequence[TaskRow]:
+        rung = [
+            r
+            for r in self._rows.task.values()
+            if self.now < r.ring_at <= until and r.ready_at <= self.now and r.owner is None
+        ]
+        return sorted(rung, key=lambda row: (row.ring_at, row.run_id, row.position))[:limit]
+
     def put_task(self, row: TaskRow) -> None:
         self._rows.task.put((row.run_id, row.position), row)
 

@@ -138,6 +138,10 @@ class Session(ScheduleSession, PruningSession, Protocol):
         """Tasks whose `ring_at` has come, the longest due first; those another session works on are left out."""
         ...
 
+    def rung_tasks(self, until: datetime, limit: int) -> Sequence[TaskRow]:
+        """Tasks that are ready and nobody's, to be rung for again after now and by then, the first ones first."""
+        ...
+
     def put_task(self, row: TaskRow) -> None:
         """Insert or replace a task."""
         ...

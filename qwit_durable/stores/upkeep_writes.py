@@ -81,9 +81,13 @@ class Reap:
 
     And those of the runs in `orphans` that are held by a worker that has no row: one that was taken for dead, came
     back, and died before its next beat. (A task of such a worker is rung for when its time has come.)
+
+    `alone` is a worker that starts where bells end with the process that rang them: if no other one lives, nobody has
+    heard of what was rung for and not begun, and that is due at once.
     """
 
     orphans: tuple[UUID, ...] = ()
+    alone: int | None = None
 
 
 @attrs.frozen(kw_only=True)

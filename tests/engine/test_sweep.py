@@ -102,3 +102,18 @@ def test_a_process_that_does_not_lead_wakes_for_a_timer_that_the_leader_would_se
 
     assert far is None
     assert other.engine.sweeper._next_timer == clock.now() + SECOND
+
+
+@pytest.mark.parametrize("is_local", [True, False])
+def test_bells_that_ended_with_their_process_are_rung_at_once_by_the_next_one(
+    store: MemoryStore, clock: ManualClock, is_local: bool
+):
+    """On a broker of their own they have not ended with it, and are rung again only when they seem to be lost."""
+    Environment(store, clock=clock).start(nap)
+    second = Environment(store, clock=clock) if is_local else on_a_broker(store, clock)
+
+    second.engine.heart.beat()
+    second.engine.sweeper.first()
+    second.engine.sweeper.sweep()
+
+    assert len(second.bells.waiting) == (1 if is_local else 0)

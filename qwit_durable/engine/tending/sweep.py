@@ -106,11 +106,11 @@ class Sweeper:
         """What a starting worker does once.
 
         This deploy may have mended what stuck runs are stuck over. And it may come after a crash: what is known to be
-        dead is not left alone until a leader's lease has lapsed too.
+        dead is not left alone until a leader's lease has lapsed too, nor what was rung for in a process that is gone.
         """
         self._ring(self._write(WakeStuck()))
         if self._services.may_take_over():
-            self._ring(self._write(Reap()))
+            self._ring(self._write(Reap(alone=self._services.worker if self._rings_locally else None)))
 
     def sweep(self) -> None:
         """One round of everything this process is responsible for."""

@@ -9,6 +9,7 @@ import attrs
 from qwit_durable.clock import NEVER
 from qwit_durable.stores.answers import Accepted, Refused, Rings
 from qwit_durable.stores.kernel.queued import record_lost, unclaimed
+from qwit_durable.stores.kernel.sweeping import LAST_RING
 from qwit_durable.stores.kernel.waking import ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.reasons import status_before
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, TaskRow
@@ -16,6 +17,9 @@ from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Retire, WakeStuck
 
 __all__ = ["beat", "disown", "lead", "reap", "retire", "wake_stuck"]
+
+#: So many tasks, whose bells have ended with their process, are due at once for the next one. The rest can wait.
+_UNHEARD = 5_000
 
 
 def beat(session: Session, write: Beat) -> Accepted | Refused:
@@ -63,10 +67,16 @@ def disown(session: Session, write: Disown) -> Rings:
 def reap(session: Session, write: Reap) -> Rings:
     """Free what dead workers held; the attempts they were in are counted when the run or task is taken up again."""
     rings: list[Ring] = []
+    alive: set[int] = set()
     for worker in session.workers():
-        if not session.is_alive(worker):
+        if session.is_alive(worker):
+            alive.add(worker.id)
+        else:
             rings.extend(_free(session, worker.id, burn=True))
             session.drop_worker(worker.id)
+    if write.alone is not None and alive <= {write.alone}:
+        for task in session.rung_tasks(session.now + LAST_RING, _UNHEARD):
+            session.put_task(attrs.evolve(task, ring_at=session.now, rings=0))
     for run_id in sorted(write.orphans):
         live = session.live(run_id)
         if live is not None and live.owner is not None and session.worker(live.owner) is None:

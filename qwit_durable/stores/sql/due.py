@@ -44,6 +44,17 @@ class SqlDue:
         walk = self._cache.walks.of(("task", *(queues or ())))
         return self._walked(walk, self._tasks, sql, queues or (), limit)
 
+    def rung_tasks(self, until: datetime, limit: int) -> Sequence[TaskRow]:
+        self.flush()
+        d = self._dialect
+        sql = d.sql(
+            f"SELECT {self._tables.task.listed()} FROM {{task}} "
+            "WHERE ring_at > ? AND ring_at <= ? AND ready_at <= ? AND owner IS NULL "
+            f"ORDER BY ring_at, run_id, position LIMIT ?{d.locked('task', skip=True)}"
+        )
+        period = [*map(d.time_in, (self.now, until, self.now))]
+        return self._tasks.take(self._statements.rows(sql, [*period, limit]))
+
     def due_timers(self, limit: int) -> Sequence[TimerRow]:
         # Joined with the live row, and both locked: whoever deletes a timer has that lock, so none fires twice.
         self.flush()

@@ -333,7 +333,7 @@ class Drawing:
                     older_than=timedelta(seconds=3),
                 )
             ),
-            st.builds(Reap, orphans=st.sampled_from([(), known])),
+            st.builds(Reap, orphans=st.sampled_from([(), known]), alone=st.sampled_from([None, worker])),
             st.builds(
                 Lead, duty=st.sampled_from(["sweep", "prune"]), worker=st.just(worker), lease=st.just(_LEASE)
             ),

@@ -8,7 +8,7 @@ import pytest
 from qwit_durable.core import AttemptFailed
 from qwit_durable.stores.answers import Accepted, Fenced, Refused, Rings
 from qwit_durable.stores.rows import TURN
-from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Retire, RingDue, Write
+from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Release, Retire, RingDue, Write
 from qwit_durable.testing.contract.stage import LEASE, Stage, resolved, seconds, task
 
 __all__ = ["Workers"]
@@ -58,6 +58,25 @@ class Workers:
 
         assert answer == Rings()
         assert {(ring.run_id, ring.position) for ring in due} == {(held.id, TURN), (rung.id, "0")}
+
+    @pytest.mark.parametrize("others", [(), (3,)])
+    def test_what_was_rung_for_is_due_at_once_for_a_worker_that_starts_alone(
+        self, others: tuple[int, ...], stage: Stage
+    ) -> None:
+        for worker in (2, *others):
+            stage.beat(worker)
+        rung, claimed, later = (stage.begin(worker=2) for _ in range(3))
+        rung.release(tasks=(task("0"),))
+        claimed.release(tasks=(task("0"),))
+        later.committed(release=Release(wake_at=stage.clock.now() + seconds(30)))
+        stage.claimed(claimed.id, "0", worker=2)
+        before = stage.do(RingDue())
+
+        rings = stage.do(Reap(alone=2))
+        due = stage.do(RingDue()).rings
+
+        assert (before, rings) == (Rings(), Rings())
+        assert [(ring.run_id, ring.position) for ring in due] == ([] if others else [(rung.id, "0")])
 
     def test_only_the_dead_are_reaped(self, stage: Stage) -> None:
         stage.beat(1)
