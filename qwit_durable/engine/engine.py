@@ -18,6 +18,7 @@ from qwit_durable.engine.drain import DrainableBells
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.rounds import Round
 from qwit_durable.engine.starts import Starts
+from qwit_durable.engine.suspects import Suspects
 from qwit_durable.engine.tending.heart import Heart
 from qwit_durable.engine.tending.mending import Mending
 from qwit_durable.engine.tending.retention import Keeper
@@ -60,12 +61,16 @@ class Engine:
         self._bells = DrainableBells(services.bells, services.draining)
         services.bells = self._bells
         self.services = services
+        # Apart from that of the attempts: ringing may take long, and timeouts are not to wait for it.
+        self._rounds = Watchdog("qwit-rounds")
+        self._suspects = suspects = Suspects(services.bells.ring, self._rounds.watch)
         self._attempts = Attempts(services)
         self._cache = InterpreterCache(services.settings.cached_runs)
-        self.turns = Turns(services, self._attempts, self._cache, pace or Pace())
+        self.turns = Turns(services, self._attempts, self._cache, pace or Pace(), suspects)
+        suspects.join = lambda pieces: not services.draining.is_set() and self.turns.carriers.join(pieces)
         self.starts = Starts(services, self.turns, self._cache, idle if rings_locally else lambda: 0)
         foresight = Foresight(services, self._cache)
-        self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight)
+        self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight, suspects)
         self.heart = Heart(services, _worker_row(services, queues))
         self.sweeper = Sweeper(
             services,
@@ -77,8 +82,6 @@ class Engine:
         services.timer_set = self.sweeper.timer_set
         kept = services.settings.retention
         self.keeper = None if kept is None else Keeper(services, kept)
-        # Apart from that of the attempts: ringing may take long, and timeouts are not to wait for it.
-        self._rounds = Watchdog("qwit-rounds")
 
     def start(self) -> None:
         """Beat and sweep from now on.
@@ -114,6 +117,7 @@ class Engine:
         self.heart.stop()
         self._attempts.stop()
         self._rounds.stop()
+        self._suspects.give_up()
         self._cache.clear()
         unheard = self._bells.take_unheard() if self._rings_locally else None
         try:

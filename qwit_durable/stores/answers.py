@@ -132,7 +132,8 @@ class Refused:
     """It can't be: the reason, and the run's status if there is one.
 
     Of a completion: `restarted` (the body has begun anew), `completed`, `failed` (with `failure`) or `settled` (nobody
-    waits for the step any more).
+    waits for the step any more). `lost`: whoever had it before has died, and the caller would not have it so; with the
+    `ring` by which it is asked for again.
     """
 
     reason: Literal[
@@ -148,9 +149,11 @@ class Refused:
         "failed",
         "settled",
         "code",
+        "lost",
     ]
     status: Status | None = None
     failure: Failure | None = None
+    ring: Ring | None = None
 
 
 @attrs.frozen(kw_only=True)

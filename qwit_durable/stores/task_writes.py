@@ -36,7 +36,7 @@ class Acquire:
     """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
 
     `after` is the head up to which the caller knows the history of `generation`; of another one it wants everything.
-    `may_take_over=False` treats every holder as alive.
+    `may_take_over=False` treats every holder as alive. `lost_too=False` leaves a run of which a holder has died.
     """
 
     run_id: UUID
@@ -44,6 +44,7 @@ class Acquire:
     after: int = 0
     generation: int = 0
     may_take_over: bool = True
+    lost_too: bool = True
 
 
 @attrs.frozen(kw_only=True)
@@ -51,7 +52,7 @@ class Claim:
     """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead.
 
     With a `turn`, which the caller would take with the outcome, the answer says how the run stands, if that outcome
-    makes its turn due.
+    makes its turn due. `lost_too=False` leaves an attempt of which the worker has died.
     """
 
     run_id: UUID
@@ -59,6 +60,7 @@ class Claim:
     worker: int
     lease: timedelta
     may_take_over: bool = True
+    lost_too: bool = True
     turn: Acquire | None = None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from qwit_durable import Durable, Handle, RunFailed, RunStuck
-from qwit_durable.core import Resolved
+from qwit_durable.core import AttemptFailed, Resolved
 from tests.acceptance.workers import PATIENCE_SECONDS, Workers
 
 
@@ -33,6 +33,13 @@ def history(handle: Handle[Any]) -> str:
     """What is recorded, for messages."""
     reader = handle._access.reader
     return "\n".join(f"{each.number}: {each.event}" for each in reader.history(handle._run_id))
+
+
+def most_lost(handle: Handle[Any]) -> int:
+    """How many attempts were lost of the command of which most were."""
+    recorded = handle._access.reader.history(handle._run_id)
+    lost = Counter(each.event.position for each in recorded if isinstance(each.event, AttemptFailed))
+    return max(lost.values(), default=0)
 
 
 def assert_recorded_once(durable: Durable) -> None:

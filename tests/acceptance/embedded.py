@@ -17,5 +17,5 @@ if __name__ == "__main__":
         lease=timedelta(seconds=float(os.environ["APP_LEASE_SECONDS"])),
         sweep=timedelta(seconds=0.2),
     )
-    with durable.embedded(threads=2):
+    with durable.embedded(threads=int(os.environ.get("APP_THREADS", "2"))):
         sys.stdin.read()

@@ -224,6 +224,27 @@ def swallow(name: str, queued: bool) -> Workflow[str]:
     return "survived"
 
 
+@step(retry=Retry(max_attempts=3))
+def munch(name: str, number: int, seconds: float, bad: int) -> int:
+    """The end of its process, where the bite is bad; after `seconds`, in which others begin."""
+    if number == bad:
+        ledger().begin(name)
+        Event().wait(seconds / 10)
+        os.kill(os.getpid(), signal.SIGKILL)
+    if seconds:
+        Event().wait(seconds)
+    return number
+
+
+@workflow
+def meal(name: str, bites: int, seconds: float = 0, bad: int = -1, queued: bool = False) -> Workflow[int]:
+    """Without `seconds`, its bites are so quick that one thread carries many meals."""
+    chosen = munch.options(dispatch="queue") if queued else munch
+    for number in range(bites):
+        yield from chosen(name, number, seconds, bad)
+    return bites
+
+
 def _linger(name: str, gate: str) -> str:
     """The first attempt stays until a file appears; later ones don't."""
     step = current()

@@ -25,7 +25,7 @@ from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
-from qwit_durable.stores.writes import Acquire, Checkpoint, Commit, Deliver, Release, Start
+from qwit_durable.stores.writes import Acquire, Checkpoint, Commit, Deliver, Reap, Release, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved
 from tests.stores.places import migrate, opened
 
@@ -337,6 +337,8 @@ def test_starts_turns_and_ends_mean_what_the_kernel_says_in_one_batch_too(
     def play(is_hot: bool):
         if not is_hot:
             monkeypatch.setattr(hot.HotWrites, "carry_out", lambda _, __, writes, ___: [None] * len(writes))
+        lost = [stage.begin(worker=9), stage.begin(worker=9)]
+        stage.do(Reap(orphans=frozenset(one.id for one in lost)))
         ended, told, going, free = stage.begin(), stage.begin(), stage.begin(), stage.start()
         stage.tell(told.id, SignalReceived(name="go"))
         fresh, taken = stage.row(f"order-{is_hot}"), stage.row(f"order-{is_hot}")
@@ -349,10 +351,14 @@ def test_starts_turns_and_ends_mean_what_the_kernel_says_in_one_batch_too(
             Start(run=stage.row()),
             Acquire(run_id=free.run.id, worker=1),
             Acquire(run_id=going.id, worker=2),
+            *(
+                Acquire(run_id=one.id, worker=2, lost_too=wanted)
+                for one, wanted in zip(lost, (True, False), strict=True)
+            ),
             Checkpoint(run_id=going.id, worker=1, epoch=1, head=0, events=(resolved("0"),)),
         ]
         answers = store.apply(writes)
-        ids = [ended.id, told.id, going.id, free.run.id, fresh.id, taken.id]
+        ids = [ended.id, told.id, going.id, free.run.id, fresh.id, taken.id, *(one.id for one in lost)]
         rows = [(store.view(run_id), list(store.history(run_id)), store.tasks(run_id)) for run_id in ids]
         return _named(repr(answers), ids), _named(repr(rows), ids)
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
+
 from qwit_durable.core import AttemptFailed, CallStep, Kind, Pending, Resolved, Scheduled, Undo, Value
 from qwit_durable.engine.attempting.attempts import Attempts, Left, Work, what_follows
 from qwit_durable.engine.attempting.lifeline import Lifeline
@@ -56,7 +58,11 @@ class InlineAttempt:
             isinstance(command, CallStep) and command.undo_when == "attempted" and not pending.scheduled
         )
         if hold.lost and hold.is_clean and not owes_first:
-            self._count_lost(work)
+            # First of all: let go of once this is counted, it would be known no longer for one that was lost.
+            yield from hold.make_room(command.name)
+            if self._count_lost(work):
+                yield from hold.commit()
+                self._attempt(work, self._pending.attempts + 1)
             return True
         if owes_first:
             hold.record(
@@ -68,8 +74,8 @@ class InlineAttempt:
         self._attempt(work, pending.attempts + 1)
         return True
 
-    def _count_lost(self, work: Work) -> None:
-        """Record the attempts whose workers died, and fail the step if they were its last."""
+    def _count_lost(self, work: Work) -> bool:
+        """Record the attempts whose workers died, and fail the step if they were its last; whether another follows."""
         hold, pending = self._hold, self._pending
         attempt = pending.attempts + hold.lost
         lost = Failure.of(
@@ -78,6 +84,8 @@ class InlineAttempt:
         now = hold.now()
         delay, lost = what_follows(work, attempt, lost, now=now, began_at=pending.began_at or now)
         hold.lost = 0
+        began_at = pending.began_at or now
+        self._pending = attrs.evolve(pending, attempts=attempt, began_at=began_at)
         event = (
             resolved(pending, lost, attempt)
             if delay is None
@@ -87,7 +95,7 @@ class InlineAttempt:
                 attempt=attempt,
                 failure=lost,
                 retry_at=now,
-                began_at=pending.began_at or now,
+                began_at=began_at,
             )
         )
         hold.record(event)
@@ -96,6 +104,7 @@ class InlineAttempt:
         hold.after_commit(
             lambda: observers.attempt_finished(info, ended_at=now, failure=lost, retry_at=retry_at)
         )
+        return delay is not None
 
     def _info(self, number: int) -> AttemptInfo:
         return AttemptInfo(

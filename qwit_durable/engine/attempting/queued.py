@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 import attrs
@@ -22,11 +23,12 @@ from qwit_durable.engine.attempting.transactional import committed_within, trans
 from qwit_durable.engine.attempting.watchdog import Abandoned
 from qwit_durable.engine.carrying import Pieces, carry_alone
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.suspects import Suspect, Suspects
 from qwit_durable.engine.turning.foresight import Ahead, AtHome, Begun, Foresight
 from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, StoreError, UnknownName
 from qwit_durable.observers.base import AttemptInfo
-from qwit_durable.stores.answers import Accepted, Claimed
+from qwit_durable.stores.answers import Accepted, Claimed, Refused
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.writes import Claim, LeaveTask, Unclaim
 
@@ -38,8 +40,16 @@ _logger = logging.getLogger("qwit_durable.queued")
 class QueuedAttempts:
     """Makes attempts of tasks, then goes on with their runs if these are due."""
 
-    def __init__(self, services: Services, attempts: Attempts, turns: Turns, foresight: Foresight) -> None:
+    def __init__(
+        self,
+        services: Services,
+        attempts: Attempts,
+        turns: Turns,
+        foresight: Foresight,
+        suspects: Suspects,
+    ) -> None:
         self._services = services
+        self._suspects = suspects
         self._attempts = attempts
         self._turns = turns
         self._foresight = foresight
@@ -71,9 +81,9 @@ class QueuedAttempts:
         except Exception:
             _logger.exception("run %s: the attempt broke off", run_id)
 
-    def _whole(self, run_id: UUID, position: str, name: str) -> Pieces[None]:
+    def _whole(self, run_id: UUID, position: str, name: str, lost: Ring | None = None) -> Pieces[None]:
         until = monotonic() + self._services.settings.time_slice.total_seconds()
-        made = yield from self._make(run_id, position, name, self._at_home)
+        made = yield from self._make(run_id, position, name, self._at_home, lost)
         while made is not None and made.begun is not None:
             self._turns.carriers.ring(made.rings)
             # After a slice it is rung for, so that runs spread over all processes.
@@ -82,19 +92,41 @@ class QueuedAttempts:
             yield from self._follow(made)
 
     def _make(
-        self, run_id: UUID, position: str, name: str, at_home: AtHome | None
+        self, run_id: UUID, position: str, name: str, at_home: AtHome | None, lost: Ring | None = None
     ) -> Pieces[Recorded | None]:
         key = (run_id, position)
         token = self._making.take(key)
         if token is None:
             return None
+        give_back = partial(self._making.give_back, key, token)
         try:
-            claimed = yield from self._claim(run_id, position, name)
-            if claimed is None:
-                return None
-            return (yield from self._attempt(claimed, at_home, lambda: self._making.give_back(key, token)))
+            claimed = lost or (yield from self._claim(run_id, position, name))
+            if isinstance(claimed, Ring):
+                return (yield from self._make_lost(claimed, at_home, give_back))
+            return None if claimed is None else (yield from self._attempt(claimed, at_home, give_back))
         finally:
-            self._making.give_back(key, token)
+            give_back()
+
+    def _make_lost(
+        self, ring: Ring, at_home: AtHome | None, give_back: Callable[[], None]
+    ) -> Pieces[Recorded | None]:
+        """Make the attempt after one of which the worker has died, when it is its turn."""
+        key = ring.run_id, ring.position, ring.name
+
+        def go_on(suspect: Suspect) -> Pieces[Recorded | None]:
+            # First of all: given back once it is claimed, it would be known no longer for one that was lost.
+            if (yield ring.name) is False:
+                return Recorded(rings=(ring,))
+            claimed = yield from self._claim(*key, lost_too=True)
+            if not isinstance(claimed, Claimed):
+                return None
+            suspect.begins(claimed.task.attempt - 1)
+            return (yield from self._attempt(claimed, at_home, give_back))
+
+        def again() -> Pieces[None]:
+            return self._guarded(ring.run_id, self._whole(*key, ring))
+
+        return (yield from self._suspects.one_by_one(ring, go_on, None if at_home is None else again))
 
     def _make_begun(self, begun: Begun, at_home: AtHome | None) -> Pieces[Recorded | None]:
         claimed, token = begun.claimed, begun.token
@@ -119,7 +151,10 @@ class QueuedAttempts:
         if made.acquired is not None:
             yield from self._turns.going_on(made.acquired)
 
-    def _claim(self, run_id: UUID, position: str, name: str) -> Pieces[Claimed | None]:
+    def _claim(
+        self, run_id: UUID, position: str, name: str, *, lost_too: bool = False
+    ) -> Pieces[Claimed | Ring | None]:
+        """Claim an attempt; the bell for it if its worker has died."""
         services = self._services
         try:
             services.registry.step(name)
@@ -133,8 +168,11 @@ class QueuedAttempts:
             worker=services.worker,
             lease=services.settings.lease,
             may_take_over=services.may_take_over(),
+            lost_too=lost_too,
             turn=self._foresight.turn(run_id),
         )
+        if isinstance(claimed, Refused):
+            return claimed.ring
         return claimed if isinstance(claimed, Claimed) and claimed.task.spec is not None else None
 
     def _attempt(
@@ -203,6 +241,7 @@ class _QueuedAttempt:
         self._services = services
         self._ahead = ahead
         self._task = claimed.task
+        self._is_after_loss = claimed.lost
         self._info = _info_of(claimed)
         self._recorder = TaskRecorder(services, self._info, claimed.task, claimed.now - services.clock.now())
 
@@ -211,7 +250,7 @@ class _QueuedAttempt:
         services, task, recorder = self._services, self._task, self._recorder
         if task.ended is not None:
             return (yield from self._record(work, task.ended))
-        if (yield task.name) is False:
+        if not self._is_after_loss and (yield task.name) is False:
             return (yield from self._give_back())
         services.observers.attempt_starting(self._info)
         with transaction_of(services.store, work) as transaction:

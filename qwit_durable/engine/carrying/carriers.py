@@ -51,6 +51,13 @@ class Carriers:
             self._see_to_guard()
         self._run(me)
 
+    def join(self, pieces: Pieces[None]) -> bool:
+        """Bring a run to those that are carried already; False where each had better have a thread of its own."""
+        with self._lock:
+            joins = self.roster.join(Rider(pieces))
+            self._see_to_guard()
+        return joins
+
     def is_quick(self, step: str) -> bool:
         """Whether a step is likely to hold up nobody."""
         return self._pace.seems_quick(step)

@@ -131,6 +131,15 @@ class Roster:
             self._reliefs += 1
         return Carrier(riders[0] if riders else None, self._now())
 
+    def join(self, rider: Rider) -> bool:
+        """A run comes without a thread; False if it may not."""
+        if not (self._pace.is_brisk and self.threads and self.riders < 2 * _MOST_RIDERS):
+            return False
+        self.riders += 1
+        self.ready.append(rider)
+        self._wake_one()
+        return True
+
     def _goes(self, carrier: Carrier) -> None:
         self.threads -= 1
         self._reliefs -= carrier.is_relief

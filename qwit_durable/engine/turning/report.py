@@ -1,8 +1,11 @@
-"""The end of a run, and what an ended sub-workflow tells its parent: its value, its failure, or that it has undone."""
+"""The end of a run, and what an ended sub-workflow tells its parent: its value, its failure, or that it has undone.
+
+And the plan of what is undone before such an end.
+"""
 
 from __future__ import annotations
 
-from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Value
+from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Unwind, UnwindStarted, Value
 from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.hold import Hold
@@ -11,7 +14,16 @@ from qwit_durable.observers.base import EndInfo
 from qwit_durable.stores.rows import OutcomeRow
 from qwit_durable.stores.writes import Report
 
-__all__ = ["ending", "finish"]
+__all__ = ["ending", "finish", "write_down"]
+
+
+def write_down(services: Services, hold: Hold, unwind: Unwind) -> None:
+    """Record a plan of owed undos, of the run or of a scope of its body."""
+    hold.record(UnwindStarted(cause=unwind.cause, plan=unwind.plan, scope=unwind.scope))
+    if unwind.scope is None:
+        hold.move_to(Status.COMPENSATING)
+    told = hold.run, unwind.cause, [debt.name for debt in unwind.plan]
+    hold.after_commit(lambda: services.observers.tell("unwinding", *told))
 
 
 def finish(services: Services, hold: Hold, end: Finish) -> Pieces[None]:

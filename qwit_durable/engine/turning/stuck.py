@@ -15,11 +15,24 @@ from qwit_durable.core import (
     Status,
     UndoGaveUp,
 )
+from qwit_durable.engine.carrying import Pieces
+from qwit_durable.engine.ports import Services
+from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.engine.turning.mismatch import report_of
 from qwit_durable.stores.reasons import Reason, ReasonKind
 from qwit_durable.stores.rows import RunRow
+from qwit_durable.stores.writes import Release
 
-__all__ = ["reason_for"]
+__all__ = ["halt", "reason_for"]
+
+
+def halt(services: Services, hold: Hold, decision: Halt) -> Pieces[None]:
+    """Leave a run to a person, or to a fixed deploy."""
+
+    def history() -> list[Event]:
+        return [recorded.event for recorded in services.store.history(hold.run.id)]
+
+    yield from hold.commit(reason=reason_for(hold.run, decision, hold.status, history), release=Release())
 
 
 def reason_for(run: RunRow, halt: Halt, status: Status, history: Callable[[], Sequence[Event]]) -> Reason:

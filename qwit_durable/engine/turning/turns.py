@@ -6,7 +6,7 @@ an attempt begins; a run of n inline steps costs one commit a step.
 - A step runs inline when it is the only thing the run has to do, its queue is consumed here and it does not ask for a
   queue; everything else is handed over.
 - Holders that died without recording anything are counted: as lost attempts of the step that replay reaches, or, five
-  in a row where there is no step, as a crash that a person has to look at.
+  in a row where there is no step, as a crash that a person has to look at. Such runs take turns (`engine.suspects`).
 - The thread that ends a sub-workflow goes on with the parent, and the one that starts it with the child, if it consumes
   the queue: no hop.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from functools import partial
 from uuid import UUID
 
 import attrs
@@ -24,7 +25,6 @@ from qwit_durable.clock import monotonic
 from qwit_durable.core import (
     Advance,
     CallStep,
-    Event,
     Finish,
     Halt,
     Interpreter,
@@ -32,10 +32,8 @@ from qwit_durable.core import (
     Pending,
     Restarted,
     StartOver,
-    Status,
     Undo,
     Unwind,
-    UnwindStarted,
 )
 from qwit_durable.engine.attempting.attempts import Attempts
 from qwit_durable.engine.attempting.inline import InlineAttempt
@@ -44,6 +42,7 @@ from qwit_durable.engine.carrying import Carriers, Pieces
 from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.suspects import Suspect, Suspects
 from qwit_durable.engine.turning.asking import before_calls, before_steps
 from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.glances import Glances
@@ -51,10 +50,10 @@ from qwit_durable.engine.turning.handover import hand_over, queue_of, resolve_lo
 from qwit_durable.engine.turning.hold import Hold, LostHold, Rested, Superseded
 from qwit_durable.engine.turning.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
 from qwit_durable.engine.turning.programs import Programs
-from qwit_durable.engine.turning.report import finish
-from qwit_durable.engine.turning.stuck import reason_for
+from qwit_durable.engine.turning.report import finish, write_down
+from qwit_durable.engine.turning.stuck import halt
 from qwit_durable.errors import StoreError, StoreUnavailable, UnknownName
-from qwit_durable.stores.answers import Acquired
+from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.writes import Acquire, Release
 
@@ -62,13 +61,22 @@ __all__ = ["Turns"]
 
 _logger = logging.getLogger("qwit_durable.turns")
 _CRASHES = 5
+GiveBack = Callable[[], None]
 
 
 class Turns:
     """Drives runs, in whichever thread carries them."""
 
-    def __init__(self, services: Services, attempts: Attempts, cache: InterpreterCache, pace: Pace) -> None:
+    def __init__(
+        self,
+        services: Services,
+        attempts: Attempts,
+        cache: InterpreterCache,
+        pace: Pace,
+        suspects: Suspects,
+    ) -> None:
         self._services = services
+        self._suspects = suspects
         self._attempts = attempts
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
@@ -105,18 +113,18 @@ class Turns:
         finally:
             self._holding.give_back(run_id, token)
 
-    def _take(self, acquired: Acquired, give_back: Callable[[], None]) -> Pieces[Sequence[Ring]]:
+    def _take(self, acquired: Acquired, give_back: GiveBack) -> Pieces[Sequence[Ring]]:
         cached = self._cache.take(acquired.run.id)
         missing = acquired.live.head - len(acquired.events)
         if cached is not None and (cached.generation, cached.head) != (acquired.live.generation, missing):
             # Another thread has had it meanwhile.
-            _close(cached)
+            cached.close()
             cached = None
         if cached is None and missing:
             history = self._services.store.history(acquired.run.id)
             events = tuple(one.event for one in history if one.number <= acquired.live.head)
             acquired = attrs.evolve(acquired, events=events)
-        return (yield from self._take_turn(acquired, cached, give_back))
+        return (yield from self._take_turn(acquired, cached, give_back, None))
 
     def _drive(self, run_id: UUID, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
         try:
@@ -144,16 +152,27 @@ class Turns:
                 return
             rings = yield from self._turn(due.popleft())
 
-    def _turn(self, run_id: UUID) -> Pieces[Sequence[Ring]]:
+    def _turn(self, run_id: UUID, lost: Ring | None = None) -> Pieces[Sequence[Ring]]:
         token = self._holding.take(run_id)
         if token is None:
             return ()
+        give_back = partial(self._holding.give_back, run_id, token)
+        turn = self._acquire(run_id, give_back) if lost is None else self._acquire_lost(lost, give_back)
         try:
-            return (yield from self._acquire(run_id, lambda: self._holding.give_back(run_id, token)))
+            return (yield from turn)
         finally:
-            self._holding.give_back(run_id, token)
+            give_back()
 
-    def _acquire(self, run_id: UUID, give_back: Callable[[], None]) -> Pieces[Sequence[Ring]]:
+    def _acquire_lost(self, ring: Ring, give_back: GiveBack) -> Pieces[Sequence[Ring]]:
+        def again() -> Pieces[None]:
+            return self._drive(ring.run_id, self._turn(ring.run_id, ring))
+
+        go_on = partial(self._acquire, ring.run_id, give_back)
+        return (yield from self._suspects.one_by_one(ring, go_on, again)) or ()
+
+    def _acquire(
+        self, run_id: UUID, give_back: GiveBack, suspect: Suspect | None = None
+    ) -> Pieces[Sequence[Ring]]:
         cached = self._cache.take(run_id)
         acquired = yield Acquire(
             run_id=run_id,
@@ -161,27 +180,32 @@ class Turns:
             after=cached.head if cached is not None else 0,
             generation=cached.generation if cached is not None else 0,
             may_take_over=self._services.may_take_over(),
+            lost_too=suspect is not None,
         )
-        if not isinstance(acquired, Acquired):
-            if cached is not None:
-                self._cache.put(run_id, cached)
-            return ()
-        return (yield from self._take_turn(acquired, cached, give_back))
+        if isinstance(acquired, Acquired):
+            return (yield from self._take_turn(acquired, cached, give_back, suspect))
+        if cached is not None:
+            self._cache.put(run_id, cached)
+        if isinstance(acquired, Refused) and acquired.ring is not None:
+            return (yield from self._acquire_lost(acquired.ring, give_back))
+        return ()
 
     def _take_turn(
-        self, acquired: Acquired, cached: Interpreter | None, give_back: Callable[[], None]
+        self, acquired: Acquired, cached: Interpreter | None, give_back: GiveBack, suspect: Suspect | None
     ) -> Pieces[Sequence[Ring]]:
         if acquired.live.lost >= _CRASHES:
             stop_crashing(self._services, acquired)
             return ()
         if cached is not None and cached.generation != acquired.live.generation:
-            _close(cached)
+            cached.close()
             cached = None
         hold: Hold | None = None
         interpreter = cached
         try:
             interpreter = cached or self._programs.interpreter(acquired.run, acquired.live.generation)
             hold = Hold(self._services, acquired, interpreter, give_back)
+            if suspect is not None:
+                suspect.is_held(hold)
             keep = yield from self._advance(hold)
         except Rested:
             # Others go first: the bell goes to the end of the queue, not back to this thread.
@@ -206,7 +230,7 @@ class Turns:
         if keep:
             self._cache.put(acquired.run.id, hold.interpreter)
         else:
-            _close(hold.interpreter)
+            hold.interpreter.close()
         return hold.rings
 
     # -- one decision after another ----------------------------------------------------------------------------
@@ -228,14 +252,15 @@ class Turns:
                         continue
                     attempt = self._inline(hold, decision)
                     if attempt is None:
-                        return (yield from self._wait(hold, decision))
+                        yield from hold.commit(release=hold.until_it_goes_on(decision))
+                        return True
                     if not rested and self._must_yield(until):
                         yield from hold.rest()
                     rested = False
                     if not (yield from attempt.run()):
                         return (yield from self._leave_inline(hold, attempt))
                 case Unwind():
-                    self._write_down(hold, decision)
+                    write_down(self._services, hold, decision)
                 case StartOver():
                     yield from self._start_over(hold, decision)
                     if self._must_yield(until):
@@ -244,29 +269,13 @@ class Turns:
                     yield from finish(self._services, hold, decision)
                     return False
                 case Halt():
-                    yield from self._halt(hold, decision)
+                    yield from halt(self._services, hold, decision)
                     return False
-
-    def _write_down(self, hold: Hold, unwind: Unwind) -> None:
-        """Record a plan of owed undos, of the run or of a scope of its body."""
-        hold.record(UnwindStarted(cause=unwind.cause, plan=unwind.plan, scope=unwind.scope))
-        if unwind.scope is None:
-            hold.move_to(Status.COMPENSATING)
-        told = hold.run, unwind.cause, [debt.name for debt in unwind.plan]
-        hold.after_commit(lambda: self._services.observers.tell("unwinding", *told))
 
     def _start_over(self, hold: Hold, decision: StartOver) -> Pieces[None]:
         restarted = Restarted(args=decision.args, owed=decision.owed, signals=decision.signals)
         yield from hold.commit(restart=restarted)
         hold.begin_again(restarted, self._programs.interpreter(hold.run, hold.live.generation + 1))
-
-    def _halt(self, hold: Hold, halt: Halt) -> Pieces[None]:
-        """Leave the run to a person, or to a fixed deploy."""
-
-        def history() -> list[Event]:
-            return [recorded.event for recorded in self._services.store.history(hold.run.id)]
-
-        yield from hold.commit(reason=reason_for(hold.run, halt, hold.status, history), release=Release())
 
     def _do_here(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
@@ -327,10 +336,6 @@ class Turns:
         yield from hold.commit(release=Release(wake_at=later, keep_lost=True, note=attempt.unknown))
         return True
 
-    def _wait(self, hold: Hold, decision: Advance) -> Pieces[bool]:
-        yield from hold.commit(release=hold.until_it_goes_on(decision))
-        return True
-
 
 def _are_calls(begin: Sequence[Pending]) -> bool:
     if len(begin) == 1:  # most often
@@ -340,9 +345,6 @@ def _are_calls(begin: Sequence[Pending]) -> bool:
 
 def _close_of(hold: Hold | None, interpreter: Interpreter | None) -> None:
     """Close the interpreter at hand: a restart has put another one in the place of the first."""
-    _close(interpreter if hold is None else hold.interpreter)
-
-
-def _close(interpreter: Interpreter | None) -> None:
+    interpreter = interpreter if hold is None else hold.interpreter
     if interpreter is not None:
         interpreter.close()

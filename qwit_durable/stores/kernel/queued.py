@@ -53,6 +53,8 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
     # An attempt that was ended from outside is decided about, not made.
     is_over = task.ended is not None
     lost = task.owner is not None and not is_over
+    if lost and not write.lost_too:
+        return Refused(reason="lost", status=live.status, ring=ring_for(task))
     if lost:
         record_lost(session, live, task)
     task = attrs.evolve(

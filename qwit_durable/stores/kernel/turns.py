@@ -45,12 +45,16 @@ def acquire(session: Session, write: Acquire) -> Acquired | Refused:
     turn = session.task(write.run_id, TURN)
     if turn is not None and turn.ready_at > session.now:
         return Refused(reason="early", status=live.status)
+    lost = live.lost + int(live.begun)
+    if lost and not write.lost_too:
+        ring = Ring(run_id=run.id, position=TURN, queue=run.queue, name=run.workflow)
+        return Refused(reason="lost", status=live.status, ring=ring)
     live = attrs.evolve(
         live,
         status=Status.RUNNING if live.status is Status.SCHEDULED else live.status,
         owner=write.worker,
         epoch=live.epoch + 1,
-        lost=live.lost + int(live.begun),
+        lost=lost,
         begun=True,
         note=None,
         updated_at=session.now,

@@ -156,6 +156,7 @@ class Drawing:
             after=draw(st.integers(0, head)),
             generation=draw(st.sampled_from([0, view.generation if view is not None else 0])),
             may_take_over=draw(st.booleans()),
+            lost_too=draw(st.booleans()),
         )
 
     def _end_at_once(self, draw: Any) -> Write | None:

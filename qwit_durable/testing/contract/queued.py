@@ -6,9 +6,10 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
-from qwit_durable.core import AttemptFailed, CancelRequested, Dropped, Resolved, Verb
+from qwit_durable.core import AttemptFailed, CancelRequested, Dropped, Resolved, Status, Verb
 from qwit_durable.errors import AttemptLost, Failure
 from qwit_durable.stores.answers import Accepted, Claimed, Conflict, Fenced, Refused
+from qwit_durable.stores.kernel.waking import ring_for
 from qwit_durable.stores.rows import TURN, TaskRow
 from qwit_durable.stores.writes import FailTask, LeaveTask, Reap, ResolveTask, Unclaim
 from qwit_durable.testing.contract.stage import BROKEN, LEASE, Hold, Stage, failed, resolved, seconds, task
@@ -55,6 +56,23 @@ class Queued:
         assert event.failure.is_a(AttemptLost)
         assert event.failure.outcome_unknown
         assert _resolve(stage, hold.id, 5, 1) == Fenced()
+
+    def test_a_dead_workers_attempt_is_left_to_those_who_want_it_too(self, stage: Stage) -> None:
+        stage.beat(5)
+        hold = stage.begin()
+        hold.release(tasks=(task("0"), task("1")))
+        stage.claimed(hold.id, "0", worker=5)
+        stage.wait(11)
+        stage.beat(6)
+
+        refused = stage.claim(hold.id, "0", worker=6, lost_too=False)
+        fresh = stage.claim(hold.id, "1", worker=6, lost_too=False)
+
+        ring = ring_for(stage.tasks(hold.id)["0"])
+        assert refused == Refused(reason="lost", status=Status.RUNNING, ring=ring)
+        assert fresh.task.owner == 6
+        assert stage.events(hold.id) == []
+        assert stage.claim(hold.id, "0", worker=6).lost
 
     def test_a_reaped_attempt_is_rung_for_and_counts(self, stage: Stage) -> None:
         stage.beat(5, 6)

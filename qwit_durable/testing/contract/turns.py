@@ -8,7 +8,7 @@ from uuid import UUID
 from qwit_durable.core import CancelRequested, Kind, Resolved, Scheduled, SignalReceived, Status, Verb
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced, Refused
 from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import TURN, TimerRow
+from qwit_durable.stores.rows import TURN, Ring, TimerRow
 from qwit_durable.stores.writes import Acquire, Commit, FireTimers, Reap, Release, Retire, Write
 from qwit_durable.testing.contract.stage import Stage, failed, resolved, seconds, task
 
@@ -97,6 +97,35 @@ class Turns:
         hold.committed(release=Release(keep_lost=True))
 
         assert stage.hold(run.id, worker=3).acquired.live.lost == 1
+
+    def test_a_run_of_which_a_holder_has_died_is_left_to_those_who_want_it_too(self, stage: Stage) -> None:
+        stage.beat(1, 2)
+        held, reaped, counted = stage.begin(worker=1), stage.begin(worker=1), stage.begin(worker=1)
+        stage.wait(11)
+        stage.beat(2)
+        held_refused = stage.acquire(held.id, worker=2, lost_too=False)
+        stage.do(Reap())
+        stage.hold(counted.id, worker=2).committed(release=Release(keep_lost=True))
+        holds = [held, reaped, counted]
+        before = [stage.live(hold.id) for hold in holds]
+
+        refused = [held_refused, *(stage.acquire(hold.id, worker=2, lost_too=False) for hold in holds)]
+        untouched = [stage.live(hold.id) for hold in holds]
+        wanted = [stage.acquire(hold.id, worker=2) for hold in holds]
+
+        rings = [
+            Ring(run_id=hold.id, position=TURN, queue=hold.run.queue, name=hold.run.workflow)
+            for hold in (held, *holds)
+        ]
+        assert refused == [Refused(reason="lost", status=Status.RUNNING, ring=ring) for ring in rings]
+        assert untouched == before
+        assert [found.live.lost for found in wanted] == [1, 1, 1]
+
+    def test_a_run_that_lost_nothing_is_everybodys(self, stage: Stage) -> None:
+        hold = stage.begin(worker=1)
+        hold.committed(resolved("0"), release=Release())
+
+        assert isinstance(stage.acquire(hold.id, worker=2, lost_too=False), Acquired)
 
     def test_runs_that_are_not_there_or_stand_still_are_refused(self, stage: Stage) -> None:
         ended, paused, stuck = stage.begin(), stage.begin(), stage.begin()

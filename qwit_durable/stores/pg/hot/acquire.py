@@ -1,7 +1,8 @@
 """Turns of runs that are free: whoever asks first has them.
 
-For runs that are due, move and have no holder, dead or alive. The history that the asker does not know is read after
-the turn is its own, in a round trip of its own: most have none, because they are new or were here before.
+For runs that are due, move and have no holder, dead or alive; one of which a holder has died since the last progress is
+for those who want these too. The history that the asker does not know is read after the turn is its own, in a round
+trip of its own: most have none, because they are new or were here before.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ WITH won AS (
     UPDATE qwit.live SET
         owner = holder, epoch = live.epoch + 1, lost = live.lost + live.begun::int, begun = true, note = null,
         updated_at = {NOW}
-    FROM {rows("given", 2, "id uuid, holder int8, is_new bool")}
+    FROM {rows("given", 2, "id uuid, holder int8, is_new bool, lost_too bool")}
     WHERE {is_key("live.run_id", "id")} AND live.owner IS NULL AND live.status IN ('running', 'compensating')
+    AND (lost_too OR NOT live.begun AND live.lost = 0)
     AND coalesce((SELECT ready_at FROM qwit.task WHERE task.run_id = id AND task.position = '') <= {NOW}, true)
     RETURNING {Lives.listed("live")}, is_new, live.ctid AS place
 ), turns AS (
@@ -77,6 +79,7 @@ class AcquireFree:
             binary.uuids(ids),
             binary.numbers([write.worker for write in writes]),
             binary.flags([self._cache.get(run_id) is None for run_id in ids]),
+            binary.flags([write.lost_too for write in writes]),
         )
         return ((_ACQUIRE, params),)
 
