@@ -7,6 +7,8 @@ import os
 import signal
 import subprocess
 import sys
+import threading
+from collections.abc import Sequence
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -20,6 +22,7 @@ from redis import Redis
 from benchmarks.questions import work_for
 from qwit_durable import Durable
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
+from qwit_durable.bench.grouping import Row, insert_by_threads
 from qwit_durable.bench.scenarios import SCENARIOS
 from qwit_durable.bench.sizes import USUAL
 from qwit_durable.cli.main import cli
@@ -248,3 +251,35 @@ def test_a_peer_gets_as_much_work_as_it_does_in_some_seconds(rate: float) -> Non
 
     assert runs * steps <= max(rate * USUAL.seconds * 1.1, 16 * 5)
     assert runs >= 16
+
+
+class Broken(Exception):
+    """What a signal's handler raises, at any moment."""
+
+
+def test_a_bare_loop_that_is_broken_off_leaves_no_thread_that_writes() -> None:
+    def broken(number: int, frame: object) -> None:
+        raise Broken
+
+    class Commits:
+        pid = 0
+        batches = 0
+
+        def __call__(self, rows: Sequence[Row], /) -> None:
+            self.batches += 1
+            if self.batches == 20:
+                signal.raise_signal(signal.SIGUSR1)
+
+        def close(self) -> None:
+            """Nothing is open."""
+
+    before = signal.signal(signal.SIGUSR1, broken)
+    commits = Commits()
+
+    with pytest.raises(Broken):
+        insert_by_threads(commits, threads=4, rows=100_000, go=lambda: None)
+
+    signal.signal(signal.SIGUSR1, before)
+    written = commits.batches
+    assert [thread for thread in threading.enumerate() if "insert" in thread.name] == []
+    assert commits.batches == written

@@ -14,6 +14,7 @@ __all__ = ["end_with", "ended_by_signals"]
 
 #: What a shell says of a process that a signal has ended.
 _BY_SIGNAL = 128
+_SIGNALS = (signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
@@ -22,17 +23,20 @@ def ended_by_signals() -> Generator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = {number: signal.signal(number, _end) for number in (signal.SIGTERM, signal.SIGHUP)}
+    before = {number: signal.signal(number, _end) for number in _SIGNALS}
     try:
         yield
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            # Who was told is ending: nothing around this block is to be broken off either.
+            if signal.getsignal(number) is _end:
+                signal.signal(number, handler)
 
 
 def _end(number: int, frame: FrameType | None) -> None:
     _ = frame
-    signal.signal(number, signal.SIG_IGN)  # the second one is not to break off the cleaning
+    for each in _SIGNALS:
+        signal.signal(each, signal.SIG_IGN)  # a second one is not to break off the cleaning
     sys.exit(_BY_SIGNAL + number)
 
 

@@ -99,15 +99,25 @@ def insert_by_threads(commit: Commits, threads: int, rows: int, go: Callable[[],
         turn = threading.Lock()
         turn.acquire()
         for number in range(1, rows + 1):
+            if is_over.is_set():
+                return
             group.write((run_id, number), turn)
 
     workers = [threading.Thread(target=insert, args=(run_id,)) for run_id in ids]
+    is_over = threading.Event()
     go()
     before, server_before = cpu_seconds(), cpu_seconds(commit.pid)
     began = monotonic()
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    ended = monotonic()
+    try:
+        for worker in workers:
+            worker.start()
+        for worker in workers:
+            worker.join()
+        ended = monotonic()
+    finally:
+        # Who is told to end closes the connection next: not while a thread is inside it.
+        is_over.set()
+        for worker in workers:
+            if worker.ident is not None:
+                worker.join()
     return Grouped(began, ended, cpu_seconds() - before, cpu_seconds(commit.pid) - server_before)
