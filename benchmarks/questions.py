@@ -220,7 +220,7 @@ def _signals(turn: Turn) -> Iterator[Line]:
 
 def _sleepers(turn: Turn) -> Iterator[Line]:
     def measure() -> dict[str, float]:
-        seconds = max(int(turn.sizes.seconds), 1)
+        seconds = max(int(turn.sizes.seconds / 2), 1)
         with turn.opened() as peer:
             rate, count = peer.ask("sleepers", turn.sizes.sleepers, seconds)
         return {figures.WAKING: rate, "so many were asleep, runs": count}

@@ -20,8 +20,8 @@ __all__ = ["IDLE", "SLEEPERS"]
 _PLAIN_MEMORY = "memory of a plain Dramatiq process, MiB"
 _MIB = 1024 * 1024
 #: How long they sleep: so many times as long as they take to fall asleep by what a part of them took, and so many times
-#: as long as they are watched.
-_SPARE, _WATCHES = 1.5, 3
+#: as long as they are watched, and a little more.
+_SPARE, _WATCHES, _PAUSE_SECONDS = 1.5, 3, 5
 #: So many are looked at to see whether all are asleep: the last that were started.
 _TAIL = 100
 
@@ -104,7 +104,7 @@ def _sleepers(stage: Stage) -> Generator[Plan]:
             watched = stage.sizes.watched_seconds
             rate = sample / _put_to_sleep(stage, sample, timedelta(seconds=watched))[1]
             stage.settle()
-            spare = timedelta(seconds=_SPARE * count / rate + _WATCHES * watched + 1)
+            spare = timedelta(seconds=_SPARE * count / rate + _WATCHES * watched + _PAUSE_SECONDS)
             due, _ = _put_to_sleep(stage, count, spare)
             found = _watch(stage, plain, what)
             if stage.durable.reader.now() >= due:

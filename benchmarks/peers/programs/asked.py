@@ -113,31 +113,31 @@ def sleepers(put_to_sleep: Callable[[int, float], object], count: int, seconds: 
     Each marks `asleep` before it sleeps until that time and `awake` after it. There are so many at most, and no more
     than go to sleep in so many seconds.
     """
-    asleep, awake = marks("asleep"), marks("awake")
 
-    def all_sleep(some: int, due: float) -> float:
-        nonlocal asleep
-        asleep += some
-        before = time()
+    def all_sleep(some: int, due: float) -> float | None:
+        """Seconds for each; nothing if not all of them slept before they were due."""
+        before, asleep = time(), marks("asleep") + some
         put_to_sleep(some, due)
-        wait_until(lambda: marks("asleep") >= asleep)
-        if time() >= due:
-            raise TimeoutError(f"{some} were not asleep before they were due")
-        return (time() - before) / some
+        wait_until(lambda: marks("asleep") >= asleep or time() >= due)
+        return (time() - before) / some if time() < due else None
 
-    def all_wake(some: int) -> None:
-        nonlocal awake
-        awake += some
+    def sleep(some: int, spare: float) -> tuple[float | None, float]:
+        """What `all_sleep` says, and the time from when they were due until all were awake."""
+        awake, due = marks("awake") + some, time() + spare
+        each = all_sleep(some, due)
         wait_until(lambda: marks("awake") >= awake)
+        return each, time() - due
 
     sample = max(count // 50, 2)
-    each = all_sleep(sample, time() + max(seconds, 2))
-    all_wake(sample)
+    spare = float(max(seconds, 2))
+    each, _ = sleep(sample, spare)
+    each = each or spare / sample
     count = max(min(count, int(seconds / each)), 1)
-    due = time() + 2 * each * count + 1
-    all_sleep(count, due)
-    all_wake(count)
-    return [count / (time() - due), count]
+    while True:
+        slept, waking = sleep(count, 3 * each * count + 1)
+        if slept is not None or count == 1:
+            return [count / waking, count]
+        count = max(count // 3, 1)
 
 
 def recovery(workers: Workers, start: Callable[[int, int], object], runs: int, steps: int) -> list[float]:
