@@ -218,6 +218,21 @@ def _signals(turn: Turn) -> Iterator[Line]:
     yield turn.line([figures.SIGNALS], measure)
 
 
+def _lanes(turn: Turn) -> Iterator[Line]:
+    """From the first that is started, unlike ours, which are prepared while nobody works."""
+    many = turn.sizes.lane[-1]
+
+    def measure(shape: str) -> dict[str, float]:
+        is_one = int(shape == figures.ONE_LANE)
+        with turn.opened() as peer:
+            few = min(_SAMPLE, many)
+            runs = turn.enough(many, peer.ask("lanes", few, is_one)[0] / few)
+            return {figures.in_lane(shape, many): peer.ask("lanes", runs, is_one)[0] / runs * 1000}
+
+    for shape in (figures.OWN_LANES, figures.ONE_LANE):
+        yield turn.line([figures.in_lane(shape, many)], partial(measure, shape), f", {shape}")
+
+
 def _sleepers(turn: Turn) -> Iterator[Line]:
     def measure() -> dict[str, float]:
         seconds = max(int(turn.sizes.seconds / 2), 1)
@@ -285,6 +300,12 @@ QUESTIONS: Mapping[str, Question] = {
     "starts": Question(_alike(figures.STARTS_ALONE, figures.STARTS_TOGETHER), _starts),
     "latency": Question(_alike(figures.P50, figures.P99), _latency),
     "signals": Question(_alike(figures.SIGNALS), _signals),
+    "lanes": Question(
+        lambda stage: [
+            figures.in_lane(shape, stage.sizes.lane[-1]) for shape in (figures.OWN_LANES, figures.ONE_LANE)
+        ],
+        _lanes,
+    ),
     "replay": Question(_alike(figures.REPLAYED), _replay),
     "idle": Question(_alike(figures.IDLE_CPU, figures.MEMORY), _idle),
     "recovery": Question(_alike(figures.ONCE_MORE, figures.ENDED_AGAIN), _recovery),

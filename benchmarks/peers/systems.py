@@ -45,7 +45,7 @@ PEERS: Mapping[str, System] = MappingProxyType(
                 "its tutorial: workflows called where they are, in each process by as many threads, pool of 20 "
                 "connections and pre-ping as shipped; queues, where one is needed, polled each 0.02 s, not each second"
             ),
-            scenarios=frozenset(_DURABLE),
+            scenarios=frozenset(_DURABLE | {"lanes"}),
             program="dbos_workflows.py",
             requirements="dbos",
             needs="postgres",
@@ -73,7 +73,7 @@ PEERS: Mapping[str, System] = MappingProxyType(
                 "hypercorn with the production settings of its page on serving, a worker a process, coroutine steps; "
                 "a single node with one partition (24 by default cost twice the CPU), fsync as shipped, no telemetry"
             ),
-            scenarios=frozenset(_DURABLE),
+            scenarios=frozenset(_DURABLE | {"lanes"}),
             program="restate_handlers.py",
             requirements="restate",
             server=_RESTATE_SERVER,

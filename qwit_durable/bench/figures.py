@@ -8,6 +8,8 @@ __all__ = [
     "LONE",
     "MEMORY",
     "ONCE_MORE",
+    "ONE_LANE",
+    "OWN_LANES",
     "P50",
     "P50_HERE",
     "P99",
@@ -19,6 +21,7 @@ __all__ = [
     "STARTS_TOGETHER",
     "STEPS",
     "WAKING",
+    "in_lane",
     "label",
     "member",
     "on_threads",
@@ -30,6 +33,7 @@ STARTS_ALONE, STARTS_TOGETHER = "starts one by one, /s", "starts from threads, /
 P50_HERE, P99_HERE = "in this process p50, ms", "in this process p99, ms"
 P50, P99 = "from another process p50, ms", "from another process p99, ms"
 SIGNALS = "signals, /s"
+OWN_LANES, ONE_LANE = "lanes of their own", "one lane"
 REPLAYED = "replayed event, µs"
 IDLE_CPU, MEMORY = "idle, CPU, % of a core", "memory of a worker process, MiB"
 WAKING = "waking when all are due, runs/s"
@@ -44,6 +48,11 @@ def step_of(length: int) -> str:
 def member(count: int) -> str:
     """Of a fan-out of so many."""
     return f"member of a fan-out of {count:,}, ms"
+
+
+def in_lane(shape: str, runs: int) -> str:
+    """A run of so many there."""
+    return f"run of {runs:,} in {shape}, ms"
 
 
 def on_threads(processes: int, threads: int) -> str:

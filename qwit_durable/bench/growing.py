@@ -116,18 +116,15 @@ def _lanes(stage: Stage) -> Generator[Plan]:
     few, many = stage.sizes.lane
     shapes: dict[str, Callable[[int], str | None]] = {
         "no lane": lambda _: None,
-        "lanes of their own": lambda n: f"lane {n}",
-        "one lane": lambda _: "lane",
+        figures.OWN_LANES: lambda n: f"lane {n}",
+        figures.ONE_LANE: lambda _: "lane",
     }
-
-    def name(shape: str, runs: int) -> str:
-        return f"run of {runs:,} in {shape}, ms"
 
     def measure(shape: str, runs: int) -> dict[str, float]:
         options = [inline_steps.options(lane=shapes[shape](number)) for number in range(runs)]
-        return {name(shape, runs): stage.seconds_of_these(options, 1) / runs * 1000}
+        return {figures.in_lane(shape, runs): stage.seconds_of_these(options, 1) / runs * 1000}
 
-    measure("lanes of their own", few)
+    measure(figures.OWN_LANES, few)
     yield Plan(
         [
             Line(f"{runs:,} runs in {shape}", lambda s=shape, r=runs: measure(s, r))  # type: ignore[misc]
@@ -135,8 +132,16 @@ def _lanes(stage: Stage) -> Generator[Plan]:
             for runs in (few, many)
         ],
         [
-            Ratio("lanes of their own / no lane", name("lanes of their own", many), name("no lane", many)),
-            Ratio(f"one lane of {many:,} / of {few:,}", name("one lane", many), name("one lane", few)),
+            Ratio(
+                "lanes of their own / no lane",
+                figures.in_lane(figures.OWN_LANES, many),
+                figures.in_lane("no lane", many),
+            ),
+            Ratio(
+                f"one lane of {many:,} / of {few:,}",
+                figures.in_lane(figures.ONE_LANE, many),
+                figures.in_lane(figures.ONE_LANE, few),
+            ),
         ],
     )
 

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from time import perf_counter, time
 from typing import Any
+from uuid import uuid4
 
 import asked
 from dbos import DBOS, DBOSClient, SetWorkflowID
@@ -170,8 +171,8 @@ class Outside:
         finally:
             self._client.delete_queue(QUEUE)
 
-    def enqueue(self, name: str, *args: Any, queue: str = QUEUE) -> Any:
-        return self._client.enqueue({"queue_name": queue, "workflow_name": name}, *args)
+    def enqueue(self, name: str, *args: Any, queue: str = QUEUE, **options: Any) -> Any:
+        return self._client.enqueue({"queue_name": queue, "workflow_name": name, **options}, *args)
 
     def starts(self, count: int, threads: int) -> float:
         """Nobody works on them, as nobody polls that queue."""
@@ -194,6 +195,20 @@ class Outside:
 
         with self.queue(worker_concurrency=self._threads):
             return asked.latency(stamped, count)
+
+    def lanes(self, runs: int, is_one: int) -> float:
+        """Partitions of a queue, of each of which one at a time is at work."""
+        ended, batch = asked.marks("end"), uuid4()
+
+        def start(number: int) -> None:
+            self.enqueue("sum_up_noted", 1, queue_partition_key=f"{batch}-{0 if is_one else number}")
+
+        def work() -> None:
+            asked.calls(start, runs, self._threads)
+            asked.wait_until(lambda: asked.marks("end") >= ended + runs)
+
+        with self.queue(partition_concurrency=1, worker_concurrency=self._threads):
+            return asked.seconds_of(work)
 
     def send(self, runs: list[str], each: int) -> None:
         def send_all(number: int) -> None:
@@ -259,6 +274,7 @@ def main() -> None:
                 "starts": outside.starts,
                 "latency": latency,
                 "signals": signals,
+                "lanes": outside.lanes,
                 "fan_out": fan_out,
                 "sleepers": outside.sleepers,
                 "recovery": lambda runs, count: asked.recovery(

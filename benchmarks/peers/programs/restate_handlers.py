@@ -32,6 +32,7 @@ keep_alive_timeout = 2147483647
 
 peer = restate.Service("peer")
 signalled = restate.Workflow("signalled")
+lane = restate.VirtualObject("lane")
 
 
 async def add_one(x: int) -> int:
@@ -102,6 +103,13 @@ async def replayed(ctx: restate.Context, given: dict[str, Any]) -> float:
     return perf_counter()
 
 
+@lane.handler()
+async def take_turn(ctx: restate.ObjectContext, x: int) -> None:
+    """One at a time for each key."""
+    await ctx.run_typed("add_one", add_one, INTEGER, x=x)
+    asked.mark("end")
+
+
 @signalled.main()
 async def wait_for_all(ctx: restate.WorkflowContext, count: int) -> None:
     """A promise is kept once, so each has a name of its own."""
@@ -117,7 +125,7 @@ async def keep(ctx: restate.WorkflowSharedContext, number: int) -> None:
 
 
 #: What hypercorn's workers load.
-app = restate.app(services=[peer, signalled])
+app = restate.app(services=[peer, signalled, lane])
 
 
 class Ports:
@@ -241,6 +249,18 @@ def main() -> None:
 
             return asked.seconds_of(work)
 
+        def lanes(runs: int, is_one: int) -> float:
+            ended, batch = asked.marks("end"), uuid4()
+
+            async def start(number: int) -> None:
+                await caller.call(f"lane/{batch}-{0 if is_one else number}/take_turn/send", 0)
+
+            def work() -> None:
+                times(start, runs, threads)
+                asked.wait_until(lambda: asked.marks("end") >= ended + runs)
+
+            return asked.seconds_of(work)
+
         def replay(count: int) -> float:
             return runner.run(caller.replay(count)) / count
 
@@ -257,6 +277,7 @@ def main() -> None:
                     lambda: float(runner.run(caller.call("peer/stamped"))), count
                 ),
                 "signals": signals,
+                "lanes": lanes,
                 "fan_out": lambda members: asked.seconds_of(
                     lambda: runner.run(caller.call("peer/fan_out", members))
                 ),
