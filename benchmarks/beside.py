@@ -10,7 +10,7 @@ from typing import Self
 
 import attrs
 
-from benchmarks.peers import PEERS, Peer, PeerFailed, PeerMissing, Servers, System
+from benchmarks.peers import PEERS, Peer, PeerFailed, PeerLate, PeerMissing, Servers, System
 from benchmarks.questions import QUESTIONS, Question, Turn
 from qwit_durable.bench.figures import label
 from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
@@ -114,7 +114,7 @@ class Peers:
                 self._say(f"{line.name}: {failed}")
                 for key in [key for key, peer in self._open.items() if peer.system is system]:
                     self._open.pop(key).close()
-                raise Unmeasured("failed") from failed
+                raise Unmeasured(str(failed) if isinstance(failed, PeerLate) else "failed") from failed
 
         return attrs.evolve(line, measure=measure)
 

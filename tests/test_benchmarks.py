@@ -8,7 +8,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
@@ -22,9 +23,15 @@ from redis import Redis
 from benchmarks.questions import work_for
 from qwit_durable import Durable
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
+from qwit_durable.bench.charts import chart
 from qwit_durable.bench.grouping import Row, insert_by_threads
+from qwit_durable.bench.measuring import measure
+from qwit_durable.bench.place import Place
+from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
+from qwit_durable.bench.report import Report
 from qwit_durable.bench.scenarios import SCENARIOS
-from qwit_durable.bench.sizes import USUAL
+from qwit_durable.bench.sizes import QUICK, USUAL
+from qwit_durable.bench.stage import Stage
 from qwit_durable.cli.main import cli
 from qwit_durable.stores import open_store
 from tests.servers.fixtures import PostgresTemplate
@@ -206,7 +213,10 @@ def test_a_store_that_is_not_migrated_is_refused(postgres_url: str) -> None:
 def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     chart = tmp_path / "figures.svg"
-    options = ("--quick", "--only", "lone", "--processes", "1", "--threads", "2", "--peers", "dramatiq")
+    options = (
+        *("--quick", "--only", "lone", "--only", "signals"),
+        *("--processes", "1", "--threads", "2", "--peers", "dramatiq"),
+    )
 
     done = subprocess.run(
         [sys.executable, "benchmarks/bench.py", *options, "--json", str(file), "--chart", str(chart)],
@@ -219,8 +229,9 @@ def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())["scenarios"]
-    assert list(found) == ["lone"]
+    assert list(found) == ["lone", "signals"]
     assert "step of a lone run / plain Dramatiq chain" in found["lone"]["ratios"]
+    assert found["signals"]["absent"] == {"plain Dramatiq chain: signals, /s": "no such thing"}
     assert ET.fromstring(chart.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
 
 
@@ -243,6 +254,42 @@ def test_a_benchmark_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:
     assert made
     assert process.returncode == 128 + signal.SIGTERM
     assert not [*tmp_path.iterdir()]
+
+
+def test_a_line_that_cannot_be_measured_any_more_is_left_out_and_the_others_go_on(tmp_path: Path) -> None:
+    rounds = iter((1.0, 2.0))
+
+    def fails_late() -> dict[str, float]:
+        value = next(rounds, None)
+        if value is None:
+            raise Unmeasured("too slow")
+        return {"theirs, /s": value}
+
+    @contextmanager
+    def opened(_stage: Stage) -> Generator[Plan]:
+        yield Plan(
+            [Line("ours", lambda: {"ours, /s": 4.0}), Line("theirs", fails_late, ("theirs, /s",))],
+            [
+                Ratio("ours", "ours, /s", at_least=5),
+                Ratio("ours again", "ours, /s", at_most=5),
+                Ratio("ours / theirs", "ours, /s", "theirs, /s", at_least=1),
+            ],
+            absent={"nobody's, /s": "no such thing"},
+        )
+
+    place = Place(store=f"sqlite:///{tmp_path}/qwit.db", broker="", namespace="mine", folder=str(tmp_path))
+    with Stage(place, QUICK, processes=1, threads=1) as stage:
+        found = measure(Scenario("race", "who is first", opened), stage, 3, lambda _: None)
+
+    report = Report(conditions={}, rounds=3, measured=[found], skipped={})
+    assert found.figures == {"ours, /s": [4.0, 4.0, 4.0]}
+    assert [row[1:3] for row in report.figures()][1:] == [
+        ("nobody's, /s", "no such thing"),
+        ("theirs, /s", "too slow"),
+    ]
+    assert [(row[1], row[-1]) for row in report.ratios()] == [("ours", "no"), ("ours again", "yes")]
+    assert report.verdict == "1 of 2 aims are reached; missed: race: ours"
+    assert ET.fromstring(chart(report)).tag.endswith("svg")
 
 
 @pytest.mark.parametrize("rate", [0.5, 30.0, 20_000.0])

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from benchmarks.peers.peer import PeerFailed, PeerMissing, Servers, System
+from benchmarks.peers.peer import PeerFailed, PeerLate, PeerMissing, Servers, System
 from benchmarks.peers.spoken import Peer
 from benchmarks.peers.systems import PEERS
 
-__all__ = ["PEERS", "Peer", "PeerFailed", "PeerMissing", "Servers", "System"]
+__all__ = ["PEERS", "Peer", "PeerFailed", "PeerLate", "PeerMissing", "Servers", "System"]

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-__all__ = ["PeerFailed", "PeerMissing", "Servers", "System"]
+__all__ = ["PeerFailed", "PeerLate", "PeerMissing", "Servers", "System"]
 
 
 @attrs.frozen
@@ -35,6 +35,10 @@ class PeerMissing(Exception):
 
 class PeerFailed(Exception):
     """A peer has not done what it was asked for; the message has the end of its log."""
+
+
+class PeerLate(PeerFailed):
+    """A peer was too slow for what it was asked for; the message says how long it was waited for."""
 
 
 @attrs.frozen(kw_only=True)

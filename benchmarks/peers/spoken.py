@@ -23,7 +23,7 @@ from redis import ConnectionError as RedisConnectionError
 from redis import Redis
 
 from benchmarks.peers.installed import npm_program, python_of
-from benchmarks.peers.peer import PeerFailed, PeerMissing, Servers, System
+from benchmarks.peers.peer import PeerFailed, PeerLate, PeerMissing, Servers, System
 from tests.servers import run
 from tests.servers.janitor import born, descendants, kill_tree
 
@@ -98,6 +98,7 @@ class Peer:
         """Ask its program, which `programs/asked.py` explains; figures, of which seconds are the first.
 
         Raises:
+            PeerLate: It was too slow for that.
             PeerFailed: It has not done it.
         """
         if not self._is_awake:
@@ -105,6 +106,8 @@ class Peer:
                 return self.ask(verb, *numbers)
         self._say(" ".join(map(str, (verb, *numbers))))
         found = json.loads(self._hear(_ANSWER_SECONDS))
+        if isinstance(found, str):
+            raise PeerLate(found)
         return found if isinstance(found, list) else [found]
 
     @contextmanager

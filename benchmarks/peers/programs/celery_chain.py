@@ -55,7 +55,7 @@ def chain(count: int, batch: str) -> None:
 
 
 def fan_out(members: int) -> int:
-    return len(group(member.s(x) for x in range(members)).apply_async().get(timeout=120))
+    return len(group(member.s(x) for x in range(members)).apply_async().get(timeout=asked.PATIENCE_SECONDS))
 
 
 def main() -> None:

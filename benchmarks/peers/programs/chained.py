@@ -13,7 +13,6 @@ URL = os.environ["REDIS_URL"]
 #: The name of this peer's corner of Redis: every key has it in it.
 PEER = os.environ["PEER"]
 _ends = Redis.from_url(URL, socket_timeout=None)
-_PATIENCE_SECONDS = 120
 
 
 def end(batch: str, value: float) -> None:
@@ -23,8 +22,9 @@ def end(batch: str, value: float) -> None:
 
 def _end_of(batch: str) -> float:
     """What the next one says that ends. Redis tells it, so that nobody polls beside the workers."""
-    answer = _ends.blpop([batch], timeout=_PATIENCE_SECONDS)
-    assert answer is not None
+    answer = _ends.blpop([batch], timeout=asked.PATIENCE_SECONDS)
+    if answer is None:
+        raise TimeoutError
     return float(answer[1])
 
 

@@ -48,7 +48,7 @@ def wake() -> None:
 
 def fan_out(members: int) -> int:
     group = dramatiq.group(member.message(x) for x in range(members)).run()
-    return sum(1 for _ in group.get_results(block=True, timeout=120_000))
+    return sum(1 for _ in group.get_results(block=True, timeout=1000 * asked.PATIENCE_SECONDS))
 
 
 def main() -> None:

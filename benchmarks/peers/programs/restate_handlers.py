@@ -216,7 +216,7 @@ def main() -> None:
     settings = folder / "hypercorn.toml"
     processes, threads = given["processes"], given["threads"]
     settings.write_text(HYPERCORN.format(host=HOST, port=ports.handlers, workers=processes))
-    http = httpx.AsyncClient(timeout=120, limits=httpx.Limits(max_connections=None))
+    http = httpx.AsyncClient(timeout=asked.PATIENCE_SECONDS, limits=httpx.Limits(max_connections=None))
     caller = Caller(http, ports)
     with asked.Workers() as workers, asyncio.Runner() as runner:
 
