@@ -10,6 +10,7 @@ import pytest
 
 from qwit_durable.clock import ManualClock, monotonic
 from qwit_durable.core import AttemptFailed, Retry, Status
+from qwit_durable.engine.attempting import watchdog
 from qwit_durable.errors import AttemptTimedOut, EncodingError, StepFailed, WorkflowFailed
 from qwit_durable.language.context import current
 from qwit_durable.language.groups import gather
@@ -24,6 +25,8 @@ MOMENT = timedelta(milliseconds=50)
 SECOND = timedelta(seconds=1)
 AT_ONCE = Retry(max_attempts=3, first=timedelta(0))
 
+_PATIENCE_SECONDS = 20.0
+
 seen: list[object] = []
 work: Callable[[], object] = lambda: None  # noqa: E731 - replaced by each test
 gate = threading.Event()
@@ -37,6 +40,43 @@ def fresh() -> None:
     gate = threading.Event()
 
 
+class Hands:
+    """The watchdog's time: it stands still until a test lets it go on, however long things take here."""
+
+    def __init__(self) -> None:
+        self._stands_at: float | None = monotonic()
+        self._ahead = 0.0
+        self.looked = threading.Event()
+
+    def __call__(self) -> float:
+        if threading.current_thread().name == "qwit-watchdog":
+            self.looked.set()
+        return self._ahead + monotonic() if self._stands_at is None else self._stands_at
+
+    def advance(self, by: timedelta) -> None:
+        """Let time pass, and have the watchdog look."""
+        assert self._stands_at is not None
+        self._stands_at += by.total_seconds()
+        self.looked.clear()
+        assert self.looked.wait(_PATIENCE_SECONDS)
+
+    def go(self) -> None:
+        """From now on time passes by itself; a heartbeat is due."""
+        assert self._stands_at is not None
+        self._ahead = self._stands_at - monotonic() + 2 * MOMENT.total_seconds()
+        self._stands_at = None
+
+    def stop(self) -> None:
+        self._stands_at = self()
+
+
+@pytest.fixture
+def hands(monkeypatch: pytest.MonkeyPatch) -> Hands:
+    hands = Hands()
+    monkeypatch.setattr(watchdog, "monotonic", hands)
+    return hands
+
+
 def does(what: Callable[[], object]) -> None:
     """Say what the steps do, at each of their attempts."""
     global work
@@ -45,9 +85,18 @@ def does(what: Callable[[], object]) -> None:
 
 def spin() -> None:
     """Code that does not come back by itself, and can be interrupted."""
-    until = monotonic() + 5
+    until = monotonic() + _PATIENCE_SECONDS
     while monotonic() < until:
         pass
+
+
+def silently(hands: Hands) -> None:
+    """Time passes without a report."""
+    hands.go()
+    try:
+        spin()
+    finally:
+        hands.stop()
 
 
 def attempt() -> object:
@@ -250,10 +299,10 @@ class _Counting(MemoryStore):
 
 class TestSilence:
     @EVERYWHERE
-    def test_an_attempt_that_falls_silent_has_timed_out(self, name):
+    def test_an_attempt_that_falls_silent_has_timed_out(self, name, hands):
         def fall_silent() -> None:
             current().heartbeat("here")
-            spin()
+            silently(hands)
 
         does(fall_silent)
         with Environment() as environment:
@@ -269,15 +318,19 @@ class TestSilence:
         assert all("reported no progress for 0:00:00.05" in e.failure.message for e in failed)
 
     @pytest.mark.parametrize("name", ["lively", "lively queued"])
-    def test_one_that_sits_in_a_system_call_is_recorded_without_it(self, name):
+    def test_one_that_sits_in_a_system_call_is_recorded_without_it(self, name, hands):
         def sit() -> str:
             current().heartbeat("here")
             if len(seen) == 1:
-                gate.wait(0.6)
+                gate.clear()
+                hands.go()
+                assert gate.wait(_PATIENCE_SECONDS)  # for the bell that is rung once it is recorded
             return "done"
 
         does(sit)
         with Environment() as environment:
+            ring = environment.bells.ring
+            environment.bells.ring = lambda rings, **how: (ring(rings, **how), hands.stop(), gate.set())
             handle = environment.start(calling, name)
 
             environment.settle()
@@ -286,11 +339,11 @@ class TestSilence:
         assert seen == [None, "here"]
 
     @EVERYWHERE
-    def test_an_attempt_that_reports_may_take_longer_than_its_heartbeat(self, name):
+    def test_an_attempt_that_reports_may_take_longer_than_its_heartbeat(self, name, hands):
         def keep_reporting() -> str:
-            for page in range(12):
+            for page in range(4):
                 current().heartbeat(page)
-                gate.wait(0.01)
+                hands.advance(MOMENT * 0.8)
             return "done"
 
         does(keep_reporting)
@@ -302,10 +355,10 @@ class TestSilence:
         assert handle.result(0) == "done"
         assert seen == [None]
 
-    def test_an_undo_that_falls_silent_is_tried_again(self):
+    def test_an_undo_that_falls_silent_is_tried_again(self, hands):
         def fall_silent_once() -> None:
             if len(seen) == 1:
-                spin()
+                silently(hands)
 
         does(fall_silent_once)
         with Environment() as environment:
