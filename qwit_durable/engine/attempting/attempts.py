@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, Protocol, cast
 from uuid import UUID
 
 import attrs
@@ -23,16 +23,14 @@ from qwit_durable.engine.attempting.watchdog import Abandoned, Attempt, Interrup
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
+from qwit_durable.language.context import HasContext
 from qwit_durable.language.inside import call_inside
 from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.registry import StepLike
 from qwit_durable.stores.rows import TaskSpec
 
-if TYPE_CHECKING:
-    from qwit_durable.engine.attempting.lifeline import Lifeline
-
-__all__ = ["Attempts", "Left", "Work", "what_follows"]
+__all__ = ["Attempts", "Left", "Underway", "Work", "what_follows"]
 
 _logger = logging.getLogger("qwit_durable.attempts")
 _NOTHING = object()
@@ -41,6 +39,24 @@ _NOTHING = object()
 @attrs.frozen
 class Left:
     """The code has returned and left the attempt open for completion from outside."""
+
+
+class Underway(HasContext, Protocol):
+    """An attempt that is being made. Most are never asked for any of this, so it may be made when it is."""
+
+    @property
+    def info(self) -> AttemptInfo:
+        """What observers are told of it."""
+        ...
+
+    @property
+    def token(self) -> str | None:
+        """Its token, once it was asked for."""
+        ...
+
+    def beats_on(self, beat: Callable[[], None]) -> None:
+        """Call this at every report of progress."""
+        ...
 
 
 @attrs.frozen(kw_only=True)
@@ -146,13 +162,12 @@ class Attempts:
     def run(
         self,
         work: Work,
-        info: AttemptInfo,
-        lifeline: Lifeline,
+        attempt: Underway,
         *,
-        began_at: datetime,
+        began_at: datetime | None,
         on_abandon: Callable[[Failure], None],
     ) -> Value | Failure | Left:
-        """Run one attempt to its end.
+        """Run one attempt to its end. `began_at` is when the first one began, if this is another.
 
         Raises:
             Abandoned: The attempt took too long in code that can't be interrupted and was recorded by `on_abandon`.
@@ -160,29 +175,30 @@ class Attempts:
         settings = work.settings
         heartbeat = settings.heartbeat
         if settings.timeout is None and settings.deadline is None and heartbeat is None:
-            return self._call(work, info, lifeline)
-        timeout = self._timeout(work, info, began_at)
+            return self._call(work, attempt)
+        info = attempt.info
+        timeout = self._timeout(work, info, began_at or info.started_at)
         if timeout is not None and timeout <= timedelta(0):
             return _timed_out(work, "its deadline had passed before the attempt began")
 
         def late() -> Failure:
-            if attempt.silent:
+            if watched.silent:
                 return _timed_out(work, f"attempt {info.attempt} reported no progress for {heartbeat}")
             return _timed_out(work, f"attempt {info.attempt} took longer than {timeout}")
 
-        attempt = Attempt(lambda: on_abandon(late()), timeout=timeout, heartbeat=heartbeat)
-        lifeline.beats_on(attempt.beat)
+        watched = Attempt(lambda: on_abandon(late()), timeout=timeout, heartbeat=heartbeat)
+        attempt.beats_on(watched.beat)
         try:
             try:
-                outcome = self._call(work, info, lifeline, attempt)
+                outcome = self._call(work, attempt, watched)
             finally:
                 # Once more: what had struck the code may have struck that, too.
-                attempt.finish()
+                watched.finish()
         except Interrupted:
             outcome = late()
-        if attempt.abandoned:
+        if watched.abandoned:
             raise Abandoned
-        return late() if attempt.timed_out else outcome
+        return late() if watched.timed_out else outcome
 
     def _timeout(self, work: Work, info: AttemptInfo, began_at: datetime) -> timedelta | None:
         bounds = [] if work.settings.timeout is None else [work.settings.timeout]
@@ -199,23 +215,24 @@ class Attempts:
                 stack.enter_context(factory(info))
             yield
 
-    def _call(
-        self, work: Work, info: AttemptInfo, lifeline: Lifeline, watched: Attempt | None = None
-    ) -> Value | Failure | Left:
+    def _call(self, work: Work, attempt: Underway, watched: Attempt | None = None) -> Value | Failure | Left:
         services = self._services
+        name, starter = work.step.name, services.starter
         try:
-            value = call_inside(
-                work.step.name, lifeline, services.starter, self._enclosed, work, info, watched
-            )
+            if services.around_step or services.observers.listen:
+                value = call_inside(name, attempt, starter, self._enclosed, work, watched, attempt.info)
+            else:
+                value = call_inside(name, attempt, starter, self._made, work, watched)
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)
         except (Interrupted, KeyboardInterrupt):
             raise
         except BaseException as error:  # noqa: BLE001 - an interrupt from outside, such as Dramatiq's
-            _logger.warning("attempt %d of step %r was interrupted: %r", info.attempt, work.step.name, error)
+            number = attempt.info.attempt
+            _logger.warning("attempt %d of step %r was interrupted: %r", number, work.step.name, error)
             return Failure.of(error, outcome_unknown=True)
         if isinstance(value, Pending):
-            return _left(work, value, lifeline)
+            return _left(work, value, attempt)
         try:
             if work.is_undo:
                 return work.step.undone(value)
@@ -224,12 +241,9 @@ class Attempts:
                 check_size(data, f"the result of step {work.step.name!r}", services.settings.limit_bytes)
         except (EncodingError, DefinitionError) as error:
             return Failure.of(error, outcome_unknown=True)
-        return after_step(services, work, info, data) if services.guards else Value(data)
+        return after_step(services, work, attempt.info, data) if services.guards else Value(data)
 
-    def _enclosed(self, work: Work, info: AttemptInfo, watched: Attempt | None) -> Any:
-        services = self._services
-        if not (services.around_step or services.observers.listen):
-            return self._made(work, watched)
+    def _enclosed(self, work: Work, watched: Attempt | None, info: AttemptInfo) -> Any:
         value: Any = _NOTHING
         with self._around(info):
             value = self._made(work, watched)
@@ -250,8 +264,8 @@ class Attempts:
                 watched.finish()
 
 
-def _left(work: Work, value: Pending, lifeline: Lifeline) -> Left | Failure:
-    if value.token == lifeline.token:
+def _left(work: Work, value: Pending, attempt: Underway) -> Left | Failure:
+    if value.token == attempt.token:
         return Left()
     msg = (
         f"step {work.step.name!r} returned what pending() had given another attempt or another step\n"

@@ -1,7 +1,14 @@
-"""An inline attempt: run in the process that holds the run, recorded with the run's next transition."""
+"""An inline attempt: run in the process that holds the run, recorded with the run's next transition.
+
+Most attempts are never looked at: what observers are told of one, and what ties it to the store, is made when it is
+asked for.
+"""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 import attrs
@@ -17,6 +24,7 @@ from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.handover import resolved
 from qwit_durable.engine.turning.hold import Hold, LostHold
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
+from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import TimerRow
@@ -25,9 +33,18 @@ from qwit_durable.stores.writes import Commit, Release
 
 __all__ = ["InlineAttempt"]
 
+#: A step may ask from several threads at once.
+_asking = threading.Lock()
+
 
 class InlineAttempt:
-    """The next attempt of the one command that a held run has to carry out."""
+    """The next attempt of the one command that a held run has to carry out: `engine.attempting.attempts.Underway`."""
+
+    # Of the class: most attempts are never asked for them.
+    unknown: str | None = None
+    _info: AttemptInfo | None = None
+    _lifeline: Lifeline | None = None
+    _promotion: Promotion | None = None
 
     def __init__(
         self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, queue: str
@@ -39,7 +56,6 @@ class InlineAttempt:
         self._pending = pending
         self._command = pending.command
         self._queue = queue
-        self.unknown: str | None = None
 
     def run(self) -> Pieces[bool]:
         """Make everything durable that the attempt rests on, run it, and take its outcome into the transition.
@@ -71,7 +87,7 @@ class InlineAttempt:
         if not hold.is_clean:
             yield from hold.checkpoint()
         yield from hold.make_room(command.name)
-        self._attempt(work, pending.attempts + 1)
+        self._attempt(work)
         return True
 
     def _count_lost(self, work: Work) -> bool:
@@ -99,14 +115,23 @@ class InlineAttempt:
             )
         )
         hold.record(event)
-        info, observers = self._info(attempt), self._services.observers
+        info, observers = self._info_of(attempt, now), self._services.observers
         retry_at = None if delay is None else now
         hold.after_commit(
             lambda: observers.attempt_finished(info, ended_at=now, failure=lost, retry_at=retry_at)
         )
         return delay is not None
 
-    def _info(self, number: int) -> AttemptInfo:
+    # -- while it is under way ---------------------------------------------------------------------------------
+
+    @property
+    def info(self) -> AttemptInfo:
+        """What observers are told of it."""
+        if self._info is None:
+            self._info = self._info_of(self._number, self._started_at)
+        return self._info
+
+    def _info_of(self, number: int, started_at: datetime) -> AttemptInfo:
         return AttemptInfo(
             run=self._hold.run,
             generation=self._hold.live.generation,
@@ -115,43 +140,80 @@ class InlineAttempt:
             attempt=number,
             queue=self._queue,
             inline=True,
-            started_at=self._hold.now(),
+            started_at=started_at,
             undoes=self._command.attempt if isinstance(self._command, Undo) else None,
         )
 
-    def _attempt(self, work: Work, number: int) -> None:
+    @property
+    def context(self) -> StepContext:
+        """What `current()` answers with."""
+        return self._tied.context
+
+    @property
+    def token(self) -> str | None:
+        """The attempt's token, once it was asked for."""
+        return None if self._lifeline is None else self._lifeline.token
+
+    def beats_on(self, beat: Callable[[], None]) -> None:
+        """Tell the watchdog's attempt of every report."""
+        self._tied.beats_on(beat)
+
+    @property
+    def _tied(self) -> Lifeline:
+        """What ties it to the store, from now on."""
+        with _asking:
+            if self._lifeline is None:
+                self._promotion = promotion = Promotion(
+                    self._services, self._attempts, self._hold, self._pending, self.info
+                )
+                self._lifeline = Lifeline(self._services, self.info, self._work, promotion, self._transaction)
+            return self._lifeline
+
+    @property
+    def _promoted(self) -> Promotion | None:
+        """The task that it may have become."""
+        return self._promotion if self._promotion is not None and self._promotion.is_tried else None
+
+    @property
+    def _progress(self) -> bytes | None:
+        """What was reported of it and is not written yet."""
+        return None if self._lifeline is None else self._lifeline.unsent
+
+    # -- making it, and its end --------------------------------------------------------------------------------
+
+    def _attempt(self, work: Work) -> None:
         hold, pending, services = self._hold, self._pending, self._services
-        info = self._info(number)
-        promotion = Promotion(services, self._attempts, hold, pending, info)
-        began_at = pending.began_at or info.started_at
-        services.observers.attempt_starting(info)
+        observers = services.observers
+        self._work, self._number, self._started_at = work, pending.attempts + 1, hold.now()
+        if observers.listen:
+            observers.attempt_starting(self.info)
         with transaction_of(services.store, work) as transaction:
-            lifeline = Lifeline(services, info, work, promotion, connect=transaction.connection)
-
-            def abandon(failure: Failure) -> None:
-                transaction.abandon()
-                self._record_without_thread(work, info, failure, promotion, lifeline.unsent)
-
-            outcome = self._attempts.run(work, info, lifeline, began_at=began_at, on_abandon=abandon)
+            self._transaction = transaction
+            outcome = self._attempts.run(work, self, began_at=pending.began_at, on_abandon=self._abandon)
             if transaction.is_begun and isinstance(outcome, Value):
-                refusal = self._record_within(transaction, info, outcome)
+                refusal = self._record_within(transaction, outcome)
                 if refusal is None:
                     return
                 outcome = refusal
-        if promotion.is_tried:
-            recorded = promotion.record(work, outcome, lifeline.unsent)
+        if (promotion := self._promoted) is not None:
+            recorded = promotion.record(work, outcome, self._progress)
             if recorded is not None or promotion.is_done:
                 promotion.follow(recorded)
                 return
         if isinstance(outcome, Left):
             raise LostHold
-        if isinstance(outcome, Value) and not services.observers.listen:
-            hold.record_fact(resolved(pending, outcome, number))
+        if isinstance(outcome, Value) and not observers.listen:
+            hold.record_fact(resolved(pending, outcome, self._number))
             return
-        event, ended, timer = self._fact(work, info, outcome)
-        hold.record_fact(event, timer=timer, then=lambda: services.observers.attempt_finished(info, **ended))
+        event, ended, timer = self._fact(outcome)
+        hold.record_fact(event, timer=timer, then=lambda: observers.attempt_finished(self.info, **ended))
 
-    def _record_within(self, transaction: Transaction, info: AttemptInfo, value: Value) -> Failure | None:
+    def _abandon(self, failure: Failure) -> None:
+        """From the watchdog: the attempt has timed out and does not come back."""
+        self._transaction.abandon()
+        self._record_without_thread(failure)
+
+    def _record_within(self, transaction: Transaction, value: Value) -> Failure | None:
         """Record the value and commit it with what the step wrote; the failure, if the database won't have that.
 
         Raises:
@@ -159,7 +221,7 @@ class InlineAttempt:
             Superseded: Somebody else's event came first.
         """
         hold = self._hold
-        event = resolved(self._pending, value, info.attempt)
+        event = resolved(self._pending, value, self._number)
         write = Commit(
             run_id=hold.run.id,
             worker=self._services.worker,
@@ -172,29 +234,29 @@ class InlineAttempt:
             return answer
         if not isinstance(answer, Committed):
             raise LostHold
-        self._services.observers.attempt_finished(info, ended_at=answer.now)
+        self._services.observers.attempt_finished(self.info, ended_at=answer.now)
         if not hold.follow(event, answer.head):
             hold.retreat()
         return None
 
     def _fact(
-        self, work: Work, info: AttemptInfo, outcome: Value | Failure
+        self, outcome: Value | Failure
     ) -> tuple[Resolved | AttemptFailed, dict[str, Any], TimerRow | None]:
         """The event that records an attempt, what observers are told of its end, and the timer of the next attempt."""
-        pending, hold = self._pending, self._hold
+        pending, hold, number = self._pending, self._hold, self._number
         now = hold.now()
         if isinstance(outcome, Value):
             told = {"ended_at": now, "awaits": outcome.awaits}
-            return resolved(pending, outcome, info.attempt), told, None
-        began_at = pending.began_at or info.started_at
-        delay, outcome = what_follows(work, info.attempt, outcome, now=now, began_at=began_at)
+            return resolved(pending, outcome, number), told, None
+        began_at = pending.began_at or self._started_at
+        delay, outcome = what_follows(self._work, number, outcome, now=now, began_at=began_at)
         if delay is None:
-            return resolved(pending, outcome, info.attempt), {"ended_at": now, "failure": outcome}, None
+            return resolved(pending, outcome, number), {"ended_at": now, "failure": outcome}, None
         due = now + delay
         event = AttemptFailed(
             position=pending.position,
-            name=info.step,
-            attempt=info.attempt,
+            name=self._command.name,
+            attempt=number,
             failure=outcome,
             retry_at=due,
             began_at=began_at,
@@ -206,17 +268,15 @@ class InlineAttempt:
         )
         return event, {"ended_at": now, "failure": outcome, "retry_at": due}, timer
 
-    def _record_without_thread(
-        self, work: Work, info: AttemptInfo, failure: Failure, promotion: Promotion, progress: bytes | None
-    ) -> None:
+    def _record_without_thread(self, failure: Failure) -> None:
         """From the watchdog: record the timeout of an attempt that does not come back, and free the run."""
         hold, services = self._hold, self._services
-        if promotion.is_tried:
-            recorded = promotion.record(work, failure, progress)
+        if (promotion := self._promoted) is not None:
+            recorded = promotion.record(self._work, failure, self._progress)
             if recorded is not None or promotion.is_done:
                 self._free(recorded)
                 return
-        event, ended, timer = self._fact(work, info, failure)
+        event, ended, timer = self._fact(failure)
         answer = services.committer.write(
             Commit(
                 run_id=hold.run.id,
@@ -230,7 +290,7 @@ class InlineAttempt:
         )
         hold.give_back()
         if isinstance(answer, Committed):
-            services.observers.attempt_finished(info, **ended)
+            services.observers.attempt_finished(self.info, **ended)
             services.bells.ring(answer.rings)
             if timer is not None:
                 services.timer_set(timer.fire_at)

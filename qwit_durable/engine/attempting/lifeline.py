@@ -14,12 +14,14 @@ from typing import Any, Protocol
 
 from qwit_durable.codec import check_size, decode, encode
 from qwit_durable.engine.attempting.attempts import Work
+from qwit_durable.engine.attempting.transactional import not_transactional
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptLost, MisuseError, StoreError
 from qwit_durable.ids import idempotency_key
 from qwit_durable.language.context import StepContext
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.tokens import TokenClaim
+from qwit_durable.stores.transactions import Transaction
 
 __all__ = ["Line", "Lifeline"]
 
@@ -44,11 +46,12 @@ class Lifeline:
     """One attempt's side of it.
 
     Attributes:
+        info: What observers are told of the attempt.
         token: The attempt's token, once it was asked for.
         unsent: What was reported and is not written yet.
     """
 
-    # Of the class: most steps never ask for any of it, and each attempt has a lifeline.
+    # Of the class: most steps never ask for any of it.
     token: str | None = None
     unsent: bytes | None = None
     _asked_at: float | None = None
@@ -62,16 +65,15 @@ class Lifeline:
         info: AttemptInfo,
         work: Work,
         line: Line,
+        transaction: Transaction,
         last: bytes | None = None,
-        *,
-        connect: Callable[[], Any],
     ) -> None:
         self._services = services
-        self._info = info
+        self.info = info
         self._work = work
         self._line = line
         self._last = last
-        self._connect = connect
+        self._transaction = transaction
         self._lock = threading.RLock()
         self._beat: Callable[[], None] = _no_beat
 
@@ -83,7 +85,7 @@ class Lifeline:
         return self._context
 
     def _as_context(self) -> StepContext:
-        run, info = self._info.run, self._info
+        run, info = self.info.run, self.info
         return StepContext(
             run_id=run.key,
             step=info.step,
@@ -93,10 +95,20 @@ class Lifeline:
             asked_to_stop=self.asked_to_stop,
             report=self.report,
             open=self.open,
-            connect=self._connect,
+            connect=self.connection,
         )
 
-    def beats_on(self, beat: Any) -> None:
+    def connection(self) -> Any:
+        """The connection of a transactional step.
+
+        Raises:
+            MisuseError: It is none.
+        """
+        if not self._work.settings.transactional:
+            raise not_transactional(self._work)
+        return self._transaction.connection()
+
+    def beats_on(self, beat: Callable[[], None]) -> None:
         """Tell the watchdog's attempt of every report."""
         self._beat = beat
 
@@ -106,13 +118,13 @@ class Lifeline:
         with self._lock:
             is_known = self._is_asked or (self._asked_at is not None and now - self._asked_at < _ASK_SECONDS)
             if not is_known:
-                self._is_asked = self._services.store.cancel_asked(self._info.run.id, self._info.position)
+                self._is_asked = self._services.store.cancel_asked(self.info.run.id, self.info.position)
                 self._asked_at = now
             return self._is_asked
 
     def report(self, detail: Any) -> None:
         """Take a report, and write it if the last one was written long enough ago."""
-        what = f"the detail of heartbeat() in step {self._info.step!r}"
+        what = f"the detail of heartbeat() in step {self.info.step!r}"
         data = encode(detail, Any, what)
         check_size(data, what, self._services.settings.limit_bytes)
         self._beat()
@@ -126,7 +138,7 @@ class Lifeline:
             try:
                 self._is_asked = self._line.report(data) or self._is_asked
             except StoreError as error:
-                _logger.warning("progress of step %r is not written yet: %s", self._info.step, error)
+                _logger.warning("progress of step %r is not written yet: %s", self.info.step, error)
                 return
             self.unsent, self._written_at, self._asked_at = None, now, now
 
@@ -139,7 +151,7 @@ class Lifeline:
 
     def open(self) -> str:
         """Let the attempt be completed from outside, and answer its token."""
-        info = self._info
+        info = self.info
         if self._work.settings.transactional:
             msg = (
                 f"step {info.step!r} is transactional and can't be left open: its value and its writes are one commit\n"

@@ -254,9 +254,7 @@ class _QueuedAttempt:
             return (yield from self._give_back())
         services.observers.attempt_starting(self._info)
         with transaction_of(services.store, work) as transaction:
-            lifeline = Lifeline(
-                services, self._info, work, recorder, task.progress, connect=transaction.connection
-            )
+            lifeline = Lifeline(services, self._info, work, recorder, transaction, task.progress)
 
             def abandon(failure: Failure) -> None:
                 transaction.abandon()
@@ -268,13 +266,7 @@ class _QueuedAttempt:
                 services.bells.ring(() if recorded is None else recorded.rings)
 
             try:
-                outcome = attempts.run(
-                    work,
-                    self._info,
-                    lifeline,
-                    began_at=task.began_at or self._info.started_at,
-                    on_abandon=abandon,
-                )
+                outcome = attempts.run(work, lifeline, began_at=task.began_at, on_abandon=abandon)
             except Abandoned:
                 return None
             if transaction.is_begun and isinstance(outcome, Value):

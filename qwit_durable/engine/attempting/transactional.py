@@ -12,12 +12,12 @@ from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Commit, ResolveTask
 
-__all__ = ["committed_within", "transaction_of"]
+__all__ = ["committed_within", "not_transactional", "transaction_of"]
 
 
 def transaction_of(store: Store, work: Work) -> AbstractContextManager[Transaction]:
     """The transaction that an attempt may use; what was not committed in the block is rolled back with it."""
-    return closing(store.transaction()) if work.settings.transactional else _NoTransaction(work)
+    return closing(store.transaction()) if work.settings.transactional else _NONE
 
 
 def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> Answer | Failure:
@@ -30,14 +30,19 @@ def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> A
         return Failure.of(error)
 
 
+def not_transactional(work: Work) -> MisuseError:
+    """The error for a step that asked for a connection and is given none."""
+    name, undo = work.step.name, ".undo" if work.is_undo else ""
+    right = f"@{name}.undo(transactional=True)" if undo else "@step(transactional=True)"
+    return MisuseError(
+        f"step {name!r}{undo} asked for current().connection and is not transactional\n  right:  {right}"
+    )
+
+
 class _NoTransaction:
-    """For a step that asked for none. It is its own block, as almost every attempt has one."""
+    """For steps that asked for none. It is its own block, as almost every attempt has it."""
 
-    __slots__ = ("_work",)
     is_begun = False
-
-    def __init__(self, work: Work) -> None:
-        self._work = work
 
     def __enter__(self) -> Self:
         return self
@@ -46,12 +51,7 @@ class _NoTransaction:
         """Nothing to let go of."""
 
     def connection(self) -> NoReturn:
-        name, undo = self._work.step.name, ".undo" if self._work.is_undo else ""
-        right = f"@{name}.undo(transactional=True)" if undo else "@step(transactional=True)"
-        msg = (
-            f"step {name!r}{undo} asked for current().connection and is not transactional\n  right:  {right}"
-        )
-        raise MisuseError(msg)
+        raise AssertionError
 
     def commit(self, write: Commit | ResolveTask) -> NoReturn:
         msg = f"nothing was begun, so {type(write).__name__} is committed elsewhere"
@@ -62,3 +62,6 @@ class _NoTransaction:
 
     def close(self) -> None:
         """Nothing to let go of."""
+
+
+_NONE = _NoTransaction()
