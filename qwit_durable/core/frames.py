@@ -35,6 +35,8 @@ _COMMANDS = (*Leaf.__args__, Gather, Race, Saga)
 _PACKAGE = __file__.rsplit("core", 1)[0]
 _CLOSING_TRIES = 10
 
+_GENERATOR: Any = GeneratorType  # untyped, as what it yields and takes is
+
 #: Generators that can't be closed: collected, they would run on, in whatever thread and body that happens.
 _unclosable: list[Branch] = []
 
@@ -114,11 +116,11 @@ def _is_answerable(generator: Branch) -> bool:
     """Whether what yields can take an answer: an iterator or a generator expression behind a `yield from` can't."""
     inner: Any = generator
     while inner is not None:
-        if not isinstance(inner, GeneratorType):
+        if not isinstance(inner, _GENERATOR):
             return hasattr(inner, "send")
         if inner.__name__ == "<genexpr>":
             return False
-        inner = cast("Any", inner).gi_yieldfrom
+        inner = inner.gi_yieldfrom
     return True
 
 

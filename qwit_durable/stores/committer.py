@@ -199,18 +199,16 @@ class _Queue:
         try:
             answers = self._store.apply(writes)
         except PartlyApplied as partly:
-            self._count(sum(answer is not None for answer in partly.answers))
+            self.flushes += 1
+            self.writes += sum(answer is not None for answer in partly.answers)
             rest = [write for write, answer in zip(writes, partly.answers, strict=True) if answer is None]
             failed = iter(self._fail(rest, partly.error))
             return [next(failed) if answer is None else answer for answer in partly.answers]
         except Exception as error:  # noqa: BLE001 - told to the one whose write it is
             return self._fail(writes, error)
-        self._count(len(writes))
-        return answers
-
-    def _count(self, writes: int) -> None:
         self.flushes += 1
-        self.writes += writes
+        self.writes += len(writes)
+        return answers
 
     def _fail(self, writes: Sequence[Write], error: Exception) -> Sequence[Answer | BaseException]:
         """Tell whose write it is; look for it if there are several."""

@@ -157,7 +157,8 @@ class Encoding:
 
     def _write_resolved(self, event: Resolved) -> Columns:
         # The hot one: a step with its value needs no detail.
-        outcome = event.outcome
+        outcome, seal = event.outcome, self.seal
+        is_sealed = seal is not _same
         detail: dict[str, Any] = {}
         if event.kind is not Kind.STEP:
             detail["kind"] = event.kind
@@ -167,7 +168,7 @@ class Encoding:
             detail["refused"] = text_of(self.seal(event.refused))
         match outcome:
             case Value():
-                value = self.seal(outcome.data)
+                value = seal(outcome.data) if is_sealed else outcome.data
                 if outcome.awaits is not None:
                     detail["awaits"] = outcome.awaits
             case Failure():
@@ -177,7 +178,8 @@ class Encoding:
                 detail["outcome"], detail["begun"], detail["left"] = "dropped", outcome.begun, outcome.left
                 value = b""
         written = dump_json(detail) if detail else b""
-        return "resolved", event.position, event.name, event.attempt, self.seal(event.args), value, written
+        args = seal(event.args) if is_sealed else event.args
+        return "resolved", event.position, event.name, event.attempt, args, value, written
 
     def _resolved(
         self, position: str, name: str, attempt: int, args: bytes, value: bytes, detail: bytes

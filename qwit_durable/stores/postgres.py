@@ -14,7 +14,7 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import psycopg
 from psycopg_pool import ConnectionPool, PoolTimeout
@@ -192,7 +192,8 @@ class PostgresStore(SqlReader):
             # What has won is durable, so the rest is looked at in a transaction of its own.
             rest = [write for write, answer in zip(writes, answers, strict=True) if answer is None]
             if not rest:
-                return cast("Sequence[Answer]", answers)
+                all_won: Sequence[Any] = answers
+                return all_won
             try:
                 looked_at = iter(self._repeated(writer, lambda link: self._transact(link.statements, rest)))
             except Exception as error:

@@ -18,7 +18,7 @@ from qwit_durable.engine.attempting.attempts import Attempts, Left, Work, what_f
 from qwit_durable.engine.attempting.lifeline import Lifeline
 from qwit_durable.engine.attempting.promotion import Promotion
 from qwit_durable.engine.attempting.recording import Recorded
-from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
+from qwit_durable.engine.attempting.transactional import NO_TRANSACTION, committed_within, transaction_of
 from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.handover import resolved
@@ -45,6 +45,7 @@ class InlineAttempt:
     _info: AttemptInfo | None = None
     _lifeline: Lifeline | None = None
     _promotion: Promotion | None = None
+    _transaction: Transaction = NO_TRANSACTION
 
     def __init__(
         self, services: Services, attempts: Attempts, hold: Hold, pending: Pending, queue: str
@@ -85,8 +86,10 @@ class InlineAttempt:
                 Scheduled(position=pending.position, kind=Kind.STEP, name=command.name, args=command.args)
             )
         if not hold.is_clean:
-            yield from hold.checkpoint()
-        yield from hold.make_room(command.name)
+            write = hold.checkpoint()
+            hold.answered((yield write), write)
+        if (yield command.name) is False:
+            yield from hold.rest()
         self._attempt(work)
         return True
 
@@ -187,14 +190,12 @@ class InlineAttempt:
         self._work, self._number, self._started_at = work, pending.attempts + 1, hold.now()
         if observers.listen:
             observers.attempt_starting(self.info)
-        with transaction_of(services.store, work) as transaction:
-            self._transaction = transaction
-            outcome = self._attempts.run(work, self, began_at=pending.began_at, on_abandon=self._abandon)
-            if transaction.is_begun and isinstance(outcome, Value):
-                refusal = self._record_within(transaction, outcome)
-                if refusal is None:
-                    return
-                outcome = refusal
+        if work.settings.transactional:
+            outcome = self._in_transaction(work)
+            if outcome is None:
+                return
+        else:
+            outcome = self._run(work)
         if (promotion := self._promoted) is not None:
             recorded = promotion.record(work, outcome, self._progress)
             if recorded is not None or promotion.is_done:
@@ -207,6 +208,17 @@ class InlineAttempt:
             return
         event, ended, timer = self._fact(outcome)
         hold.record_fact(event, timer=timer, then=lambda: observers.attempt_finished(self.info, **ended))
+
+    def _run(self, work: Work) -> Value | Failure | Left:
+        return self._attempts.run(work, self, began_at=self._pending.began_at, on_abandon=self._abandon)
+
+    def _in_transaction(self, work: Work) -> Value | Failure | Left | None:
+        """How the attempt of a transactional step ended; None if that is recorded, with what it wrote."""
+        with transaction_of(self._services.store, work) as self._transaction:
+            outcome = self._run(work)
+            if not (self._transaction.is_begun and isinstance(outcome, Value)):
+                return outcome
+            return self._record_within(self._transaction, outcome)
 
     def _abandon(self, failure: Failure) -> None:
         """From the watchdog: the attempt has timed out and does not come back."""

@@ -12,12 +12,12 @@ from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Commit, ResolveTask
 
-__all__ = ["committed_within", "not_transactional", "transaction_of"]
+__all__ = ["NO_TRANSACTION", "committed_within", "not_transactional", "transaction_of"]
 
 
 def transaction_of(store: Store, work: Work) -> AbstractContextManager[Transaction]:
     """The transaction that an attempt may use; what was not committed in the block is rolled back with it."""
-    return closing(store.transaction()) if work.settings.transactional else _NONE
+    return closing(store.transaction()) if work.settings.transactional else NO_TRANSACTION
 
 
 def committed_within(transaction: Transaction, write: Commit | ResolveTask) -> Answer | Failure:
@@ -64,4 +64,4 @@ class _NoTransaction:
         """Nothing to let go of."""
 
 
-_NONE = _NoTransaction()
+NO_TRANSACTION = _NoTransaction()

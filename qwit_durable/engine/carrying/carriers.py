@@ -74,6 +74,8 @@ class Carriers:
         self._bells.ring(rings, alike=frozenset(filter(self._pace.seems_quick, names)))
 
     def _ring(self) -> None:
+        if not self._rings:
+            return
         if rings := [self._rings.popleft() for _ in range(len(self._rings))]:
             self.ring_at_once(rings)
 
@@ -115,7 +117,7 @@ class Carriers:
         while True:
             with self._lock:
                 todo = self.roster.next(me)
-                if todo is Next.WORK:
+                if todo is Next.WORK and self.roster.riders > self.roster.threads:
                     self._see_to_guard()
             if todo is Next.WORK:
                 return True

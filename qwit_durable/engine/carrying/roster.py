@@ -176,7 +176,8 @@ class Roster:
 
     def _take(self, me: Carrier) -> None:
         self._passes += 1
-        self._send_away()
+        if self.asleep:
+            self._send_away()
         if self.ready:
             me.rider = self.ready[0]
             self.ready.popleft()

@@ -28,7 +28,7 @@ def before_steps(services: Services, hold: Hold, decision: Advance) -> Pieces[bo
     if not fresh:
         return False
     if not hold.is_clean:
-        yield from hold.checkpoint()
+        yield from hold.commit()
     for pending in fresh:
         assert isinstance(pending.command, CallStep)
         yield from hold.make_room(pending.command.name)
@@ -60,7 +60,7 @@ def before_calls(services: Services, hold: Hold, pending: Pending) -> Pieces[Map
     if not services.guards or not isinstance(command, MapSteps):
         return {}
     if not hold.is_clean:
-        yield from hold.checkpoint()
+        yield from hold.commit()
     yield from hold.make_room(command.name)
     given: dict[int, bytes] = {}
     for index in range(pending.handed, min(pending.handed + CALLS_AT_ONCE, len(command.items))):

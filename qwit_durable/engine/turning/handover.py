@@ -57,7 +57,17 @@ _QUIET = timedelta(seconds=5)
 
 def resolved(pending: Pending, outcome: Outcome, attempt: int = 1) -> Resolved:
     """The event that records a command's outcome."""
-    kind, name, args = identity(pending.command)
+    command = pending.command
+    if type(command) is CallStep and type(outcome) is Value:  # the frequent one
+        return Resolved(
+            position=pending.position,
+            kind=Kind.STEP,
+            name=command.name,
+            args=command.args,
+            outcome=outcome,
+            attempt=attempt,
+        )
+    kind, name, args = identity(command)
     return Resolved(
         position=pending.position,
         kind=kind,

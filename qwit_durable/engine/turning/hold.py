@@ -18,7 +18,7 @@ from qwit_durable.engine.ports import Services
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
-from qwit_durable.stores.writes import Checkpoint, Commit, NewTask, Release, Reopen, Report
+from qwit_durable.stores.writes import Checkpoint, Commit, NewTask, Release, Reopen, Report, Transition
 
 __all__ = ["Hold", "LostHold", "Rested", "Superseded"]
 
@@ -163,21 +163,19 @@ class Hold:
 
     # -- committing --------------------------------------------------------------------------------------------
 
-    def checkpoint(self) -> Pieces[None]:
-        """Make durable what the body has seen, before the next effect. As `commit` without any more to say."""
+    def checkpoint(self) -> Transition:
+        """The write, to be `answered`, that makes durable what the body has seen: before the next effect."""
         _ = self.decision  # feeds what is not fed yet: it may make timers needless
         if self._besides is not None or self.interpreter.needless_timers:
-            write: Checkpoint | Commit = self.transition()
-        else:
-            # What a run does once a step.
-            write = Checkpoint(
-                run_id=self.run.id,
-                worker=self._services.worker,
-                epoch=self.live.epoch,
-                head=self.head,
-                events=tuple(self._events),
-            )
-        self.answered((yield write), write)
+            return self.transition()
+        # What a run does once a step.
+        return Checkpoint(
+            run_id=self.run.id,
+            worker=self._services.worker,
+            epoch=self.live.epoch,
+            head=self.head,
+            events=tuple(self._events),
+        )
 
     def commit(
         self,
@@ -211,7 +209,7 @@ class Hold:
         )
         self.answered((yield write), write)
 
-    def answered(self, answer: object, write: Checkpoint | Commit) -> None:
+    def answered(self, answer: object, write: Transition) -> None:
         """Take in the answer to a transition. Raises as `commit` does."""
         if isinstance(answer, Committed):
             self.committed(answer, write)
@@ -294,7 +292,7 @@ class Hold:
         self._unfed = []
         self._decision = interpreter.feed([restarted])
 
-    def committed(self, answer: Committed, write: Checkpoint | Commit) -> None:
+    def committed(self, answer: Committed, write: Transition) -> None:
         """Take in that the transition is durable, tell observers, and take in what settling recorded."""
         self._sync(answer.now)
         self.head = answer.head

@@ -124,7 +124,7 @@ class Turns:
             history = self._services.store.history(acquired.run.id)
             events = tuple(one.event for one in history if one.number <= acquired.live.head)
             acquired = attrs.evolve(acquired, events=events)
-        return (yield from self._take_turn(acquired, cached, give_back, None))
+        return self._take_turn(acquired, cached, give_back, None)
 
     def _drive(self, run_id: UUID, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
         try:
@@ -241,12 +241,12 @@ class Turns:
         rested = True
         while True:
             decision = hold.decision
-            for refusal in hold.interpreter.refusals:
-                _logger.warning("run %s: %s", hold.run.key, refusal)
-            hold.interpreter.refusals.clear()
+            while refusals := hold.interpreter.refusals:
+                _logger.warning("run %s: %s", hold.run.key, refusals.pop(0))
             match decision:
                 case Advance():
-                    if (yield from self._do_here(hold, decision)):
+                    has_more = decision.settle or not _are_calls(decision.begin)
+                    if has_more and (yield from self._do_here(hold, decision)):
                         continue
                     if self._services.guards and (yield from before_steps(self._services, hold, decision)):
                         continue
@@ -279,8 +279,6 @@ class Turns:
 
     def _do_here(self, hold: Hold, decision: Advance) -> Pieces[bool]:
         """Resolve what needs nobody else, and settle what nobody waits for; tell whether there was anything."""
-        if not decision.settle and _are_calls(decision.begin):
-            return False
         outcomes = (resolve_local(self._services, hold, pending) for pending in decision.begin)
         local = [event for event in outcomes if event is not None]
         if local:
@@ -293,7 +291,7 @@ class Turns:
             return True
         maps = [pending for pending in decision.begin if isinstance(pending.command, MapSteps)]
         if maps and not hold.is_clean:
-            yield from hold.checkpoint()
+            yield from hold.commit()
         for pending in maps:
             given = yield from before_calls(self._services, hold, pending)
             if given is None:

@@ -161,10 +161,16 @@ def _claims_last(numbered: tuple[int, Write]) -> bool:
     return isinstance(numbered[1], Claim)
 
 
-def _in_order(writes: Sequence[Write]) -> Sequence[Checkpoint] | None:
-    """These writes by the ids of their runs, if all are checkpoints of different ones."""
-    found = {write.run_id.int: write for write in writes if type(write) is Checkpoint}
-    return [found[place] for place in sorted(found)] if len(found) == len(writes) else None
+def _checkpoints(writes: Sequence[Write]) -> Sequence[Checkpoint]:
+    """These writes, if all are checkpoints of different runs: there is nothing to be sorted out."""
+    found = [write for write in writes if type(write) is Checkpoint]
+    if len(found) < len(writes):
+        return ()
+    return found if len(found) == 1 or len({write.run_id.int for write in found}) == len(found) else ()
+
+
+def _id_of_run(write: Checkpoint) -> int:
+    return write.run_id.int
 
 
 class HotWrites:
@@ -197,11 +203,10 @@ class HotWrites:
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
-        if (checkpoints := _in_order(writes)) is not None:
-            # The steps of runs, or of one that is alone: there is nothing to be sorted out.
-            questions = self._append.questions(checkpoints, _time(now))
+        if checkpoints := _checkpoints(writes):
+            questions = self._append.questions(sorted(checkpoints, key=_id_of_run), _time(now))
             results = self._ask(link, questions, is_one=len(writes) == 1)
-            answers = self._append.answers(cast("Sequence[Checkpoint]", writes), results, link)
+            answers = self._append.answers(checkpoints, results, link)
         elif len(writes) == 1 and self._start.takes(writes[0]):
             # Nor is there in a start.
             starts = cast("Sequence[Start]", writes)

@@ -119,9 +119,20 @@ class Append:
             (write,) = writes
             kind, position, name, attempt, args, value, detail = write_event(write.events[0])
             number = binary.number
-            whose = ids[0], number(write.worker), number(write.epoch), number(write.head)
-            texts = kind.encode(), position.encode(), name.encode()
-            one = (now, *whose, *texts, number(attempt), args, value, detail)
+            one = (
+                now,
+                ids[0],
+                number(write.worker),
+                number(write.epoch),
+                number(write.head),
+                kind.encode(),
+                position.encode(),
+                name.encode(),
+                number(attempt),
+                args,
+                value,
+                detail,
+            )
             return ((_ONE, one) if places is None else (_ONE_THERE, (*one, places[0])),)
         whose = holders(writes, ids)
         columns = event_arrays([write_event(event) for write in writes for event in write.events])

@@ -39,9 +39,8 @@ _BOOL, _BYTEA, _INT8_OID, _TEXT, _TID, _TIMESTAMPTZ, _UUID = 16, 17, 20, 25, 27,
 _TRUE, _FALSE = _LENGTH.pack(1) + b"\x01", _LENGTH.pack(1) + b"\x00"
 
 
-def number(value: int) -> bytes:
-    """An `int8`."""
-    return _INT8.pack(value)
+#: An `int8`.
+number = _INT8.pack
 
 
 def time(value: datetime) -> bytes:

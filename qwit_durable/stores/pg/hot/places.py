@@ -68,10 +68,11 @@ class Places:
 
     def of(self, run_ids: Sequence[bytes]) -> Sequence[bytes | None] | None:
         """Where these rows are, None for each that is not known; None if all are to be looked for by their keys."""
-        rows = [row if row is not None and row.is_there else None for row in map(self._rows.get, run_ids)]
-        if not any(row is not None and row.left > 0 for row in rows):
-            return None
-        return [None if row is None else row.at for row in rows]
+        rows = [self._rows.get(run_id) for run_id in run_ids]
+        for row in rows:
+            if row is not None and row.is_there and row.left > 0:
+                return [row.at if row is not None and row.is_there else None for row in rows]
+        return None
 
     def found(self, run_id: bytes, place: bytes) -> None:
         """A write of ours has left a row there."""

@@ -12,7 +12,7 @@ import select
 import threading
 from collections import Counter
 from collections.abc import Sequence
-from typing import cast
+from typing import Any
 
 import psycopg
 from psycopg.adapt import Transformer
@@ -46,6 +46,7 @@ class Prepared:
     ) -> None:
         self.is_by_key = is_by_key
         self._link = connection.pgconn
+        self._main = threading.main_thread().ident
         self._transformer = Transformer(connection)
         self._prepares = prepares
         self._names: dict[bytes, bytes] = {}
@@ -73,9 +74,8 @@ class Prepared:
         link = self._link
         formats = [_BINARY] * len(params)
         is_awake = is_alone and self._wakefulness.pays
-        if not is_awake and threading.get_ident() != threading.main_thread().ident:
-            # The driver's stub has no NULL here.
-            given = cast("Sequence[bytes]", params)
+        if not is_awake and threading.get_ident() != self._main:
+            given: Any = params  # the driver's stub has no NULL here
             return self._good(link.exec_prepared(name, given, formats, _BINARY))
         # Ctrl-C reaches this thread alone, and only while it waits in Python.
         link.send_query_prepared(name, params, formats, _BINARY)
