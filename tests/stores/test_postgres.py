@@ -82,8 +82,12 @@ def test_connections_that_died_while_nobody_used_them_are_replaced(stage: Stage,
     assert another.created
 
 
-def test_a_connection_that_breaks_under_a_write_says_that_it_is_lost(stage: Stage):
+def test_a_connection_that_breaks_under_a_write_says_that_it_is_lost(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+):
     """As when the server is killed: the client library knows of no code of the server's."""
+    # It breaks after the look that a connection gets which was not used for a moment.
+    monkeypatch.setattr(postgres_module, "is_stale", lambda _: False)
     hold = stage.begin()
     hold.commit(resolved("0"))
     broken: list[StoreError] = []
