@@ -79,7 +79,7 @@ class InlineAttempt:
             yield from hold.make_room(command.name)
             if self._count_lost(work):
                 yield from hold.commit()
-                self._attempt(work, self._pending.attempts + 1)
+                self._attempt(work)
             return True
         if owes_first:
             hold.record(
