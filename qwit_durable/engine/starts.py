@@ -5,6 +5,9 @@ called before that write goes out, and makes the body ready meanwhile: waking a 
 long as the write does. Only the pure body runs before the start is durable, and only that of a run whose id nobody
 chose: who chose one may be answered with another run. What is not stored is discarded.
 
+Where other runs are under way, threads are awake and writes share commits: then a thread is called once there is
+something to do, as one that waits would be missing (a tenth fewer starts from eight threads).
+
 The call is a bell like any other, and as little counts on it. A thread that has waited for a while leaves; the turn
 that comes after that has a bell of its own. A turn that nobody has taken when the process drains is given back.
 """
@@ -103,10 +106,11 @@ class Starts:
         if services.draining.is_set() or not services.bells.consumes(run.queue) or self._idle() < 1:
             return services.committer.write(write)
         may_wait = run.lane is not None or run.start_at is not None or write.delay is not None
+        is_quiet = not self._turns.holding
         promise: _Promise | None = None
         acquired: Acquired | None = None
         try:
-            if not may_wait:
+            if is_quiet and not may_wait:
                 promise = self._call(run)
             answer = services.committer.write(attrs.evolve(write, holder=services.worker))
             acquired = answer.acquired if isinstance(answer, Started) else None

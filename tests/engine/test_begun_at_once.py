@@ -201,6 +201,21 @@ def test_a_thread_is_called_while_the_start_is_being_written(truth: MemoryStore,
     assert handle.result(0) == 1
 
 
+def test_no_thread_is_called_ahead_where_other_runs_are_under_way(truth: MemoryStore, clock: ManualClock):
+    environment = at_once(truth, clock)
+    called: list[int] = []
+
+    first = environment.start(quick, 1)
+    environment.bells.waiting.clear()
+    with meanwhile(truth, lambda: called.append(len(environment.bells.waiting))):
+        handle = environment.start(quick, 2)
+    environment.answer_bells()
+    environment.engine.take_turn(truth.find("default", first.id).run.id)
+
+    assert called[0] == 0
+    assert [first.result(0), handle.result(0)] == [1, 2]
+
+
 @pytest.mark.parametrize("key", [None, "a"])
 def test_a_body_stands_ready_before_its_start_is_stored_unless_somebody_chose_its_id(
     key: str | None, truth: MemoryStore, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
