@@ -22,8 +22,8 @@ _MIB = 1024 * 1024
 #: How long they sleep: so many times as long as they take to fall asleep by what a part of them took, and so many times
 #: as long as they are watched, and a little more.
 _SPARE, _WATCHES, _PAUSE_SECONDS = 1.5, 3, 5
-#: So many are looked at to see whether all are asleep: the last that were started.
-_TAIL = 100
+#: So many are looked at to see whether all are asleep, from one end of them to the other: they do not begin in order.
+_LOOKED_AT = 1_000
 
 
 def _over(what: str) -> str:
@@ -124,7 +124,7 @@ def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime,
     due = began + spare
     milliseconds = round((due - EPOCH) / timedelta(milliseconds=1))
     handles = stage.durable.start_many([asleep_until.to_start(milliseconds)] * count)
-    waiting = handles[-_TAIL:]
+    waiting = handles[:: max(count // _LOOKED_AT, 1)]
 
     def all_sleep() -> bool:
         while waiting and _sleeps(waiting[-1]):
