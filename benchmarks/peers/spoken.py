@@ -168,7 +168,13 @@ class Peer:
             process = subprocess.Popen(
                 [python, str(_PROGRAMS / system.program), json.dumps(given)],
                 cwd=_PROGRAMS,
-                env={**os.environ, **environment, "PEER_FOLDER": str(self._folder)},
+                # What it leaves in a temporary directory goes with the folder.
+                env={
+                    **os.environ,
+                    **environment,
+                    "PEER_FOLDER": str(self._folder),
+                    "TMPDIR": str(self._folder),
+                },
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
