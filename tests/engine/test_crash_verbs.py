@@ -5,6 +5,7 @@ The yardstick is the same workflow undisturbed: its status, its value, what it p
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from collections.abc import Callable
 from datetime import timedelta
@@ -29,6 +30,7 @@ from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 from tests.engine.world import World
+from tests.stores.places import migrate
 
 _ONCE = Retry(max_attempts=1)
 _PATIENT = Retry(max_attempts=3, first=timedelta(seconds=1))
@@ -474,9 +476,9 @@ def small_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(handover, "BELLS_TOGETHER", 1)
 
 
-def fresh() -> tuple[Store, ManualClock]:
+def fresh(url: str = "memory://") -> tuple[Store, ManualClock]:
     clock = ManualClock()
-    truth = open_store("memory://", clock=clock)
+    truth = open_store(url, clock=clock)
     truth.open()
     return truth, clock
 
@@ -492,6 +494,26 @@ def test_death_around_any_write_changes_no_end(name: str, after: bool) -> None:
     }
 
     assert {n: end for n, end in ends.items() if end != expected} == {}
+
+
+@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_death_around_a_write_to_a_database_changes_no_end(
+    kind: str, name: str, request: Any, tmp_path: Any
+) -> None:
+    """The same at one write, another one each time."""
+    expected, writes = play(CASES[name], *fresh(), dies_at=None, after=False)
+    if kind == "sqlite":
+        url = f"sqlite:///{tmp_path}/crash.db"
+    else:
+        url = request.getfixturevalue("postgres_template")("migrated", migrate)
+    dies_at, after = random.randint(1, writes), random.random() < 0.5
+    truth, clock = fresh(url)
+
+    end, _ = play(CASES[name], truth, clock, dies_at=dies_at, after=after)
+
+    assert end == expected, f"died {'after' if after else 'before'} write {dies_at}"
+    truth.close()
 
 
 @pytest.mark.parametrize(

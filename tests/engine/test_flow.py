@@ -17,6 +17,7 @@ from qwit_durable.stores import open_store
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 from tests.engine.world import World
+from tests.stores.places import migrate
 
 _WRITES = 42
 world = World()
@@ -430,12 +431,15 @@ def rings_of(first: Environment, **state: Any) -> Any:
     [
         *(("memory://", n) for n in range(1, _WRITES)),
         *(("sqlite:///{}/flow.db", n) for n in range(1, _WRITES, 5)),
+        *(("postgres", n) for n in range(2, _WRITES, 10)),
     ],
 )
 def test_death_around_any_write_changes_no_outcome(
-    dies_at: int, after: bool, fails: bool, url: str, tmp_path: Any
+    dies_at: int, after: bool, fails: bool, url: str, tmp_path: Any, request: Any
 ) -> None:
     clock = ManualClock()
+    if url == "postgres":
+        url = request.getfixturevalue("postgres_template")("migrated", migrate)
     truth = open_store(url.format(tmp_path), clock=clock)
     truth.open()
     mortal = MortalStore(truth, dies_at=dies_at, after=after)

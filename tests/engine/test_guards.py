@@ -25,6 +25,7 @@ from qwit_durable.stores import open_store
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 from tests.engine.world import World
+from tests.stores.places import migrate
 
 world = World()
 
@@ -425,13 +426,18 @@ def test_the_history_holds_what_was_asked_for_and_what_was_given(url: str, tmp_p
 @pytest.mark.parametrize("refuses", [False, True])
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("flow", [checkout, queued, parallel])
-@pytest.mark.parametrize("dies_at", range(1, 22))
+@pytest.mark.parametrize(
+    ("url", "dies_at"),
+    [*(("memory://", n) for n in range(1, 22)), *(("postgres", n) for n in range(3, 22, 9))],
+)
 def test_death_around_any_write_changes_no_answer(
-    dies_at: int, flow: Any, after: bool, refuses: bool
+    url: str, dies_at: int, flow: Any, after: bool, refuses: bool, request: Any
 ) -> None:
     """The second process's guards would let everything through: what counts is what was recorded."""
     clock = ManualClock()
-    truth = open_store("memory://", clock=clock)
+    if url == "postgres":
+        url = request.getfixturevalue("postgres_template")("migrated", migrate)
+    truth = open_store(url, clock=clock)
     truth.open()
     answers: list[str] = []
 
@@ -459,3 +465,4 @@ def test_death_around_any_write_changes_no_answer(
     # Only the one answer that died unrecorded is asked for again: asked about together, both of a gather.
     assert answers.count("before charge") <= calls * 2
     assert not truth.tasks(second.store.find("default", "A").run.id)  # type: ignore[union-attr]
+    truth.close()
