@@ -55,3 +55,26 @@ def test_sixty_sagas_survive_ten_kills_and_two_flushes_of_the_broker(
     assert ledger.standing() == dict.fromkeys((e for order in fulfilled for e in work.effects_of(order)), 1)
     assert_recorded_once(application.durable)
     assert_nothing_is_left(workers, application.durable)
+
+
+@pytest.mark.timeout(120)
+def test_races_sagas_maps_and_restarts_survive_kills(store_url, redis_url, open_application, ledger):
+    dice = random.Random(seed := secrets.randbits(32))
+    print(f"seed {seed}")  # noqa: T201 - shown where the test fails
+    application, workers = open_application(APP_STORE=store_url, APP_REDIS=redis_url)
+    names = [f"parcel {n}" for n in range(8)]
+    group = workers.start()
+    handles = [application.durable.start(work.parcel, name, 2) for name in names]
+
+    for kill in range(3):
+        wanted = ledger.count("attempt") + dice.randint(5, 25)
+        workers.until(lambda wanted=wanted: ledger.count("attempt") >= wanted, f"work before kill {kill}")
+        group.kill()
+        group = workers.start()
+
+    assert [result(workers, handle) for handle in handles] == names
+    assert ledger.standing() == dict.fromkeys(
+        (stamp for name in names for stamp in work.stamps_of(name, 2)), 1
+    )
+    assert_recorded_once(application.durable)
+    assert_nothing_is_left(workers, application.durable)

@@ -19,9 +19,13 @@ from qwit_durable import (
     compensate,
     current,
     gather,
+    map_steps,
     new_uuid,
     now,
     pending,
+    race,
+    restart,
+    saga,
     sleep,
     step,
     wait_signal,
@@ -154,6 +158,51 @@ def effects_of(order: str) -> list[str]:
     """What a completed order leaves behind."""
     items = [f"{order} pack {item}" for item in (1, 2, 3)]
     return [*items, *(f"{order} {what}" for what in ("reserve", "charge", "notify", "book"))]
+
+
+# -- a parcel that goes round: a race, a saga, a map and restarts ------------------------------------------------
+
+
+@step(retry=PATIENT)
+def stamp(what: str) -> str:
+    return _effect(what)
+
+
+@stamp.undo(when="attempted", retry=PATIENT)
+def unstamp(what: str, result: str | None) -> None:
+    if ledger().rows("select 1 from effect where what = ?", (what,)):
+        _undo(what)
+
+
+def _in_vain(name: str) -> Workflow[None]:
+    yield from stamp(f"{name} in vain")
+    yield from check(name, "here", "here")
+
+
+def _for_ever(name: str) -> Workflow[None]:
+    yield from stamp(f"{name} too late")
+    yield from wait_signal("never")
+
+
+@workflow
+def parcel(name: str, rounds: int) -> Workflow[str]:
+    """What stands in the end: a stamp for each round, and those of the map."""
+    this = f"{name} {rounds}"
+    yield from stamp(this)
+    try:
+        yield from saga(_in_vain(this))
+    except StepFailed:
+        yield from map_steps(stamp, [f"{this} page {page}" for page in range(4)], limit=2)
+    yield from race(sleep(timedelta(milliseconds=100)), _for_ever(this))
+    if rounds > 1:
+        yield from restart(name, rounds - 1)
+    return name
+
+
+def stamps_of(name: str, rounds: int) -> list[str]:
+    """What a parcel leaves behind."""
+    rings = [f"{name} {n}" for n in range(1, rounds + 1)]
+    return [*rings, *(f"{ring} page {page}" for ring in rings for page in range(4))]
 
 
 # -- plain shapes ----------------------------------------------------------------------------------------------
