@@ -273,7 +273,7 @@ def test_long_inline_run_is_linear(feeds):
     assert counted.resumes == N + 1
     assert sum(feeds) == N
     assert len(feeds) <= N + 2
-    assert store.writes == {"Start": 1, "Acquire": 1, "Commit": N}
+    assert store.writes == {"Start": 1, "Acquire": 1, "Checkpoint": N - 1, "Commit": 1}
 
 
 def test_cached_interpreter_is_fed_only_new_events(feeds):

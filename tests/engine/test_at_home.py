@@ -21,6 +21,8 @@ from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 
+_PATIENCE_SECONDS = 20.0
+
 meanwhile: list[Callable[[], Any]] = []
 attempts: list[int] = []
 
@@ -303,8 +305,8 @@ def test_quick_steps_of_one_bell_share_their_writes():
 
     assert attempts == [0, 1, 2, 3]
     assert _results(environment) == [0, 1, 2, 3]
-    claims_outcomes_and_ends = 3
-    assert store.calls == claims_outcomes_and_ends
+    a_claim_and_an_outcome_each = 2 * len(rings)
+    assert store.calls < a_claim_and_an_outcome_each
 
 
 def test_steps_of_one_bell_that_are_not_quick_here_are_made_one_after_the_other():
@@ -335,16 +337,21 @@ def test_an_attempt_for_which_there_is_no_thread_is_given_back_and_counts_for_no
     assert sorted(attempts) == [0, 1, 2, 3]
 
 
+# A thread that was added may be the one that dies first.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 @pytest.mark.parametrize("after", [False, True])
 @pytest.mark.parametrize("dies_at", range(1, 4))
 def test_death_at_any_write_of_steps_that_share_a_bell_changes_no_outcome(dies_at: int, after: bool):
     clock = ManualClock()
     truth = MemoryStore(clock)
     rings = _waiting(Environment(truth, clock=clock))
-    first = Environment(MortalStore(truth, dies_at=dies_at, after=after), clock=clock, steps_are_quick=True)
+    mortal = MortalStore(truth, dies_at=dies_at, after=after)
+    first = Environment(mortal, clock=clock, steps_are_quick=True)
 
-    with pytest.raises(ProcessDied):
+    with suppress(ProcessDied):
         first.engine.make_attempts(rings)
+    first.engine.turns.carriers.stop(_PATIENCE_SECONDS)
+    assert mortal.is_dead
     last = Environment(truth, clock=clock)
     last.settle()
 

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from uuid import uuid4
 
 import pytest
 
 from qwit_durable.clock import ManualClock
 from qwit_durable.engine.carrying import Carriers, Pieces
 from qwit_durable.engine.carrying.pace import Pace
+from qwit_durable.engine.ports import SPREAD
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Checkpoint, Write
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
 from qwit_durable.testing.environment import VirtualBells
@@ -344,3 +348,37 @@ def test_a_thread_that_was_added_and_sits_in_a_step_is_left_behind_and_named(
 
     assert "left behind: 1, in steps 'sitting'; what they hold is given back" in told
     assert all(run.is_over.is_set() for run in runs)
+
+
+class CountingBells(VirtualBells):
+    """Counts, under a lock."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.count = 0
+        self.lock = threading.Lock()
+
+    def ring(self, rings, *, spread=SPREAD, alike=frozenset()):
+        with self.lock:
+            self.count += len(rings)
+
+
+def test_threads_that_ring_at_once_ring_for_all_and_none_breaks_off(store: Gated):
+    bells = CountingBells()
+    carriers = Carriers(Committer(store), bells, Pace())
+    ring = Ring(run_id=uuid4(), position="0", queue="default", name="step")
+    of_each, at_once, threads = 300, 65, 4
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(threads) as pool:
+            done = [
+                pool.submit(lambda: [carriers.ring([ring] * at_once) for _ in range(of_each)])
+                for _ in range(threads)
+            ]
+            for each in done:
+                each.result()
+    finally:
+        sys.setswitchinterval(interval)
+
+    assert bells.count == threads * of_each * at_once

@@ -76,7 +76,11 @@ class Carriers:
     def _ring(self) -> None:
         if not self._rings:
             return
-        if rings := [self._rings.popleft() for _ in range(len(self._rings))]:
+        rings: list[Ring] = []
+        with suppress(IndexError):  # another thread may ring for the last of them
+            while self._rings:
+                rings.append(self._rings.popleft())
+        if rings:
             self.ring_at_once(rings)
 
     def stop(self, seconds: float) -> None:
