@@ -10,14 +10,16 @@ from typing import Any
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Resolved
+from qwit_durable.core import Resolved, Retry
 from qwit_durable.engine.ports import Settings
+from qwit_durable.errors import WorkflowFailed
 from qwit_durable.language.groups import gather
 from qwit_durable.language.guards import Guard, StepInfo
 from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import TURN, Ring
+from qwit_durable.stores.writes import Claim
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 
@@ -383,3 +385,31 @@ def test_a_draining_process_leaves_a_shared_bell_to_others():
     other.answer_bells()
 
     assert _results(other) == [0, 1, 2, 3]
+
+
+@step(dispatch="queue", retry=Retry(max_attempts=1))
+def note_once(number: int) -> int:
+    attempts.append(number)
+    return number
+
+
+@workflow
+def noting_once() -> Workflow[int]:
+    return (yield from note_once(7))
+
+
+def test_an_attempt_whose_claim_was_not_answered_is_the_last_one_if_no_other_is_allowed():
+    clock = ManualClock()
+    truth = MemoryStore(clock)
+    with Environment(truth, clock=clock) as environment:
+        handle = environment.start(noting_once)
+        environment.answer(environment.bells.waiting.popleft())
+        run_id = handle.run().run_id
+        worker, lease = environment.engine.services.worker, Settings().lease
+        truth.apply([Claim(run_id=run_id, position="0", worker=worker, lease=lease)])
+
+        environment.settle()
+
+        with pytest.raises(WorkflowFailed, match="died in it"):
+            handle.result(0)
+        assert attempts == []

@@ -21,6 +21,7 @@ __all__ = [
     "claim",
     "end_task",
     "fail_task",
+    "gone",
     "leave_task",
     "owned",
     "record_lost",
@@ -47,8 +48,8 @@ def claim(session: Session, write: Claim) -> Claimed | Refused:
     if task.ready_at > session.now:
         return Refused(reason="early")
     if task.cancelled:
-        gone = _gone(task) if task.owner is not None else Dropped(begun=task.attempt > 0)
-        end_task(session, live, task, task.ended or gone, task.attempt)
+        dropped = gone(task) if task.owner is not None else Dropped(begun=task.attempt > 0)
+        end_task(session, live, task, task.ended or dropped, task.attempt)
         return Refused(reason="ended")
     # An attempt that was ended from outside is decided about, not made.
     is_over = task.ended is not None
@@ -110,12 +111,13 @@ def unclaimed(task: TaskRow, now: datetime) -> TaskRow:
 
 def record_lost(session: Session, live: LiveRow, task: TaskRow) -> None:
     """Record that the attempt under way has gone with nobody to tell how it went."""
-    event = AttemptFailed(position=task.position, name=task.name, attempt=task.attempt, failure=_gone(task))
+    event = AttemptFailed(position=task.position, name=task.name, attempt=task.attempt, failure=gone(task))
     session.append(task.run_id, live.head + 1, [event])
     session.put_live(attrs.evolve(live, head=live.head + 1, updated_at=session.now))
 
 
-def _gone(task: TaskRow) -> Failure:
+def gone(task: TaskRow) -> Failure:
+    """How an attempt ended at which nobody works any more."""
     return Failure.of(AttemptLost(f"the worker that made attempt {task.attempt} of {task.name!r} died in it"))
 
 

@@ -8,7 +8,7 @@ import attrs
 
 from qwit_durable.clock import NEVER
 from qwit_durable.stores.answers import Accepted, Refused, Rings
-from qwit_durable.stores.kernel.queued import record_lost, unclaimed
+from qwit_durable.stores.kernel.queued import gone, unclaimed
 from qwit_durable.stores.kernel.sweeping import LAST_RING
 from qwit_durable.stores.kernel.waking import ask_for_turn, is_held, may_move, ring_for
 from qwit_durable.stores.reasons import status_before
@@ -109,11 +109,10 @@ def _free_task(session: Session, task: TaskRow, *, burn: bool) -> Ring:
 
 
 def _lose_task(session: Session, task: TaskRow) -> Ring:
-    # Its owner lives, so naming it would keep others away: the lost attempt is recorded here.
-    live = session.live(task.run_id)
-    if live is not None and task.ended is None:
-        record_lost(session, live, task)
-    session.put_task(attrs.evolve(task, owner=None, ring_at=session.now, rings=0))
+    # Its owner lives, so naming it would keep others away: whoever claims it decides whether there is another attempt.
+    session.put_task(
+        attrs.evolve(task, owner=None, ended=task.ended or gone(task), ring_at=session.now, rings=0)
+    )
     return ring_for(task)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from qwit_durable.core import AttemptFailed
+from qwit_durable.errors import AttemptLost
 from qwit_durable.stores.answers import Accepted, Fenced, Refused, Rings
 from qwit_durable.stores.rows import TURN
 from qwit_durable.stores.writes import Beat, Disown, Lead, Reap, Release, Retire, RingDue, Write
@@ -147,10 +147,10 @@ class Workers:
         tasks = frozenset({(hold.id, "0")})
         stage.do(Disown(worker=1, runs=frozenset(), tasks=tasks, older_than=seconds(3)))
 
-        assert stage.claimed(hold.id, "0", worker=1).attempt == 2
-        (event,) = stage.events(hold.id)
-        assert isinstance(event, AttemptFailed)
-        assert event.failure.outcome_unknown
+        taken = stage.claim(hold.id, "0", worker=1)
+        assert (taken.task.attempt, taken.task.owner, taken.lost) == (1, 1, False)
+        assert taken.task.ended.is_a(AttemptLost)
+        assert taken.task.ended.outcome_unknown
 
     def test_a_duty_has_one_holder_until_its_lease_ends(self, stage: Stage) -> None:
         def lead(worker: int, duty: str = "sweep") -> Accepted | Refused:
