@@ -41,6 +41,12 @@ class PostgresServer:
         with suppress(psycopg.errors.InsufficientPrivilege):
             self.connection.execute("checkpoint")
 
+    def is_tidying(self) -> bool:
+        """Whether it removes what was left behind, as it does by itself after much work."""
+        return bool(
+            self._one("select count(*) from pg_stat_activity where backend_type = 'autovacuum worker'")
+        )
+
     @cached_property
     def _counts_statements(self) -> bool:
         """Whether the extension is there that does, in this database."""

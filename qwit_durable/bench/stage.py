@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from qwit_durable.app import Durable
 from qwit_durable.bench.bodies import inline_steps
-from qwit_durable.bench.crew import Crew, Embedded, Workers, wait_until
+from qwit_durable.bench.crew import Crew, Embedded, Workers, pause, wait_until
 from qwit_durable.bench.neighbours import refuse_neighbours
 from qwit_durable.bench.place import Place
 from qwit_durable.bench.server import PostgresServer
@@ -29,6 +29,7 @@ __all__ = ["Stage"]
 
 _PATIENCE_SECONDS = 1_800.0
 _POLL_SECONDS = 0.02
+_TIDYING_SECONDS = 10.0
 _MANY = 50
 
 
@@ -106,6 +107,10 @@ class Stage:
         """Before a line is measured: nothing is left to do, and what was written is on its way to the disk."""
         self.wait_until(self.is_done)
         if self.postgres is not None:
+            # Not for ever: on a server of others' it may never end.
+            until = monotonic() + _TIDYING_SECONDS
+            while self.postgres.is_tidying() and monotonic() < until:
+                pause(_POLL_SECONDS)
             self.postgres.checkpoint()
 
     def wait_until(self, is_done: Callable[[], Any], *, poll_seconds: float = _POLL_SECONDS) -> None:
