@@ -154,12 +154,7 @@ class Engine:
         if self.services.draining.is_set():
             self._bells.miss(run_id, position)
             return
-        try:
-            self.queued.make(run_id, position, name)
-        except StoreError as error:
-            _logger.warning("run %s: step %r at %s: no attempt: %s", run_id, name, position, error)
-        except Exception:
-            _logger.exception("run %s: step %r at %s: the attempt broke off", run_id, name, position)
+        self.queued.make(run_id, position, name)
 
     def make_attempts(self, rings: Sequence[Ring]) -> None:
         """A bell for queued steps of one name: make an attempt of each. Never raises.

@@ -68,23 +68,6 @@ def _afresh():
     attempts.clear()
 
 
-def _writes_of(steps: int) -> int:
-    clock = ManualClock()
-    store = MortalStore(MemoryStore(clock))
-    with Environment(store, clock=clock, steps_are_quick=True) as environment:
-        environment.start(counting_up, steps)
-        environment.answer_bells()
-    return store.calls
-
-
-def test_a_quick_step_behind_another_costs_one_write():
-    short, long = 2, 12
-
-    writes = _writes_of(long) - _writes_of(short)
-
-    assert writes == long - short
-
-
 def test_a_quick_step_behind_another_costs_no_bell():
     with Environment(steps_are_quick=True) as environment:
         handle = environment.start(counting_up, 5)
@@ -224,30 +207,6 @@ def test_a_step_that_fails_at_home_is_made_again_when_it_is_due():
 
         assert handle.result() == 1
         assert attempts == [0, 1, 1, 1]
-
-
-@pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dies_at", range(1, 9))
-def test_death_around_any_write_changes_no_outcome(dies_at: int, after: bool):
-    clock = ManualClock()
-    truth = MemoryStore(clock)
-    mortal = MortalStore(truth, dies_at=dies_at, after=after)
-    first = Environment(mortal, clock=clock, steps_are_quick=True)
-    with suppress(ProcessDied):
-        first.start(counting_up.options(id="it"), 4)
-        first.settle()
-    last = Environment(truth, clock=clock, steps_are_quick=True)
-
-    handle = last.start(counting_up.options(id="it"), 4)
-    last.settle()
-
-    assert handle.result(0) == 4
-    recorded = [
-        entry.event.position
-        for entry in truth.history(truth.find("default", "it").run.id)
-        if isinstance(entry.event, Resolved)
-    ]
-    assert recorded == ["0", "1", "2", "3"]
 
 
 def test_a_death_in_a_step_that_began_at_home_is_a_lost_attempt():

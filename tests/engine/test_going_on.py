@@ -38,21 +38,22 @@ def counting_at_once(steps: int) -> Workflow[int]:
     return sum((yield from gather(*map(count_on, range(steps)))))
 
 
-def _writes_of(steps: int) -> int:
+def _writes_of(steps: int, *, quick: bool) -> int:
     clock = ManualClock()
     store = MortalStore(MemoryStore(clock))
-    with Environment(store, clock=clock) as environment:
+    with Environment(store, clock=clock, steps_are_quick=quick) as environment:
         environment.start(counting, steps)
         environment.answer_bells()
     return store.calls
 
 
-def test_a_queued_step_costs_two_writes():
+@pytest.mark.parametrize(("quick", "writes_each"), [(False, 2), (True, 1)])
+def test_a_queued_step_costs_two_writes_and_a_quick_one_behind_another_one(quick: bool, writes_each: int):
     short, long = 2, 12
 
-    writes = _writes_of(long) - _writes_of(short)
+    writes = _writes_of(long, quick=quick) - _writes_of(short, quick=quick)
 
-    assert writes == 2 * (long - short)
+    assert writes == writes_each * (long - short)
 
 
 def test_a_queued_step_costs_one_bell():
@@ -129,16 +130,18 @@ def test_a_draining_worker_rings_for_the_run_it_does_not_go_on_with():
 
 
 @pytest.mark.parametrize("after", [False, True])
-@pytest.mark.parametrize("dies_at", range(1, 12))
-def test_death_around_any_write_of_queued_steps_changes_no_outcome(dies_at: int, after: bool):
+@pytest.mark.parametrize(
+    ("dies_at", "quick"), [*((at, False) for at in range(1, 12)), *((at, True) for at in range(1, 9))]
+)
+def test_death_around_any_write_of_queued_steps_changes_no_outcome(dies_at: int, after: bool, quick: bool):
     clock = ManualClock()
     truth = MemoryStore(clock)
     mortal = MortalStore(truth, dies_at=dies_at, after=after)
-    first = Environment(mortal, clock=clock)
+    first = Environment(mortal, clock=clock, steps_are_quick=quick)
     with suppress(ProcessDied):
         first.start(counting.options(id="it"), 4)
         first.settle()
-    last = Environment(truth, clock=clock)
+    last = Environment(truth, clock=clock, steps_are_quick=quick)
 
     handle = last.start(counting.options(id="it"), 4)
     last.settle()

@@ -36,12 +36,6 @@ class Promotion:
         is_done: Whether it is known to have one.
     """
 
-    # Of the class: most attempts never ask for a task, and each inline one has this.
-    is_tried = False
-    is_done = False
-    _is_behind = False
-    _recorder: TaskRecorder | None = None
-
     def __init__(
         self,
         services: Services,
@@ -57,6 +51,8 @@ class Promotion:
         self._pending = pending
         self._command = pending.command
         self._info = info
+        self.is_tried = self.is_done = self._is_behind = False
+        self._recorder: TaskRecorder | None = None
         self._give_back: Callable[[], None] = _nothing
 
     # -- while it is under way ---------------------------------------------------------------------------------

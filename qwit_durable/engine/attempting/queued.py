@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import TypeVar
 from uuid import UUID
 
 import attrs
@@ -35,6 +36,7 @@ from qwit_durable.stores.writes import Claim, LeaveTask, Unclaim
 __all__ = ["QueuedAttempts"]
 
 _logger = logging.getLogger("qwit_durable.queued")
+_T = TypeVar("_T")
 
 
 class QueuedAttempts:
@@ -63,7 +65,8 @@ class QueuedAttempts:
 
     def make(self, run_id: UUID, position: str, name: str) -> None:
         """Make the next attempt of a task in this thread, if it is due and free; then go on with its run."""
-        made = carry_alone(self._make(run_id, position, name, None), self._services.committer.write)
+        making = self._guarded(run_id, self._make(run_id, position, name, None))
+        made = carry_alone(making, self._services.committer.write)
         if made is not None:
             self._turns.carriers.carry(self._guarded(run_id, self._follow(made)))
 
@@ -73,13 +76,15 @@ class QueuedAttempts:
             *(self._guarded(run_id, self._whole(run_id, position, name)) for run_id, position in tasks)
         )
 
-    def _guarded(self, run_id: UUID, pieces: Pieces[None]) -> Pieces[None]:
+    def _guarded(self, run_id: UUID, pieces: Pieces[_T]) -> Pieces[_T | None]:
+        """What goes wrong is logged: the row and the sweeper bring the attempt back."""
         try:
-            yield from pieces
+            return (yield from pieces)
         except StoreError as error:
             _logger.warning("run %s: no attempt: %s", run_id, error)
         except Exception:
             _logger.exception("run %s: the attempt broke off", run_id)
+        return None
 
     def _whole(self, run_id: UUID, position: str, name: str, lost: Ring | None = None) -> Pieces[None]:
         until = monotonic() + self._services.settings.time_slice.total_seconds()
@@ -129,12 +134,13 @@ class QueuedAttempts:
         return (yield from self._suspects.one_by_one(ring, go_on, None if at_home is None else again))
 
     def _make_begun(self, begun: Begun, at_home: AtHome | None) -> Pieces[Recorded | None]:
-        claimed, token = begun.claimed, begun.token
+        claimed = begun.claimed
         key = (claimed.run.id, claimed.task.position)
+        give_back = partial(self._making.give_back, key, begun.token)
         try:
-            return (yield from self._attempt(claimed, at_home, lambda: self._making.give_back(key, token)))
+            return (yield from self._attempt(claimed, at_home, give_back))
         finally:
-            self._making.give_back(key, token)
+            give_back()
 
     def _follow(self, made: Recorded) -> Pieces[None]:
         services = self._services
