@@ -8,27 +8,12 @@ from collections.abc import Iterator
 import psycopg
 import pytest
 
-from qwit_durable.clock import ManualClock
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Committed, Started
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.pg import lanes
-from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.writes import Checkpoint, Start
 from qwit_durable.testing.contract.stage import NAMESPACE, Stage, resolved
-from tests.stores.places import migrate, opened
-
-
-@pytest.fixture
-def url(postgres_template) -> str:
-    return postgres_template("migrated", migrate)
-
-
-@pytest.fixture
-def stage(url: str) -> Iterator[Stage]:
-    clock = ManualClock()
-    with opened(PostgresStore(url, clock=clock)) as store:
-        yield Stage(store, clock)
 
 
 @pytest.fixture

@@ -15,7 +15,7 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.stores.pg import hot, links
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.testing.contract.stage import Stage, resolved, task
-from tests.stores.places import migrate, opened
+from tests.stores.places import opened
 
 _MODULES = [import_module(f"{hot.__name__}.{module.name}") for module in pkgutil.iter_modules(hot.__path__)]
 STATEMENTS = {
@@ -24,11 +24,6 @@ STATEMENTS = {
     for name, sql in vars(module).items()
     if isinstance(sql, bytes) and b"qwit." in sql
 }
-
-
-@pytest.fixture
-def url(postgres_template):
-    return postgres_template("migrated", migrate)
 
 
 @pytest.fixture

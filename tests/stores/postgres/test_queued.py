@@ -9,7 +9,6 @@ import attrs
 import psycopg
 import pytest
 
-from qwit_durable.clock import ManualClock
 from qwit_durable.core import Kind, OperatorActed, Scheduled, SignalReceived, Value, Verb
 from qwit_durable.stores.answers import Accepted, Claimed
 from qwit_durable.stores.pg import hot
@@ -17,25 +16,8 @@ from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.writes import Acquire, Claim, Commit, Deliver, Release, ResolveTask, Write
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, failed, resolved, task
-from tests.stores.places import migrate, opened
 
 WORKER = 5
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def store(postgres_template: Any, clock: ManualClock):
-    with opened(PostgresStore(postgres_template("migrated", migrate), clock=clock)) as store:
-        yield store
-
-
-@pytest.fixture
-def stage(store: PostgresStore, clock: ManualClock):
-    return Stage(store, clock)
 
 
 def _claim(hold: Hold, position: str) -> Claim:

@@ -1,12 +1,10 @@
-"""What is special about the store on a server: connections that die, poolers, forks, messages, round trips."""
+"""What is special about the store on a server: connections that die, poolers, messages, round trips."""
 
 from __future__ import annotations
 
 import os
 import re
 import socket
-import subprocess
-import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -27,30 +25,9 @@ from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
 from qwit_durable.stores.writes import Acquire, Checkpoint, Commit, Deliver, Reap, Release, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved
-from tests.stores.places import migrate, opened
+from tests.stores.places import opened
 
 HOUR = timedelta(hours=1)
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def url(postgres_template):
-    return postgres_template("migrated", migrate)
-
-
-@pytest.fixture
-def store(url: str, clock: ManualClock):
-    with opened(PostgresStore(url, clock=clock)) as store:
-        yield store
-
-
-@pytest.fixture
-def stage(store: PostgresStore, clock: ManualClock):
-    return Stage(store, clock)
 
 
 def _cut(url: str) -> int:
@@ -192,36 +169,6 @@ def test_winners_of_a_batch_stay_winners_when_the_look_at_its_losers_is_disturbe
     ]
 
     assert stage.store.apply(writes) == [Committed(head=1, now=stage.clock.now()), Fenced()]
-
-
-FORKING = """
-import os, sys
-from qwit_durable.clock import ManualClock
-from qwit_durable.stores.postgres import PostgresStore
-from qwit_durable.testing.contract.stage import Stage
-
-stage = Stage(PostgresStore(sys.argv[1]), ManualClock())
-stage.store.open()
-stage.start("before")
-stage.store.counts("contract")
-child = os.fork()
-if child == 0:
-    try:
-        stage.start("child")
-        assert stage.store.find("contract", "before") is not None
-        stage.store.close()
-    finally:
-        os._exit(0 if stage.store.find("contract", "child") else 1)
-_, status = os.waitpid(child, 0)
-assert status == 0
-stage.start("parent")
-assert sum(stage.store.counts("contract").values()) == 3
-stage.store.close()
-"""
-
-
-def test_a_store_goes_on_on_both_sides_of_a_fork(url: str):
-    subprocess.run([sys.executable, "-c", FORKING, url], check=True, timeout=60)
 
 
 # -- sessions and round trips ----------------------------------------------------------------------------------

@@ -15,28 +15,7 @@ from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.writes import Checkpoint
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
-from tests.stores.places import migrate, opened
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def url(postgres_template):
-    return postgres_template("migrated", migrate)
-
-
-@pytest.fixture
-def store(url: str, clock: ManualClock):
-    with opened(PostgresStore(url, clock=clock)) as store:
-        yield store
-
-
-@pytest.fixture
-def stage(store: PostgresStore, clock: ManualClock):
-    return Stage(store, clock)
+from tests.stores.places import opened
 
 
 @contextmanager

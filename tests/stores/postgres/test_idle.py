@@ -21,28 +21,11 @@ from qwit_durable.stores.rows import TURN, TimerKind, TimerRow
 from qwit_durable.stores.writes import Beat, FireTimers, Lead, RingDue
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, seconds, task
 from qwit_durable.testing.environment import Environment
-from tests.stores.places import migrate, opened
 
 
 @workflow
 def asleep() -> Workflow[None]:
     yield from sleep(timedelta(days=1))
-
-
-@pytest.fixture
-def clock():
-    return ManualClock()
-
-
-@pytest.fixture
-def url(postgres_template):
-    return postgres_template("migrated", migrate)
-
-
-@pytest.fixture
-def store(url: str, clock: ManualClock):
-    with opened(PostgresStore(url, clock=clock)) as store:
-        yield store
 
 
 @pytest.fixture
