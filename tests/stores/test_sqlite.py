@@ -20,10 +20,9 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import CancelRequested, Completed, SignalReceived
 from qwit_durable.errors import SchemaMismatch, StoreError, StoreUnavailable
-from qwit_durable.stores import sqlite_batch, sqlite_waiting
 from qwit_durable.stores.answers import Acquired, Refused
 from qwit_durable.stores.processes import process_started, this_host
-from qwit_durable.stores.sqlite import SqliteStore
+from qwit_durable.stores.sqlite import SqliteStore, batch, waiting
 from qwit_durable.stores.writes import Beat, Checkpoint, Commit, Deliver, Release, Start, Write
 from qwit_durable.testing.contract.stage import LEASE, Stage, failed, resolved
 from tests.stores.places import UnsyncedStore, opened, sqlite_url
@@ -219,7 +218,7 @@ def test_transitions_that_only_append_answer_and_write_what_the_kernel_says(
         cases = [*won, last]
         answers, rows = play(cases)
         with monkeypatch.context() as patch:
-            patch.setattr(sqlite_batch, "only_appends", lambda _: False)
+            patch.setattr(batch, "only_appends", lambda _: False)
             wanted = play(cases)
 
         assert (answers, rows) == wanted
@@ -253,8 +252,8 @@ def test_an_interrupted_thread_leaves_nothing_behind(stage: Stage, monkeypatch: 
         perform(session, write)
         raise Interrupt
 
-    perform = sqlite_batch.perform
-    monkeypatch.setattr(sqlite_batch, "perform", interrupted)
+    perform = batch.perform
+    monkeypatch.setattr(batch, "perform", interrupted)
     with pytest.raises(Interrupt):
         stage.start("order-1")
     monkeypatch.undo()
@@ -303,8 +302,8 @@ def test_whoever_waits_for_the_file_looks_again_soon_however_long_it_has_waited(
 
     pauses: list[float] = []
     ticks = count(step=0.003)
-    monkeypatch.setattr(sqlite_waiting, "monotonic", lambda: next(ticks))
-    monkeypatch.setattr(sqlite_waiting, "_pause", pause)
+    monkeypatch.setattr(waiting, "monotonic", lambda: next(ticks))
+    monkeypatch.setattr(waiting, "_pause", pause)
     with closing(sqlite3.connect(tmp_path / "qwit.db", isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
 

@@ -1,6 +1,6 @@
 """The tables of the store in memory, and row access over them within one transaction.
 
-A transaction remembers what it changed, so that an error leaves no trace. Neighbour: `stores.memory` has the lock.
+A transaction remembers what it changed, so that an error leaves no trace. The lock is in `stores.memory.store`.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 from qwit_durable.core import Event, Status
-from qwit_durable.stores.memory_lanes import MemoryLanes
-from qwit_durable.stores.memory_pruning import MemoryPruning
-from qwit_durable.stores.memory_schedules import MemorySchedules
+from qwit_durable.stores.memory.lanes import MemoryLanes
+from qwit_durable.stores.memory.pruning import MemoryPruning
+from qwit_durable.stores.memory.schedules import MemorySchedules
 from qwit_durable.stores.reasons import is_over_code
 from qwit_durable.stores.rows import (
     LaneRow,

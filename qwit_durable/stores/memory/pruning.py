@@ -10,7 +10,7 @@ from uuid import UUID
 from qwit_durable.stores.pruning import Aged
 
 if TYPE_CHECKING:
-    from qwit_durable.stores.memory_rows import MemoryRows
+    from qwit_durable.stores.memory.rows import MemoryRows
 
 __all__ = ["MemoryPruning", "MemoryPruningReader"]
 

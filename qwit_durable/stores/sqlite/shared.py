@@ -22,8 +22,8 @@ from qwit_durable.stores.answers import Answer, Fenced
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
-from qwit_durable.stores.sqlite_waiting import BEGIN, is_busy, wait_oneself, when_free
+from qwit_durable.stores.sqlite.session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite.waiting import BEGIN, is_busy, wait_oneself, when_free
 from qwit_durable.stores.transactions import StepTransaction, driver_connection, refused
 from qwit_durable.stores.writes import Commit, ResolveTask, Start
 

@@ -18,7 +18,7 @@ from weakref import WeakSet
 
 from qwit_durable.clock import monotonic
 from qwit_durable.errors import StoreUnavailable
-from qwit_durable.stores.sqlite_shared import StepConnection
+from qwit_durable.stores.sqlite.shared import StepConnection
 
 __all__ = ["InProcess", "Processes"]
 

@@ -26,11 +26,11 @@ from qwit_durable.stores.sql.dialect import SQLITE
 from qwit_durable.stores.sql.reader import SqlReader
 from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.sqlite_batch import Batch
-from qwit_durable.stores.sqlite_process import InProcess, Processes
-from qwit_durable.stores.sqlite_session import is_gone
-from qwit_durable.stores.sqlite_shared import SharedFile, SqliteTransaction, StepConnection
-from qwit_durable.stores.sqlite_waiting import wait_oneself, when_free
+from qwit_durable.stores.sqlite.batch import Batch
+from qwit_durable.stores.sqlite.process import InProcess, Processes
+from qwit_durable.stores.sqlite.session import is_gone
+from qwit_durable.stores.sqlite.shared import SharedFile, SqliteTransaction, StepConnection
+from qwit_durable.stores.sqlite.waiting import wait_oneself, when_free
 from qwit_durable.stores.transactions import Transaction
 from qwit_durable.stores.writes import Start, Write
 

@@ -21,8 +21,8 @@ from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.kernel import perform
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.sqlite_session import SqliteSession, SqliteStatements
-from qwit_durable.stores.sqlite_waiting import BEGIN, when_free
+from qwit_durable.stores.sqlite.session import SqliteSession, SqliteStatements
+from qwit_durable.stores.sqlite.waiting import BEGIN, when_free
 from qwit_durable.stores.writes import Checkpoint, Write
 
 __all__ = ["Batch", "only_appends"]

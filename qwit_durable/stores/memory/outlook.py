@@ -11,7 +11,7 @@ from qwit_durable.clock import Clock
 from qwit_durable.stores.outlook import Outlook, Walk
 
 if TYPE_CHECKING:
-    from qwit_durable.stores.memory_rows import MemoryRows
+    from qwit_durable.stores.memory.rows import MemoryRows
 
 __all__ = ["MemoryOutlookReader"]
 

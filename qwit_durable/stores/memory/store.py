@@ -16,10 +16,10 @@ from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.kernel import perform
-from qwit_durable.stores.memory_outlook import MemoryOutlookReader
-from qwit_durable.stores.memory_pruning import MemoryPruningReader
-from qwit_durable.stores.memory_rows import MemoryRows, MemorySession
-from qwit_durable.stores.memory_schedules import MemoryScheduleReader
+from qwit_durable.stores.memory.outlook import MemoryOutlookReader
+from qwit_durable.stores.memory.pruning import MemoryPruningReader
+from qwit_durable.stores.memory.rows import MemoryRows, MemorySession
+from qwit_durable.stores.memory.schedules import MemoryScheduleReader
 from qwit_durable.stores.protocol import GLANCED_EVENTS, GLANCED_RINGS, Known, RunQuery
 from qwit_durable.stores.rows import (
     TURN,

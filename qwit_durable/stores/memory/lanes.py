@@ -1,4 +1,4 @@
-"""Lanes in memory: row access over the dictionaries of `stores.memory_rows`."""
+"""Lanes in memory: row access over the dictionaries of `stores.memory.rows`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.rows import LaneRow, PlaceRow
 
 if TYPE_CHECKING:
-    from qwit_durable.stores.memory_rows import MemoryRows
+    from qwit_durable.stores.memory.rows import MemoryRows
 
 __all__ = ["MemoryLanes"]
 

@@ -1,4 +1,4 @@
-"""Schedules of the store in memory. Neighbours: `stores.memory_rows` has the tables, `stores.memory` the lock."""
+"""Schedules of the store in memory. Neighbours: `stores.memory.rows` has the tables, `stores.memory.store` the lock."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from uuid import UUID
 from qwit_durable.stores.schedules import ScheduleRow
 
 if TYPE_CHECKING:
-    from qwit_durable.stores.memory_rows import MemoryRows
+    from qwit_durable.stores.memory.rows import MemoryRows
 
 __all__ = ["MemoryScheduleReader", "MemorySchedules"]
 
