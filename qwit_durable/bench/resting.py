@@ -13,7 +13,7 @@ from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
 from qwit_durable.bench.processes import cpu_seconds_of, resident_bytes
 from qwit_durable.bench.stage import Stage
 from qwit_durable.client import Handle
-from qwit_durable.client.explanation import WaitKind
+from qwit_durable.client.explaining import WaitKind
 
 __all__ = ["IDLE", "SLEEPERS"]
 

@@ -12,7 +12,7 @@ import attrs
 from qwit_durable.app import Durable
 from qwit_durable.cli.output import Output
 from qwit_durable.client.entries import Entry, end_of, entry_of, start_of
-from qwit_durable.client.explanation import Explanation
+from qwit_durable.client.explaining import Explanation
 from qwit_durable.client.handle import Handle
 from qwit_durable.client.plain import plain
 from qwit_durable.client.published import Published

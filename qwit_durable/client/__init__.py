@@ -1,6 +1,6 @@
 """The client's side: handles, starting, listing, explaining, schedules."""
 
-from qwit_durable.client.explanation import Explanation, Wait, WaitKind
+from qwit_durable.client.explaining import Explanation, Wait, WaitKind
 from qwit_durable.client.handle import Handle
 from qwit_durable.client.history import Entry, History
 from qwit_durable.client.published import Published

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from uuid import UUID
 
 from qwit_durable import codec
-from qwit_durable.client.explain import Explanation, explain
+from qwit_durable.client.explaining import Explanation, explain
 from qwit_durable.client.history import History, history
 from qwit_durable.client.published import Published
 from qwit_durable.client.terminated import tell_terminated

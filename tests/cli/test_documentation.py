@@ -12,7 +12,7 @@ import pytest
 from qwit_durable.cli.main import cli
 from qwit_durable.client import Run
 from qwit_durable.client.entries import Entry
-from qwit_durable.client.explanation import Explanation, Wait, WaitKind
+from qwit_durable.client.explaining import Explanation, Wait, WaitKind
 from qwit_durable.client.plain import plain
 from qwit_durable.client.schedule import Schedule
 from qwit_durable.errors import Failure

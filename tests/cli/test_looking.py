@@ -10,7 +10,7 @@ import pytest
 
 from qwit_durable.client import Run
 from qwit_durable.client.entries import Entry
-from qwit_durable.client.explanation import Explanation, Wait
+from qwit_durable.client.explaining import Explanation, Wait
 from tests.cli import shop
 from tests.cli.desk import Desk
 

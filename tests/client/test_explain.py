@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qwit_durable.client.explanation import Explanation, Wait, WaitKind
+from qwit_durable.client.explaining import Explanation, Wait, WaitKind
 from qwit_durable.client.handle import Handle
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Retry, Status

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from qwit_durable.client.explanation import WaitKind
+from qwit_durable.client.explaining import WaitKind
 from qwit_durable.testing.environment import Environment
 from tests.engine import saga
 from tests.engine.world import World

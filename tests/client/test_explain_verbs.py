@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from qwit_durable.client.explanation import WaitKind
+from qwit_durable.client.explaining import WaitKind
 from qwit_durable.client.handle import Handle
 from qwit_durable.core import Retry
 from qwit_durable.language import (

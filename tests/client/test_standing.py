@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import attrs
 import pytest
 
-from qwit_durable.client.standing import Standing, told
+from qwit_durable.client.explaining.standing import Standing, told
 from qwit_durable.core import (
     AttemptFailed,
     Cause,

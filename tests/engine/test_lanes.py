@@ -10,7 +10,7 @@ import attrs
 import pytest
 
 from qwit_durable import GiveUp, Retry, Workflow, step, wait_signal, workflow
-from qwit_durable.client.explanation import WaitKind
+from qwit_durable.client.explaining import WaitKind
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
 from qwit_durable.engine.ports import Settings

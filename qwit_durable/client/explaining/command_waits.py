@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import datetime
 
-from qwit_durable.client.explanation import Explanation, Wait, WaitKind
-from qwit_durable.client.facts import Facts
+from qwit_durable.client.explaining.explanation import Explanation, Wait, WaitKind
+from qwit_durable.client.explaining.facts import Facts
+from qwit_durable.client.explaining.standing import Calls, OpenCommand
 from qwit_durable.client.plain import command_line, decoded, shortened
-from qwit_durable.client.standing import Calls, OpenCommand
 from qwit_durable.core import Kind
 from qwit_durable.stores.rows import RunView, TaskRow
 

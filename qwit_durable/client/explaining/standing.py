@@ -13,7 +13,7 @@ from datetime import datetime
 
 import attrs
 
-from qwit_durable.client.undoing import Undoing
+from qwit_durable.client.explaining.undoing import Undoing
 from qwit_durable.core import (
     AttemptFailed,
     CancelRequested,

@@ -8,8 +8,8 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.client.lanes import Lane
-from qwit_durable.client.standing import Standing
+from qwit_durable.client.explaining.lanes import Lane
+from qwit_durable.client.explaining.standing import Standing
 from qwit_durable.client.when import When
 from qwit_durable.client.workers import Workers
 from qwit_durable.core import Kind, origin_of

@@ -11,11 +11,11 @@ from datetime import timedelta
 
 import attrs
 
-from qwit_durable.client.command_waits import ExplainChild, wait_of
-from qwit_durable.client.explanation import Wait, WaitKind
-from qwit_durable.client.facts import Facts
+from qwit_durable.client.explaining.command_waits import ExplainChild, wait_of
+from qwit_durable.client.explaining.explanation import Wait, WaitKind
+from qwit_durable.client.explaining.facts import Facts
+from qwit_durable.client.explaining.standing import OpenCommand, told
 from qwit_durable.client.plain import command_line
-from qwit_durable.client.standing import OpenCommand, told
 from qwit_durable.core import DebtKind, Kind, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.rows import TURN, LiveRow, TaskRow

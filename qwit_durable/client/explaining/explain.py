@@ -10,11 +10,11 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from qwit_durable.client.access import Access
-from qwit_durable.client.explanation import Explanation, Wait, WaitKind
-from qwit_durable.client.facts import Facts
+from qwit_durable.client.explaining.explanation import Explanation, Wait, WaitKind
+from qwit_durable.client.explaining.facts import Facts
+from qwit_durable.client.explaining.undoing import Undoing
+from qwit_durable.client.explaining.waits import Waits
 from qwit_durable.client.plain import command_line, decoded, shortened
-from qwit_durable.client.undoing import Undoing
-from qwit_durable.client.waits import Waits
 from qwit_durable.core import CancelRequested, DeadlinePassed, OperatorActed, Status
 from qwit_durable.errors import Failure
 from qwit_durable.stores.protocol import Reader
