@@ -58,7 +58,7 @@ class Committed:
     """The transition is durable.
 
     `came` are the events of others before those of the caller, if it asked for them; `settled` are those that settling
-    recorded, after them.
+    recorded, after them. `acquired` is the run that the caller's lane goes on with, if it is the caller's now.
     """
 
     head: int
@@ -67,6 +67,7 @@ class Committed:
     rings: tuple[Ring, ...] = ()
     cancel_asked: bool = False
     came: tuple[Event, ...] = ()
+    acquired: Acquired | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -54,6 +54,10 @@ class Session(ScheduleSession, PruningSession, Protocol):
         """The live row of an open run, locked."""
         ...
 
+    def live_unless_locked(self, run_id: UUID) -> LiveRow | None:
+        """The same, but None while another transaction has it locked: for those that hold what comes after it."""
+        ...
+
     def put_live(self, row: LiveRow) -> None:
         """Insert or replace a live row."""
         ...

@@ -193,6 +193,9 @@ class Commit:
     the next one begins with that event. `generation` is the holder's. Where `known` is given instead of `head`, the
     transition holds whatever has come after that event, and the answer says what has.
 
+    With `takes_next` the end of a run takes the turn of the one that its lane goes on with, if that waits in the same
+    queue and is free: the answer has it. Otherwise a bell is owed for it, as ever.
+
     With `seen` nobody has acquired the run: its turn is taken and given back in this one write, by a caller who knows
     how it stands from `Reader.glance`. Refused as `Fenced` unless that is how it stands still.
     """
@@ -218,6 +221,7 @@ class Commit:
     outcome: OutcomeRow | None = None
     report: Report | None = None
     release: Release | None = None
+    takes_next: bool = False
 
     @property
     def is_plain(self) -> bool:

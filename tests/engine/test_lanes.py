@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Generator
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from qwit_durable.client.explaining import WaitKind
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
 from qwit_durable.engine.ports import Settings
+from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores import open_store
 from qwit_durable.stores.protocol import Store
 from qwit_durable.testing.environment import Environment
@@ -75,6 +78,12 @@ def visit(name: str, *, asks: bool = False) -> Workflow[str]:
         yield from wait_signal("go")
     yield from child(name)
     return name
+
+
+@workflow
+def pair(name: str) -> Workflow[None]:
+    yield from begin(name)
+    yield from end(name)
 
 
 def start(environment: Environment, name: str, lane: str | None = "left", **options: object):
@@ -278,6 +287,44 @@ def test_a_long_lane_does_not_keep_a_process_from_its_other_work() -> None:
 
     assert world.log.index("end x") < world.log.index("begin c")
     assert [entry for entry in world.log if entry[-1] != "x"] == in_order(*"abcd")
+
+
+def test_the_end_of_a_run_and_the_turn_of_the_next_one_are_one_write() -> None:
+    """Of n runs of two steps each: nobody is rung for but the first, and what is written is their steps and ends."""
+    clock = ManualClock()
+    counted = MortalStore(open_store("memory://", clock=clock))
+    environment = Environment(counted, clock=clock)
+    for name in "abcd":
+        environment.start(pair.options(lane="left"), name)
+    calls = counted.calls
+
+    answered = environment.answer_bells()
+
+    assert world.log == in_order(*"abcd")
+    assert answered == 1
+    assert counted.calls - calls == 1 + 4 * 2
+
+
+def test_a_lane_leaves_a_process_that_drains() -> None:
+    """The next run is owed its turn, and nobody holds it."""
+
+    @contextmanager
+    def drained(info: AttemptInfo) -> Generator[None]:
+        yield
+        if info.step == end.name:
+            environment.engine.drain()
+
+    environment = Environment(around_step=[drained])
+    first, second = (environment.start(pair.options(id=name, lane="left"), name) for name in "ab")
+    environment.answer_bells()
+
+    view = environment.store.find("default", "b")
+
+    assert (first.status(), second.status()) == (Status.COMPLETED, Status.SCHEDULED)
+    assert view is not None
+    assert view.live is not None
+    assert view.live.owner is None
+    assert [task.position for task in environment.store.tasks(view.run.id)] == [""]
 
 
 def test_an_explanation_names_the_head_and_says_how_to_go_on() -> None:

@@ -60,7 +60,8 @@ class _Besides:
 class Hold:
     """One run between its acquisition and its release, used by one thread.
 
-    `give_back` is called when the run is no longer this thread's although the thread is still at it.
+    `give_back` is called when the run is no longer this thread's although the thread is still at it. `following` is the
+    next run of its lane, once the end of this one has made it this thread's.
     """
 
     def __init__(
@@ -83,6 +84,7 @@ class Hold:
             message = f"run {self.run.key}: {interpreter.head} of the history's {self.head} events were read"
             raise RuntimeError(message)
         self.rings: list[Ring] = []
+        self.following: Acquired | None = None
         self.settled: set[str] = set()
         self.cancel_asked = acquired.live.cancel_asked
         self._sync(acquired.now)

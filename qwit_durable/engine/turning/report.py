@@ -5,12 +5,16 @@ And the plan of what is undone before such an end.
 
 from __future__ import annotations
 
+import attrs
+
 from qwit_durable.core import Completed, Finish, Kind, Resolved, Status, Unwind, UnwindStarted, Value
 from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.hold import Hold
+from qwit_durable.engine.turning.onward import Slice
 from qwit_durable.errors import Failure
 from qwit_durable.observers.base import EndInfo
+from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import OutcomeRow
 from qwit_durable.stores.writes import Report
 
@@ -26,10 +30,16 @@ def write_down(services: Services, hold: Hold, unwind: Unwind) -> None:
     hold.after_commit(lambda: services.observers.tell("unwinding", *told))
 
 
-def finish(services: Services, hold: Hold, end: Finish) -> Pieces[None]:
-    """End a run: its outcome, and what its parent is told, in one transition."""
+def finish(services: Services, hold: Hold, end: Finish, slice_: Slice) -> Pieces[None]:
+    """End a run: its outcome, what its parent is told, and with whom its lane goes on, in one transition."""
     outcome, report = ending(services, hold, end)
-    yield from hold.commit(outcome=outcome, report=report)
+    write = hold.transition(outcome=outcome, report=report)
+    if hold.run.lane is not None and not slice_.is_over:
+        write = attrs.evolve(write, takes_next=True)
+    answer = yield write
+    if isinstance(answer, Committed):
+        hold.following = answer.acquired
+    hold.answered(answer, write)
     services.run_ended(hold.run.id)
 
 

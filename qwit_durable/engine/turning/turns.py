@@ -8,20 +8,18 @@ an attempt begins; a run of n inline steps costs one commit a step.
 - Holders that died without recording anything are counted: as lost attempts of the step that replay reaches, or, five
   in a row where there is no step, as a crash that a person has to look at. Such runs take turns (`engine.suspects`).
 - The thread that ends a sub-workflow goes on with the parent, and the one that starts it with the child, if it consumes
-  the queue: no hop.
+  the queue: no hop. The one that ends the head of a lane has the turn of the next run by the same write.
 """
 
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from uuid import UUID
 
 import attrs
 
-from qwit_durable.clock import monotonic
 from qwit_durable.core import (
     Advance,
     CallStep,
@@ -49,12 +47,13 @@ from qwit_durable.engine.turning.glances import Glances
 from qwit_durable.engine.turning.handover import hand_over, queue_of, resolve_local, settling
 from qwit_durable.engine.turning.hold import Hold, LostHold, Rested, Superseded
 from qwit_durable.engine.turning.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
+from qwit_durable.engine.turning.onward import Onward, Slice
 from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.engine.turning.report import finish, write_down
 from qwit_durable.engine.turning.stuck import halt
 from qwit_durable.errors import StoreError, StoreUnavailable, UnknownName
 from qwit_durable.stores.answers import Acquired, Refused
-from qwit_durable.stores.rows import TURN, Ring
+from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Acquire, Release
 
 __all__ = ["Turns"]
@@ -94,7 +93,8 @@ class Turns:
 
         What goes wrong is logged: the row and the sweeper bring the run back.
         """
-        return self._drive(run_id, self._turn(run_id))
+        slice_ = Slice(self._services)
+        return self._drive(run_id, self._turn(run_id, slice_), slice_)
 
     def expect(self, run_id: UUID) -> Callable[[], None]:
         """Name a run as held that a thread of this process is to go on with; answer how to say that none is."""
@@ -103,17 +103,19 @@ class Turns:
 
     def going_on(self, acquired: Acquired) -> Pieces[None]:
         """The turn that came with an outcome or a start, and those that follow from it."""
-        return self._drive(acquired.run.id, self._take_over(acquired))
+        slice_ = Slice(self._services)
+        return self._drive(acquired.run.id, self._take_over(acquired, slice_), slice_)
 
-    def _take_over(self, acquired: Acquired) -> Pieces[Sequence[Ring]]:
+    def _take_over(self, acquired: Acquired, slice_: Slice) -> Pieces[Onward]:
         run_id = acquired.run.id
         token = self._holding.take_over(run_id)
+        give_back = partial(self._holding.give_back, run_id, token)
         try:
-            return (yield from self._take(acquired, lambda: self._holding.give_back(run_id, token)))
+            return (yield from self._take(acquired, give_back, slice_))
         finally:
-            self._holding.give_back(run_id, token)
+            give_back()
 
-    def _take(self, acquired: Acquired, give_back: GiveBack) -> Pieces[Sequence[Ring]]:
+    def _take(self, acquired: Acquired, give_back: GiveBack, slice_: Slice) -> Pieces[Onward]:
         cached = self._cache.take(acquired.run.id)
         missing = acquired.live.head - len(acquired.events)
         if cached is not None and (cached.generation, cached.head) != (acquired.live.generation, missing):
@@ -124,55 +126,51 @@ class Turns:
             history = self._services.store.history(acquired.run.id)
             events = tuple(one.event for one in history if one.number <= acquired.live.head)
             acquired = attrs.evolve(acquired, events=events)
-        return self._take_turn(acquired, cached, give_back, None)
+        return self._take_turn(acquired, cached, give_back, slice_, None)
 
-    def _drive(self, run_id: UUID, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
+    def _drive(self, run_id: UUID, first: Pieces[Onward], slice_: Slice) -> Pieces[None]:
         try:
-            yield from self._follow(first)
+            yield from self._follow(first, slice_)
         except StoreError as error:
             _logger.warning("run %s: no turn: %s", run_id, error)
         except Exception:
             _logger.exception("run %s: the turn broke off", run_id)
 
-    def _follow(self, first: Pieces[Sequence[Ring]]) -> Pieces[None]:
-        due: deque[UUID] = deque()
-        # A lane goes on with its next run, and that with the one behind it: others may wait for this thread.
-        until = monotonic() + self._services.settings.time_slice.total_seconds()
-        rings = yield from first
+    def _follow(self, first: Pieces[Onward], slice_: Slice) -> Pieces[None]:
+        onward = yield from first
         while True:
-            for_others: list[Ring] = []
-            for ring in rings:
-                mine = ring.position == TURN and not due and not self._must_yield(until)
-                if mine and self._services.bells.consumes(ring.queue):
-                    due.append(ring.run_id)
-                else:
-                    for_others.append(ring)
+            following, for_others = onward.divided(slice_, self._services)
             self.carriers.ring(for_others)
-            if not due:
+            if following is None:
                 return
-            rings = yield from self._turn(due.popleft())
+            if isinstance(following, Acquired):
+                onward = yield from self._take_over(following, slice_)
+            else:
+                onward = yield from self._turn(following, slice_)
 
-    def _turn(self, run_id: UUID, lost: Ring | None = None) -> Pieces[Sequence[Ring]]:
+    def _turn(self, run_id: UUID, slice_: Slice, lost: Ring | None = None) -> Pieces[Onward]:
         token = self._holding.take(run_id)
         if token is None:
-            return ()
+            return Onward()
         give_back = partial(self._holding.give_back, run_id, token)
-        turn = self._acquire(run_id, give_back) if lost is None else self._acquire_lost(lost, give_back)
         try:
-            return (yield from turn)
+            if lost is None:
+                return (yield from self._acquire(run_id, give_back, slice_))
+            return (yield from self._acquire_lost(lost, give_back, slice_))
         finally:
             give_back()
 
-    def _acquire_lost(self, ring: Ring, give_back: GiveBack) -> Pieces[Sequence[Ring]]:
+    def _acquire_lost(self, ring: Ring, give_back: GiveBack, slice_: Slice) -> Pieces[Onward]:
         def again() -> Pieces[None]:
-            return self._drive(ring.run_id, self._turn(ring.run_id, ring))
+            slice_ = Slice(self._services)
+            return self._drive(ring.run_id, self._turn(ring.run_id, slice_, ring), slice_)
 
-        go_on = partial(self._acquire, ring.run_id, give_back)
-        return (yield from self._suspects.one_by_one(ring, go_on, again)) or ()
+        go_on = partial(self._acquire, ring.run_id, give_back, slice_)
+        return (yield from self._suspects.one_by_one(ring, go_on, again)) or Onward()
 
     def _acquire(
-        self, run_id: UUID, give_back: GiveBack, suspect: Suspect | None = None
-    ) -> Pieces[Sequence[Ring]]:
+        self, run_id: UUID, give_back: GiveBack, slice_: Slice, suspect: Suspect | None = None
+    ) -> Pieces[Onward]:
         cached = self._cache.take(run_id)
         acquired = yield Acquire(
             run_id=run_id,
@@ -183,19 +181,24 @@ class Turns:
             lost_too=suspect is not None,
         )
         if isinstance(acquired, Acquired):
-            return (yield from self._take_turn(acquired, cached, give_back, suspect))
+            return (yield from self._take_turn(acquired, cached, give_back, slice_, suspect))
         if cached is not None:
             self._cache.put(run_id, cached)
         if isinstance(acquired, Refused) and acquired.ring is not None:
-            return (yield from self._acquire_lost(acquired.ring, give_back))
-        return ()
+            return (yield from self._acquire_lost(acquired.ring, give_back, slice_))
+        return Onward()
 
     def _take_turn(
-        self, acquired: Acquired, cached: Interpreter | None, give_back: GiveBack, suspect: Suspect | None
-    ) -> Pieces[Sequence[Ring]]:
+        self,
+        acquired: Acquired,
+        cached: Interpreter | None,
+        give_back: GiveBack,
+        slice_: Slice,
+        suspect: Suspect | None,
+    ) -> Pieces[Onward]:
         if acquired.live.lost >= _CRASHES:
             stop_crashing(self._services, acquired)
-            return ()
+            return Onward()
         if cached is not None and cached.generation != acquired.live.generation:
             cached.close()
             cached = None
@@ -206,7 +209,7 @@ class Turns:
             hold = Hold(self._services, acquired, interpreter, give_back)
             if suspect is not None:
                 suspect.is_held(hold)
-            keep = yield from self._advance(hold)
+            keep = yield from self._advance(hold, slice_)
         except Rested:
             # Others go first: the bell goes to the end of the queue, not back to this thread.
             assert hold is not None
@@ -215,29 +218,28 @@ class Turns:
             keep = True
         except UnknownName as error:
             leave_to_others(self._services, acquired, str(error))
-            return ()
+            return Onward()
         except (Superseded, LostHold, Abandoned) as lost:
             _close_of(hold, interpreter)
-            return lost.rings if isinstance(lost, Superseded) else ()
+            return Onward(lost.rings if isinstance(lost, Superseded) else ())
         except StoreUnavailable:
             _close_of(hold, interpreter)
             raise
         except BaseException:
             _close_of(hold, interpreter)
-            let_go(self._services, acquired)
+            let_go(self._services, (hold and hold.following) or acquired)
             raise
         assert hold is not None
         if keep:
             self._cache.put(acquired.run.id, hold.interpreter)
         else:
             hold.interpreter.close()
-        return hold.rings
+        return Onward(hold.rings, hold.following)
 
     # -- one decision after another ----------------------------------------------------------------------------
 
-    def _advance(self, hold: Hold) -> Pieces[bool]:
+    def _advance(self, hold: Hold, slice_: Slice) -> Pieces[bool]:
         """Carry out decisions until the run is let go of; tell whether its interpreter is worth keeping."""
-        until = monotonic() + self._services.settings.time_slice.total_seconds()
         rested = True
         while True:
             decision = hold.decision
@@ -254,7 +256,7 @@ class Turns:
                     if attempt is None:
                         yield from hold.commit(release=hold.until_it_goes_on(decision))
                         return True
-                    if not rested and self._must_yield(until):
+                    if not rested and slice_.is_over:
                         yield from hold.rest()
                     rested = False
                     if not (yield from attempt.run()):
@@ -263,10 +265,10 @@ class Turns:
                     write_down(self._services, hold, decision)
                 case StartOver():
                     yield from self._start_over(hold, decision)
-                    if self._must_yield(until):
+                    if slice_.is_over:
                         yield from hold.rest()
                 case Finish():
-                    yield from finish(self._services, hold, decision)
+                    yield from finish(self._services, hold, decision, slice_)
                     return False
                 case Halt():
                     yield from halt(self._services, hold, decision)
@@ -324,10 +326,6 @@ class Turns:
         if dispatch is not None:
             return dispatch == "inline"
         return alone and self._services.bells.consumes(queue)
-
-    def _must_yield(self, until: float) -> bool:
-        services = self._services
-        return services.draining.is_set() or (monotonic() > until and services.bells.is_busy())
 
     def _leave_inline(self, hold: Hold, attempt: InlineAttempt) -> Pieces[bool]:
         later = hold.now() + UNKNOWN_LATER

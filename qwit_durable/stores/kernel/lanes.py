@@ -7,8 +7,9 @@ Rules:
 - A run takes its place when it is started, or when it is due if that is later. Places are given in order and never
   change; a run that is cancelled, or whose deadline passes, while it waits gives its place up at once.
 - A lane is changed under its own lock, which is taken after all live rows. So whoever ends a head makes the next one
-  head without locking that run's live row: it owes that run a turn, and the run begins where it is acquired. Until then
-  it is `scheduled`. (If it is paused by then, it is the head all the same, and begins when it is resumed.)
+  head without waiting for that run's live row: it owes that run a turn, and the run begins where it is acquired. Until
+  then it is `scheduled`. (If it is paused by then, it is the head all the same, and begins when it is resumed.) Where
+  nobody else is at that row, whoever ends the head may have the turn with it.
 - A head leaves its lane only under the lock of its own live row. So whoever holds that row may trust an unlocked look
   at who is the head.
 
@@ -23,10 +24,9 @@ from collections.abc import Iterable
 import attrs
 
 from qwit_durable.core import Status
-from qwit_durable.stores.kernel.waking import ask_for_turn
 from qwit_durable.stores.lanes import LaneKey
 from qwit_durable.stores.reasons import status_before
-from qwit_durable.stores.rows import LaneRow, LiveRow, PlaceRow, Ring, RunRow
+from qwit_durable.stores.rows import LaneRow, LiveRow, PlaceRow, RunRow
 from qwit_durable.stores.session import Session
 
 __all__ = [
@@ -68,18 +68,18 @@ def enter_lane(session: Session, run: RunRow) -> bool:
     return False
 
 
-def leave_lane(session: Session, run: RunRow) -> list[Ring]:
-    """Take a run that has ended out of its lane; if it was the head, the next one is, and is owed a turn."""
+def leave_lane(session: Session, run: RunRow) -> RunRow | None:
+    """Take a run that has ended out of its lane; if it was the head, answer the next one, who is to be given a turn."""
     key = _key(run)
     lane = session.lanes.get(key) if key is not None else None
     if key is None or lane is None:
-        return []
+        return None
     if lane.head != run.id:
         _drop_place(session, lane, run)
-        return []
+        return None
     if not lane.waiting:
         session.lanes.drop(key)
-        return []
+        return None
     place = session.lanes.next_place(lane)
     session.lanes.drop_place(place)
     session.lanes.put(
@@ -89,7 +89,7 @@ def leave_lane(session: Session, run: RunRow) -> list[Ring]:
     )
     following = session.run(place.run_id)
     assert following is not None
-    return [ask_for_turn(session, following)]
+    return following
 
 
 def give_up_place(session: Session, live: LiveRow) -> None:

@@ -23,7 +23,7 @@ from qwit_durable.stores.answers import Accepted, Refused
 from qwit_durable.stores.kernel.lanes import START_TIMER, give_up_place, has_place, leave_lane
 from qwit_durable.stores.kernel.settling import cancel_run
 from qwit_durable.stores.kernel.turns import report_to
-from qwit_durable.stores.kernel.waking import append, may_move
+from qwit_durable.stores.kernel.waking import append, ask_for_turn, may_move
 from qwit_durable.stores.reasons import Reason, is_over_code, status_before
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
 from qwit_durable.stores.session import Session
@@ -113,8 +113,10 @@ def _operate(session: Session, live: LiveRow, event: OperatorActed, grace: timed
             return Accepted(rings=(ring,) if ring is not None else ())
         case Verb.TERMINATE:
             _terminate(session, run, live, event)
-            rings = (*_tell_parent(session, run, live, event), *leave_lane(session, run))
-            return Accepted(rings=rings)
+            rings = _tell_parent(session, run, live, event)
+            if (following := leave_lane(session, run)) is not None:
+                rings.append(ask_for_turn(session, following))
+            return Accepted(rings=tuple(rings))
         case Verb.ROLLBACK:
             return _roll_back(session, run, live, event, grace)
         case Verb.SIGNAL | Verb.CANCEL:

@@ -78,6 +78,7 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
     run = session.run(write.run_id)
     assert run is not None
     rings: list[Ring] = []
+    acquired: Acquired | None = None
     has_grown = write.known is not None and live.head > write.known
     came = tuple(session.events(run.id, write.known or 0)) if has_grown else ()
     settled = [event for one in write.settle for event in settle(session, run, live.generation, one, rings)]
@@ -111,7 +112,10 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         )
         session.drop_live(write.run_id)
         session.drop_work(write.run_id)
-        rings.extend(leave_lane(session, run))
+        following = leave_lane(session, run)
+        acquired = _take_next(session, write, run, following)
+        if following is not None and acquired is None:
+            rings.append(ask_for_turn(session, following))
     else:
         if write.release is not None:
             live = _let_go(session, run, live, write.release, done, rings)
@@ -123,7 +127,18 @@ def commit(session: Session, write: Commit) -> Committed | Conflict | Fenced:
         rings=tuple(rings),
         cancel_asked=live.cancel_asked,
         came=came,
+        acquired=acquired,
     )
+
+
+def _take_next(session: Session, write: Commit, run: RunRow, following: RunRow | None) -> Acquired | None:
+    """Let the one who ends a head have the turn of the next one, where that may be."""
+    if not write.takes_next or following is None or following.queue != run.queue:
+        return None
+    if session.live_unless_locked(following.id) is None:
+        return None
+    answer = acquire(session, Acquire(run_id=following.id, worker=write.worker))
+    return answer if isinstance(answer, Acquired) else None
 
 
 def _held(session: Session, write: Commit) -> LiveRow | None:

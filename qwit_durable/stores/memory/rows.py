@@ -115,6 +115,9 @@ class MemorySession(MemorySchedules, MemoryPruning):
     def live(self, run_id: UUID) -> LiveRow | None:
         return self._rows.live.get(run_id)
 
+    def live_unless_locked(self, run_id: UUID) -> LiveRow | None:
+        return self.live(run_id)
+
     def put_live(self, row: LiveRow) -> None:
         self._rows.live.put(row.run_id, row)
 

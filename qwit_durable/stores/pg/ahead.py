@@ -205,7 +205,7 @@ class PgSession(SqlSession):
         if needs.lanes:
             ask((PATIENCE, (lanes.LOCK_PATIENCE,)), _ignore)
             ask(self.lanes.foresee_locks(needs.lanes), _ignore)
-            look_up(tables.lane, self.lanes.rows, needs.lanes)
+            look_up(tables.lane, self.lanes.rows, needs.lanes, " FOR UPDATE")
         if needs.left_lanes:
             ask(self.lanes.foresee_next(needs.left_lanes), self._expect_next)
         look_up(tables.key, self._keys, needs.keys)

@@ -1,7 +1,8 @@
 """Lanes on a server: locked by name, and whoever is next is looked up ahead.
 
 The lock is an advisory one on the hash of the name, which ends with the transaction: it is there before the lane is, so
-two starts into an empty lane come one after the other.
+two starts into an empty lane come one after the other. The lane's row is locked besides: by that alone it is had by the
+end of a head that waits for nobody (`pg.hot.finish_in_lane`).
 """
 
 from __future__ import annotations

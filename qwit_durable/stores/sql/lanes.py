@@ -77,9 +77,14 @@ class SqlLanes:
     """`stores.lanes.Lanes` for one transaction; `flush` writes what the session has waiting."""
 
     def __init__(
-        self, lanes: LaneTable, places: PlaceTable, statements: Statements, flush: Callable[[], None]
+        self,
+        lanes: LaneTable,
+        places: PlaceTable,
+        statements: Statements,
+        flush: Callable[[], None],
+        lock: str,
     ) -> None:
-        self.rows: Mapped[LaneKey, LaneRow] = Mapped(lanes, statements)
+        self.rows: Mapped[LaneKey, LaneRow] = Mapped(lanes, statements, lock)
         self.places: Mapped[UUID, PlaceRow] = Mapped(places, statements)
         self._lane_table = lanes
         self._place_table = places

@@ -58,7 +58,9 @@ class SqlSession(SqlSchedules, SqlPruning, SqlDue):
         self._schedules = Mapped(tables.schedule, statements, dialect.locked("schedule"))
         self._workers: Mapped[int, WorkerRow] = Mapped(tables.worker, statements)
         self._secrets: Mapped[str, tuple[str, bytes]] = Mapped(tables.secret, statements)
-        self.lanes = self.lanes_class(tables.lane, tables.place, statements, self.flush)
+        self.lanes = self.lanes_class(
+            tables.lane, tables.place, statements, self.flush, dialect.locked("lane")
+        )
         self._appended: dict[UUID, list[tuple[int, Event]]] = {}
         self._read: dict[tuple[UUID, int], list[Event]] = {}
         self._without_work: set[UUID] = set()
@@ -85,6 +87,13 @@ class SqlSession(SqlSchedules, SqlPruning, SqlDue):
         self._keys.put((namespace, key, run_id))
 
     def live(self, run_id: UUID) -> LiveRow | None:
+        return self._lives.get(run_id)
+
+    def live_unless_locked(self, run_id: UUID) -> LiveRow | None:
+        if not self._lives.knows(run_id) and self._dialect.locks:
+            select = self._tables.live.select + self._dialect.locked("live", skip=True)
+            if not self._lives.take(self._statements.rows(select, [self._dialect.id_in(run_id)])):
+                return None
         return self._lives.get(run_id)
 
     def put_live(self, row: LiveRow) -> None:

@@ -119,7 +119,7 @@ class Drawing:
             key=key,
             workflow=draw(st.sampled_from(["ship", "checkout"])),
             version=draw(st.none() | st.just("2")),
-            queue="default",
+            queue=draw(st.sampled_from(["default", "default", "default", "slow"])),
             args=draw(payloads),
             created_at=self.clock.now(),
             attributes=draw(
@@ -274,7 +274,7 @@ class Drawing:
             undone=tuple(draw(st.lists(st.sampled_from(["refund", "unpack"]), max_size=2))),
         )
         if run.parent_id is None:
-            return {"outcome": outcome}
+            return {"outcome": outcome, "takes_next": draw(st.booleans())}
         told = _FAILURE if status is Status.FAILED else Value(b"1")
         event = Resolved(
             position=run.parent_position or "", kind=Kind.WORKFLOW, name=run.workflow, outcome=told

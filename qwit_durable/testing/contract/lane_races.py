@@ -120,10 +120,81 @@ class LaneRaces:
             assert TURN in stage.tasks(second)
             stage.hold(second)
 
+    def test_turns_taken_with_ends_while_others_start_leave_one_head_and_no_gap(
+        self, stage: Stage, another: Callable[[], Store]
+    ) -> None:
+        ended: list[UUID] = []
 
-def _ending(hold: Hold) -> Commit:
+        def start(store: Store) -> Callable[[], Any]:
+            return lambda: [store.apply([Start(run=stage.row(lane="left"))]) for _ in range(20)]
+
+        def end(store: Store) -> Callable[[], Any]:
+            def go() -> None:
+                while len(ended) < 40:
+                    ended.extend(_passed(store, "left"))
+
+            return go
+
+        at_once([start(another()), start(another()), end(stage.store)])
+
+        assert len(ended) == len(set(ended)) == 40
+        assert stage.store.lane(NAMESPACE, "left") is None
+
+    def test_a_turn_taken_while_the_next_one_is_acted_upon_is_taken_or_owed(
+        self, stage: Stage, another: Callable[[], Store]
+    ) -> None:
+        queues = [stage.queue(3, f"lane-{turn}") for turn in range(12)]
+        holds = [stage.hold(first) for first, _, _ in queues]
+        mine, other = stage.store, another()
+        answers: list[Any] = []
+
+        def end() -> None:
+            answers.extend(mine.apply([_ending(hold, takes_next=True)])[0] for hold in holds)
+
+        def act() -> None:
+            elsewhere = Stage(other, stage.clock)
+            for turn, (_, second, _) in enumerate(queues):
+                elsewhere.operate(second, Verb.TERMINATE if turn % 2 else Verb.PAUSE)
+                elsewhere.operate(second, Verb.RESUME)
+
+        at_once([end, act])
+
+        for turn, (_, second, third) in enumerate(queues):
+            head = stage.head(f"lane-{turn}")
+            live = stage.live(head)
+            assert head == (third if turn % 2 else second)
+            # Held; or it was, and has been told since; or nobody has had it yet.
+            assert live.owner == 1 or TURN in stage.tasks(head)
+            acquired = answers[turn].acquired
+            assert acquired is None or acquired.run.id in (second, third)
+
+
+def _ending(hold: Hold, *, takes_next: bool = False) -> Commit:
     outcome = OutcomeRow(run_id=hold.id, status=Status.COMPLETED, ended_at=hold.run.created_at)
-    return Commit(run_id=hold.id, worker=hold.worker, epoch=hold.epoch, head=None, outcome=outcome)
+    return Commit(
+        run_id=hold.id,
+        worker=hold.worker,
+        epoch=hold.epoch,
+        head=None,
+        outcome=outcome,
+        takes_next=takes_next,
+    )
+
+
+def _passed(store: Store, lane: str) -> list[UUID]:
+    """Acquire and end the head of a lane, if there is one, and all that come with the ends of those before them."""
+    found = store.lane(NAMESPACE, lane)
+    acquired: Any = None if found is None else store.apply([Acquire(run_id=found.head, worker=1)])[0]
+    passed: list[UUID] = []
+    while acquired is not None:
+        assert isinstance(acquired, Acquired), acquired
+        run_id, epoch = acquired.run.id, acquired.live.epoch
+        outcome = OutcomeRow(run_id=run_id, status=Status.COMPLETED, ended_at=acquired.now)
+        write = Commit(run_id=run_id, worker=1, epoch=epoch, head=0, outcome=outcome, takes_next=True)
+        answer: Any = store.apply([write])[0]
+        passed.append(run_id)
+        acquired = answer.acquired
+    return passed
 
 
 def _ended(store: Store, lane: str) -> UUID | None:

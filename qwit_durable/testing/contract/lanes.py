@@ -7,13 +7,13 @@ from uuid import UUID
 
 import attrs
 
-from qwit_durable.core import CancelRequested, Restarted, Status, Verb
-from qwit_durable.stores.answers import Acquired, Fenced, Refused
+from qwit_durable.core import CancelRequested, Restarted, SignalReceived, Status, Verb
+from qwit_durable.stores.answers import Acquired, Conflict, Fenced, Refused
 from qwit_durable.stores.protocol import RunQuery
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.rows import TURN, OutcomeRow
 from qwit_durable.stores.writes import Acquire, Commit, Reap, Release, RingDue, Start
-from qwit_durable.testing.contract.stage import LEASE, NAMESPACE, Stage
+from qwit_durable.testing.contract.stage import LEASE, NAMESPACE, Hold, Stage, resolved
 
 __all__ = ["Lanes"]
 
@@ -56,6 +56,103 @@ class Lanes:
         assert held.acquired.live.status is Status.RUNNING
         assert stage.head() == second
         assert [stage.store.before(run_id) for run_id in (first, second, third)] == [None, None, 1]
+
+    def test_whoever_ends_a_head_may_have_the_turn_of_the_next_one(self, stage: Stage) -> None:
+        first, second, _ = stage.queue(3)
+        hold = stage.hold(first)
+        stage.beat(1)
+        stage.wait(1)
+
+        ended = hold.end(takes_next=True)
+
+        acquired = ended.acquired
+        assert acquired is not None
+        assert (acquired.run.id, acquired.live, acquired.now) == (second, stage.live(second), ended.now)
+        assert (acquired.live.status, acquired.live.owner, acquired.live.epoch) == (Status.RUNNING, 1, 1)
+        assert acquired.live.begun
+        assert ended.rings == ()
+        assert stage.tasks(second) == {}
+        assert stage.head() == second
+        assert stage.acquire(second, worker=2) == Refused(reason="held", status=Status.RUNNING)
+
+    def test_the_turn_of_the_next_one_brings_what_it_was_told_while_it_waited(self, stage: Stage) -> None:
+        first, second = stage.queue(2)
+        signal = SignalReceived(name="go", value=b"1")
+        stage.tell(second, signal)
+
+        acquired = stage.hold(first).end(takes_next=True).acquired
+
+        assert acquired is not None
+        assert acquired.events == (signal,)
+        assert acquired.live.head == 1
+
+    def test_who_has_the_turn_of_the_next_one_goes_through_the_whole_lane(self, stage: Stage) -> None:
+        runs = stage.queue(5)
+        acquired: Acquired | None = stage.hold(runs[0]).acquired
+
+        passed: list[UUID] = []
+        while acquired is not None:
+            passed.append(acquired.run.id)
+            acquired = Hold(stage, acquired, 1).end(resolved("0"), takes_next=True).acquired
+
+        assert passed == runs
+        assert stage.store.lane(NAMESPACE, "left") is None
+        assert [stage.outcome(run_id).head for run_id in runs] == [1] * 5
+
+    def test_a_next_run_that_is_paused_is_owed_its_turn(self, stage: Stage) -> None:
+        first, second = stage.queue(2)
+        stage.operate(second, Verb.PAUSE)
+
+        ended = stage.hold(first).end(takes_next=True)
+        paused = stage.live(second)
+        stage.operate(second, Verb.RESUME)
+
+        assert ended.acquired is None
+        assert [ring.run_id for ring in ended.rings] == [second]
+        assert (paused.status, paused.owner) == (Status.PAUSED, None)
+        stage.hold(second)
+
+    def test_a_next_run_of_another_queue_is_owed_its_turn(self, stage: Stage) -> None:
+        first = stage.join().run.id
+        other = stage.start(row=stage.row(lane="left", queue="mailing")).run.id
+
+        ended = stage.hold(first).end(takes_next=True)
+
+        assert ended.acquired is None
+        assert [(ring.run_id, ring.queue) for ring in ended.rings] == [(other, "mailing")]
+        stage.hold(other, worker=2)
+
+    def test_an_end_that_is_refused_takes_no_turn(self, stage: Stage) -> None:
+        first, second = stage.queue(2)
+        hold = stage.hold(first)
+        outcome = OutcomeRow(run_id=first, status=Status.COMPLETED, ended_at=stage.clock.now())
+
+        conflict = hold.commit(head=7, outcome=outcome, takes_next=True)
+        fenced = hold.commit(epoch=7, outcome=outcome, takes_next=True)
+
+        assert [type(answer) for answer in (conflict, fenced)] == [Conflict, Fenced]
+        assert stage.head() == first
+        assert stage.live(second).status is Status.SCHEDULED
+
+    def test_the_ends_of_several_heads_go_on_with_their_lanes_in_one_batch(self, stage: Stage) -> None:
+        lanes = [stage.queue(1 + turn % 3, f"lane-{turn}") for turn in range(6)]
+        writes = [
+            Commit(
+                run_id=runs[0],
+                worker=1,
+                epoch=stage.hold(runs[0]).epoch,
+                head=0,
+                outcome=OutcomeRow(run_id=runs[0], status=Status.COMPLETED, ended_at=stage.clock.now()),
+                takes_next=turn != 1,
+            )
+            for turn, runs in enumerate(lanes)
+        ]
+
+        answers: list[Any] = list(stage.store.apply(writes))
+
+        acquired = [answer.acquired and answer.acquired.run.id for answer in answers]
+        assert acquired == [None, None, *(runs[1] if runs[1:] else None for runs in lanes[2:])]
+        assert [ring.run_id for answer in answers for ring in answer.rings] == [lanes[1][1]]
 
     def test_runs_begin_in_the_order_of_their_places(self, stage: Stage) -> None:
         runs = stage.queue(6)

@@ -19,7 +19,7 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.core import Status
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.protocol import RunQuery, Store
-from qwit_durable.stores.writes import Claim, Write
+from qwit_durable.stores.writes import Claim, Commit, Write
 from qwit_durable.testing.contract.drawing import NAMESPACE, Drawing
 
 __all__ = ["store_machine"]
@@ -64,6 +64,10 @@ def store_machine(
     return StoreMachine
 
 
+def _place_in_batch(write: Write) -> int:
+    return -1 if isinstance(write, Commit) and write.outcome is not None else int(isinstance(write, Claim))
+
+
 class _Machine(RuleBasedStateMachine):
     @abstractmethod
     def open_store(self, clock: ManualClock) -> AbstractContextManager[Store]:
@@ -94,9 +98,10 @@ class _Machine(RuleBasedStateMachine):
 
     @rule(data=st.data(), count=st.integers(2, 4))
     def a_batch(self, data: st.DataObject, count: int) -> None:
-        # Those who wait for a batch wait for all of it, so it has no order, and stores carry out claims last.
+        # Those who wait for a batch wait for all of it, so it has no order. Stores may carry out ends first, which say
+        # who comes to the head of a lane, and claims last.
         drawn = [self.drawing.draw(data.draw) for _ in range(count)]
-        self.apply(sorted(drawn, key=lambda write: isinstance(write, Claim)))
+        self.apply(sorted(drawn, key=_place_in_batch))
 
     @rule(data=st.data(), between=st.booleans())
     def appends(self, data: st.DataObject, between: bool) -> None:  # noqa: FBT001 - drawn

@@ -244,8 +244,10 @@ class Hold:
         """Commit a transition and let go."""
         return self.committed(*events, release=Release(awaiting=awaiting), **parts)
 
-    def end(self, *events: Event, status: Status = Status.COMPLETED, **outcome: Any) -> Committed:
-        """End the run; a sub-workflow tells its parent."""
+    def end(
+        self, *events: Event, status: Status = Status.COMPLETED, takes_next: bool = False, **outcome: Any
+    ) -> Committed:
+        """End the run; a sub-workflow tells its parent, and who `takes_next` may have the next turn of its lane."""
         row = OutcomeRow(run_id=self.id, status=status, ended_at=self.stage.clock.now(), **outcome)
         report = None
         if self.run.parent_id is not None:
@@ -256,4 +258,4 @@ class Hold:
                 name=self.run.workflow,
             )
             report = Report(run_id=self.run.parent_id, event=told)
-        return self.committed(*events, outcome=row, report=report)
+        return self.committed(*events, outcome=row, report=report, takes_next=takes_next)

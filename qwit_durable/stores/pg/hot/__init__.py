@@ -25,6 +25,7 @@ from qwit_durable.stores.pg.hot.acquire import AcquireFree
 from qwit_durable.stores.pg.hot.append import Append
 from qwit_durable.stores.pg.hot.claim import ClaimFree
 from qwit_durable.stores.pg.hot.finish import Finish
+from qwit_durable.stores.pg.hot.finish_in_lane import FinishInLane
 from qwit_durable.stores.pg.hot.go_on import GoOn
 from qwit_durable.stores.pg.hot.hand_over import HandOver
 from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
@@ -192,7 +193,7 @@ class HotWrites:
         # The most frequent first.
         self._kinds: dict[type[Write], tuple[Kind, ...]] = {
             Checkpoint: (append,),
-            Commit: (HandOver(tables), Finish(tables, cache)),
+            Commit: (HandOver(tables), Finish(tables, cache), FinishInLane(tables, cache)),
             Claim: (self._claim,),
             ResolveTask: (self._go_on, self._resolve),
             Acquire: (acquire,),

@@ -26,7 +26,7 @@ from qwit_durable.stores.sql.table import Columns
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Acquire, Write
 
-__all__ = ["AcquireFree"]
+__all__ = ["AcquireFree", "histories"]
 
 _LIVE = len(Lives.columns)
 _ACQUIRE = f"""
@@ -98,9 +98,11 @@ class AcquireFree:
             for write, _, live in won
             if (known := write.after if write.generation == live.generation else 0) < live.head
         ]
-        histories = self._histories(behind, link) if behind else {}
+        found_events = histories(behind, link, self._tables) if behind else {}
         acquired = {
-            run.id: Acquired(run=run, live=live, events=tuple(histories.get(run.id, ())), now=live.updated_at)
+            run.id: Acquired(
+                run=run, live=live, events=tuple(found_events.get(run.id, ())), now=live.updated_at
+            )
             for _, run, live in won
         }
         return [acquired.get(write.run_id) for write in writes]
@@ -112,11 +114,15 @@ class AcquireFree:
             self._cache.add(run)
         return run
 
-    def _histories(self, wanted: Sequence[tuple[UUID, int, int]], link: Prepared) -> dict[UUID, list[Event]]:
-        ids, known, heads = zip(*wanted, strict=True)
-        params = (binary.uuids(ids), binary.numbers(known), binary.numbers(heads))
-        (result,) = link.ask([(_HISTORIES, params)])
-        histories: dict[UUID, list[Event]] = {run_id: [] for run_id in ids}
-        for columns in link.rows(result):
-            histories[columns[0]].append(self._tables.encoding.read_event(columns[1:]))
-        return histories
+
+def histories(
+    wanted: Sequence[tuple[UUID, int, int]], link: Prepared, tables: Tables
+) -> dict[UUID, list[Event]]:
+    """The events of these runs, each after one number and up to another."""
+    ids, known, heads = zip(*wanted, strict=True)
+    params = (binary.uuids(ids), binary.numbers(known), binary.numbers(heads))
+    (result,) = link.ask([(_HISTORIES, params)])
+    found: dict[UUID, list[Event]] = {run_id: [] for run_id in ids}
+    for columns in link.rows(result):
+        found[columns[0]].append(tables.encoding.read_event(columns[1:]))
+    return found

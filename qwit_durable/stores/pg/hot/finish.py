@@ -3,7 +3,8 @@
 That of a run which nobody holds is carried out if the row is as it was seen; each change of it changes one of what is
 compared.
 
-For runs that were started from outside and stand in no lane: nobody else's row is touched.
+For runs that were started from outside and stand in no lane: nobody else's row is touched. Those in lanes have
+`finish_in_lane`.
 """
 
 from __future__ import annotations
@@ -32,23 +33,14 @@ from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, Write
 
-__all__ = ["Finish"]
+__all__ = ["ENDED", "ENDS", "Finish", "ends"]
 
-_ENDS = (
+ENDS = (
     "id uuid, holder int8, term int8, known int8, count int8, "
     "end_status text, end_value bytea, failure bytea, undone text"
 )
-_FINISH = f"""
-WITH won AS (
-    DELETE FROM qwit.live
-    USING {rows("given", 2, _ENDS, (20, "seen_at timestamptz"), (21, "seen_status text"), (22, "seen_awaiting int8"))}
-    WHERE {is_key("live.run_id", "id")} AND live.epoch = term AND live.head = coalesce(known, live.head)
-    AND CASE WHEN seen_at IS NULL THEN live.owner = holder ELSE
-        live.owner IS NULL AND live.updated_at = seen_at AND live.status = seen_status AND live.awaiting = seen_awaiting
-    END
-    RETURNING live.run_id, live.head, count, live.epoch + (seen_at IS NOT NULL)::int AS epoch, live.generation,
-        {NOW} AS at, cancel_asked, end_status, end_value, failure, undone
-), ended AS (
+#: What goes with the live rows that `won` has removed.
+ENDED = f"""ended AS (
     INSERT INTO qwit.outcome (run_id, status, ended_at, value, failure, undone, epoch, head, generation)
     SELECT run_id, end_status, at, end_value, failure, undone, epoch, head + count, generation FROM won
 ), tasks AS (
@@ -58,7 +50,18 @@ WITH won AS (
 ), added AS (
     {ADDED} SELECT run_id, head + nth, at, {EVENT_COLUMNS}
     FROM {rows("event", 11, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
-)
+)"""
+_FINISH = f"""
+WITH won AS (
+    DELETE FROM qwit.live
+    USING {rows("given", 2, ENDS, (20, "seen_at timestamptz"), (21, "seen_status text"), (22, "seen_awaiting int8"))}
+    WHERE {is_key("live.run_id", "id")} AND live.epoch = term AND live.head = coalesce(known, live.head)
+    AND CASE WHEN seen_at IS NULL THEN live.owner = holder ELSE
+        live.owner IS NULL AND live.updated_at = seen_at AND live.status = seen_status AND live.awaiting = seen_awaiting
+    END
+    RETURNING live.run_id, live.head, count, live.epoch + (seen_at IS NOT NULL)::int AS epoch, live.generation,
+        {NOW} AS at, cancel_asked, end_status, end_value, failure, undone
+), {ENDED}
 SELECT run_id, head + count, at, cancel_asked FROM won
 """.encode()
 
@@ -82,22 +85,9 @@ class Finish:
 
     def questions(self, writes: Sequence[Commit], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
-        encoding = self._tables.encoding
-        ends = [self._tables.outcome.row_in(write.outcome) for write in writes if write.outcome is not None]
-        _, statuses, _, values, failures, undone, *_ = zip(*ends, strict=True)
-        columns = event_arrays([encoding.write_event(event) for write in writes for event in write.events])
-        of_run, nth = numbered(writes)
         params = (
             now,
-            *holders(writes, [write.run_id.bytes for write in writes]),
-            binary.numbers([len(write.events) for write in writes]),
-            binary.texts(statuses),
-            binary.payloads(values),
-            binary.payloads(failures),
-            binary.texts(undone),
-            of_run,
-            nth,
-            *columns,
+            *ends(writes, self._tables),
             binary.times([None if write.seen is None else write.seen.updated_at for write in writes]),
             binary.texts([None if write.seen is None else write.seen.status.value for write in writes]),
             binary.numbers([None if write.seen is None else write.seen.awaiting for write in writes]),
@@ -110,6 +100,25 @@ class Finish:
         """The answers of those that won."""
         _ = link
         return committed(writes, results[0])
+
+
+def ends(writes: Sequence[Commit], tables: Tables) -> Sequence[bytes]:
+    """The parameters of `ENDS`, and those of the events that `ENDED` adds."""
+    outcomes = [tables.outcome.row_in(write.outcome) for write in writes if write.outcome is not None]
+    _, statuses, _, values, failures, undone, *_ = zip(*outcomes, strict=True)
+    write_event = tables.encoding.write_event
+    of_run, nth = numbered(writes)
+    return (
+        *holders(writes, [write.run_id.bytes for write in writes]),
+        binary.numbers([len(write.events) for write in writes]),
+        binary.texts(statuses),
+        binary.payloads(values),
+        binary.payloads(failures),
+        binary.texts(undone),
+        of_run,
+        nth,
+        *event_arrays([write_event(event) for write in writes for event in write.events]),
+    )
 
 
 def _may_begin(write: Commit, seen: LiveRow) -> bool:

@@ -15,12 +15,11 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Event, Value
 from qwit_durable.stores.answers import Accepted, Acquired, Answer
-from qwit_durable.stores.kernel.waking import RING_GRACE
 from qwit_durable.stores.pg.hot import binary
 from qwit_durable.stores.pg.hot.append import ADDED, NOW, event_arrays
 from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import rows
+from qwit_durable.stores.pg.hot.rows import rows, turns_asked
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives
@@ -30,7 +29,6 @@ from qwit_durable.stores.writes import ResolveTask, Write
 
 __all__ = ["Resolve"]
 
-_GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
 #: A longer history than that is read apart from the outcomes, without their columns in every row.
 _SHORT = 100
 #: `EVENT_COLUMNS` of an outcome, by names that no column of a task has; and those of an event in the history.
@@ -78,12 +76,7 @@ WITH gone AS (
 ), turns AS (
     DELETE FROM qwit.task WHERE run_id = ANY(ARRAY(SELECT run_id FROM won WHERE takes)) AND position = ''
 ), asked AS (
-    INSERT INTO qwit.task (run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened)
-    SELECT run.id, '', run.queue, run.workflow, updated_at, updated_at + {_GRACE}, 0, 0, false, 0
-    FROM won JOIN qwit.run ON asks AND {is_key("run.id", "run_id")}
-    ON CONFLICT (run_id, position) DO UPDATE SET
-        ready_at = least(task.ready_at, excluded.ready_at), ring_at = least(task.ring_at, excluded.ring_at),
-        rings = 0, note = null
+    {turns_asked(f"won JOIN qwit.run ON asks AND {is_key('run.id', 'run_id')}", "updated_at")}
 )
 SELECT nth, head_before, awaiting_before, takes, asks, known, {Lives.listed("won")}, {_OF_EVENT}
 FROM gone JOIN won ON won.run_id = id
