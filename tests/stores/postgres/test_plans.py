@@ -48,10 +48,8 @@ def _scans(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def _is_by_key(scan: dict[str, Any]) -> bool:
-    return (
-        scan["Node Type"] == "Tid Scan"
-        or re.search(r"\b(run_)?id = ", scan.get("Index Cond", "")) is not None
-    )
+    by_key = r"\b(run_)?id = |\b(lane|place)\.namespace = .* AND \(\w+\.lane = "
+    return scan["Node Type"] == "Tid Scan" or re.search(by_key, scan.get("Index Cond", "")) is not None
 
 
 def test_no_hot_statement_reads_a_table_or_an_index_from_end_to_end(

@@ -39,7 +39,7 @@ _LANE = (20, "namespace text"), (21, "lane text"), (22, "queue text"), (23, "tak
 _FINISH = f"""
 WITH mine AS (
     SELECT given.* FROM {rows("given", 2, ENDS, *_LANE)} JOIN qwit.live ON {is_key("live.run_id", "id")}
-    WHERE {IS_HELD} ORDER BY run_id FOR UPDATE OF live
+    WHERE {IS_HELD} FOR UPDATE OF live
 ), seen AS MATERIALIZED (
     SELECT mine.*, own.* FROM mine CROSS JOIN LATERAL (
         SELECT lane.ctid AS place, number, last, waiting FROM qwit.lane
