@@ -174,7 +174,7 @@ def _queued(stage: Stage) -> Generator[Plan]:
         return {_LINKS: count / stage.seconds_of_chains(sizes.chains, sizes.links)}
 
     def watched() -> dict[str, float]:
-        """The same where a middleware sees each message: none is shared, none left out."""
+        """The same where a middleware sees each message: none is shared, none left out. Most stay in their process."""
         place = attrs.evolve(stage.place, follows_messages=True)
         with stage.crewed(stage.crew.processes, stage.threads, place=place):
             return {_WATCHED: count / stage.seconds_of(queued_steps, sizes.chains, sizes.links)}

@@ -14,7 +14,14 @@ from uuid import UUID
 
 from dramatiq import Actor
 
-from qwit_durable.broker.bells import MOST_RUNS, MOST_STEPS, STEP_MARK, TURN_ACTOR, has_only_own_middleware
+from qwit_durable.broker.bells import (
+    IS_OWN_ACTOR,
+    MOST_RUNS,
+    MOST_STEPS,
+    STEP_MARK,
+    TURN_ACTOR,
+    has_only_own_middleware,
+)
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.rows import TURN, Ring
@@ -99,6 +106,7 @@ def declare_step(
             _drop(name, args)
 
     attempt.is_qwit_step = True  # type: ignore[attr-defined]
+    setattr(attempt, IS_OWN_ACTOR, True)
     priority = getattr(step.settings, "priority", None) or 0
     Actor(
         attempt, broker=broker, actor_name=name, queue_name=queue, priority=priority, options=dict(_OPTIONS)

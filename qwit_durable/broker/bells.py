@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
@@ -28,6 +29,7 @@ from dramatiq.middleware import (
 )
 from dramatiq.results import Results
 
+from qwit_durable.broker.kept import has_room, keep
 from qwit_durable.broker.wire import Wire
 from qwit_durable.engine.ports import SPREAD
 from qwit_durable.stores.rows import TURN, Ring
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
     from dramatiq import Broker, MessageProxy, Worker
 
 __all__ = [
+    "IS_OWN_ACTOR",
     "MOST_RUNS",
     "MOST_STEPS",
     "NO_LIMIT_MILLISECONDS",
@@ -56,6 +59,9 @@ MOST_RUNS = 64
 
 #: So many quick steps at most, and among how many bells they are shared at least.
 MOST_STEPS, FEW_BELLS = 8, 2
+
+#: How the function of an actor is marked that does nothing but follow bells: the step is no actor of the user's.
+IS_OWN_ACTOR = "is_qwit_actor"
 
 #: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
 STEP_MARK = "qwit:"
@@ -132,12 +138,41 @@ class BrokerBells:
 
     def consumes(self, queue: str) -> bool:
         """Whether a worker of this process works on a queue."""
+        return self._worker_of(queue) is not None
+
+    def _worker_of(self, queue: str) -> tuple[Broker, Worker] | None:
         broker = self._others.get(queue) or self._home()
         # A loop, as each step asks: a generator costs twice as much as all the rest.
-        for its_broker, worker in self._workers:
+        for known in self._workers:
+            its_broker, worker = known
             if its_broker is broker and (not worker.consumer_whitelist or queue in worker.consumer_whitelist):
-                return True
-        return False
+                return known
+        return None
+
+    def is_seen(self, queue: str, name: str) -> bool:
+        """Whether others than Dramatiq follow what becomes of a step's message, or the step is an actor of theirs."""
+        broker = self._others.get(queue) or self._home()
+        if broker is None or not has_only_own_middleware(broker):
+            return True
+        actors: dict[str, Any] = getattr(broker, "actors")  # noqa: B009 - half typed upstream
+        known = actors.get(name)
+        return known is not None and not getattr(known.fn, IS_OWN_ACTOR, False)
+
+    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+        """Whether a bell would soon be followed by a thread of this process."""
+        found = self._worker_of(queue)
+        return found is not None and has_room(found[1], is_quick)
+
+    def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
+        """Ring for a step in this process alone; False if there is no room for it. An error is logged."""
+        found = self._worker_of(ring.queue)
+        if found is None or not has_room(found[1], is_quick):
+            return False
+        try:
+            return keep(*found, _message([ring]), over)
+        except Exception as error:  # noqa: BLE001 - whatever somebody's middleware raises
+            _logger.warning("no bell for run %s on queue %r: %s", ring.run_id, ring.queue, error)
+            return False
 
     def is_busy(self) -> bool:
         """Whether messages wait in this process for a thread."""
@@ -201,7 +236,11 @@ def is_bell(message: MessageProxy) -> bool:
 
 def has_only_own_middleware(broker: Broker) -> bool:
     """Whether nobody but Dramatiq itself sees what becomes of a message."""
-    kinds = map(type, broker.middleware)
+    return _are_own(tuple(map(type, broker.middleware)))
+
+
+@lru_cache(maxsize=16)
+def _are_own(kinds: tuple[type, ...]) -> bool:
     return all(kind in _OWN or all(getattr(kind, hook) is plain for hook, plain in _HOOKS) for kind in kinds)
 
 

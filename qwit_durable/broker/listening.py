@@ -27,6 +27,8 @@ from dramatiq.broker import Consumer
 from dramatiq.common import compute_backoff
 
 from qwit_durable.broker.bells import is_bell
+from qwit_durable.broker.kept import HomeConsumer
+from qwit_durable.broker.local import LocalBroker
 from qwit_durable.clock import monotonic
 
 if TYPE_CHECKING:
@@ -46,31 +48,33 @@ _SPARE_CONNECTIONS = 4
 
 
 def listen(broker: Broker, worker: Worker, wire: Wire | None = None) -> Callable[[], None]:
-    """Let the consumers that a worker is about to start hear of messages; answer how to undo that.
+    """Let the consumers that a worker is about to start hear of messages, and know kept ones; answer how to undo that.
 
     Bells are acknowledged on the `wire`, if there is one.
     """
+    if isinstance(broker, LocalBroker) or "consume" in vars(broker):
+        return lambda: None
     module: Any = sys.modules.get("dramatiq.brokers.redis")
     is_redis = module is not None and isinstance(broker, module.RedisBroker)
-    if not is_redis or "consume" in vars(broker):
-        return lambda: None
     ear = Ear(broker, worker)
     consume: Callable[..., Consumer] = broker.consume
 
-    def consume_listening(queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
-        if queue_name in broker.get_declared_delay_queues():
-            return consume(queue_name, prefetch, timeout)
+    def consume_at_home(queue_name: str, prefetch: int = 1, timeout: int = 5000) -> Consumer:
+        if not is_redis or queue_name in broker.get_declared_delay_queues():
+            return HomeConsumer(consume(queue_name, prefetch, timeout))
         # Its own sleep is taken from it: ours is in its place.
-        return ListeningConsumer(
-            consume(queue_name, prefetch, 1),
-            lambda seconds: ear.wait(queue_name, seconds),
-            prefetch=prefetch,
-            enough=min(worker.worker_threads, prefetch - 1),
-            timeout=timeout,
-            wire=wire,
+        return HomeConsumer(
+            ListeningConsumer(
+                consume(queue_name, prefetch, 1),
+                lambda seconds: ear.wait(queue_name, seconds),
+                prefetch=prefetch,
+                enough=min(worker.worker_threads, prefetch - 1),
+                timeout=timeout,
+                wire=wire,
+            )
         )
 
-    vars(broker)["consume"] = consume_listening
+    vars(broker)["consume"] = consume_at_home
 
     def undo() -> None:
         vars(broker).pop("consume", None)

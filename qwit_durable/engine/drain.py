@@ -7,7 +7,7 @@ would look at it for seconds. So what is owed by then, and what was rung and not
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from uuid import UUID
 
 from qwit_durable.engine.ports import SPREAD, Bells
@@ -56,3 +56,15 @@ class DrainableBells:
     def is_busy(self) -> bool:
         """Whether other work waits in this process."""
         return self._bells.is_busy()
+
+    def is_seen(self, queue: str, name: str) -> bool:
+        """Whether somebody follows the bells of a step on a queue."""
+        return self._bells.is_seen(queue, name)
+
+    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+        """Whether one more bell would soon be followed in this process."""
+        return self._bells.has_room(queue, is_quick)
+
+    def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
+        """Ring in this process alone, unless it drains."""
+        return not self._draining.is_set() and self._bells.keep(ring, is_quick, over)

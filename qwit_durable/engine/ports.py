@@ -50,6 +50,21 @@ class Bells(Protocol):
         """Whether other work waits in this process."""
         ...
 
+    def is_seen(self, queue: str, name: str) -> bool:
+        """Whether somebody follows the bells of a step on a queue, so that none may be left out."""
+        ...
+
+    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+        """Whether one more bell for a step would soon be followed by a thread of this process."""
+        ...
+
+    def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
+        """Ring for a step in this process alone; False if there is no room for it. Never raises.
+
+        `over` is called when the bell is over, whether it was followed or not.
+        """
+        ...
+
 
 @attrs.frozen(kw_only=True)
 class Settings:

@@ -21,6 +21,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
+from uuid import UUID
 
 from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
@@ -48,13 +49,27 @@ R = TypeVar("R")
 _MOMENT = timedelta(milliseconds=1)
 
 
+def _nothing() -> None:
+    """Nobody has to be told."""
+
+
 class VirtualBells:
-    """Bells that gather until somebody answers them. `queues` are those this process works on; None for all."""
+    """Bells that gather until somebody answers them.
+
+    Attributes:
+        waiting: Those.
+        queues: What this process works on; None for all.
+        is_deaf: Whether bells are lost.
+        are_seen: Whether somebody follows the bells of steps.
+        kept: Those among `waiting` that are for this process alone, and what to call when they are over.
+    """
 
     def __init__(self, queues: frozenset[str] | None = None) -> None:
         self.waiting: deque[Ring] = deque()
         self.queues = queues
         self.is_deaf = False
+        self.are_seen = False
+        self.kept: dict[tuple[UUID, str], Callable[[], None]] = {}
 
     def ring(
         self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
@@ -71,6 +86,23 @@ class VirtualBells:
     def is_busy(self) -> bool:
         """Whether bells wait."""
         return bool(self.waiting)
+
+    def is_seen(self, queue: str, name: str) -> bool:
+        """Whether somebody follows the bells of steps."""
+        _ = queue, name
+        return self.are_seen
+
+    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+        """Whether no bells wait, or all for quick steps."""
+        return self.consumes(queue) and all(is_quick(ring.name) for ring in self.waiting)
+
+    def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
+        """Keep a bell, unless there is no room for it."""
+        has_room = self.has_room(ring.queue, is_quick)
+        if has_room:
+            self.waiting.append(ring)
+            self.kept[ring.run_id, ring.position] = over
+        return has_room
 
 
 class _KnownPace(Pace):
@@ -97,6 +129,7 @@ class Environment(Client[ManualClock]):
         around_step: As in `Durable`.
         settings: As in `Durable`.
         steps_are_quick: Whether this process takes them all for quick, or none.
+        steps_are_seen: Whether somebody follows the bells of steps, so that each has its own.
     """
 
     def __init__(
@@ -112,6 +145,7 @@ class Environment(Client[ManualClock]):
         settings: Settings | None = None,
         namespace: str = "default",
         steps_are_quick: bool = False,
+        steps_are_seen: bool = False,
     ) -> None:
         self.clock = clock or ManualClock()
         self.store: Store = store if store is not None else MemoryStore(self.clock)
@@ -119,6 +153,7 @@ class Environment(Client[ManualClock]):
         self.namespace = namespace
         self.endings = Endings()
         self.bells = VirtualBells(queues)
+        self.bells.are_seen = steps_are_seen
         self.begins_at_once = False
         self.observers = tuple(observers)
         self._committer = Committer(self.store)
@@ -201,6 +236,9 @@ class Environment(Client[ManualClock]):
         """Answer one bell."""
         if ring.position == TURN:
             self.engine.take_turn(ring.run_id)
+        elif self.bells.are_seen:
+            self.engine.make_attempt(ring.run_id, ring.position, ring.name)
+            self.bells.kept.pop((ring.run_id, ring.position), _nothing)()
         else:
             self.engine.make_attempts([ring])
 

@@ -15,6 +15,7 @@ from dramatiq import Message
 from dramatiq.brokers.redis import RedisBroker
 
 from qwit_durable import Durable, Workflow, step, workflow
+from qwit_durable.broker.kept import HomeConsumer
 from qwit_durable.broker.listening import Ear, ListeningConsumer, listen
 from qwit_durable.broker.local import LocalBroker
 
@@ -194,10 +195,12 @@ def test_only_redis_brokers_are_listened_to_and_only_while_their_worker_runs(ope
     again()
     listen(local, dramatiq.Worker(local))
 
-    assert isinstance(here, ListeningConsumer)
-    assert not isinstance(there, ListeningConsumer)
-    assert not isinstance(broker.consume("default"), ListeningConsumer)
-    assert not isinstance(local.consume("default"), ListeningConsumer)
+    assert isinstance(here, HomeConsumer)
+    assert isinstance(here.inner, ListeningConsumer)
+    assert isinstance(there, HomeConsumer)
+    assert not isinstance(there.inner, ListeningConsumer)
+    assert not isinstance(broker.consume("default"), HomeConsumer)
+    assert not isinstance(local.consume("default"), HomeConsumer)
 
 
 @pytest.mark.parametrize("may_wait", [True, False])

@@ -18,6 +18,7 @@ import attrs
 from qwit_durable.clock import monotonic
 from qwit_durable.core import Value
 from qwit_durable.engine.attempting.attempts import Attempts, Left, Work
+from qwit_durable.engine.attempting.kept import KeptAttempts
 from qwit_durable.engine.attempting.lifeline import Lifeline
 from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
 from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
@@ -57,6 +58,7 @@ class QueuedAttempts:
         self._foresight = foresight
         self._making = attempts.making
         self._at_home = AtHome(turns.carriers.is_quick, attempts.making)
+        self._kept = KeptAttempts(services, turns.carriers.is_quick, attempts.making)
 
     @property
     def making(self) -> frozenset[tuple[UUID, str]]:
@@ -65,10 +67,23 @@ class QueuedAttempts:
 
     def make(self, run_id: UUID, position: str, name: str) -> None:
         """Make the next attempt of a task in this thread, if it is due and free; then go on with its run."""
-        making = self._guarded(run_id, self._make(run_id, position, name, None))
-        made = carry_alone(making, self._services.committer.write)
-        if made is not None:
-            self._turns.carriers.carry(self._guarded(run_id, self._follow(made)))
+        kept = self._kept.take(run_id, position)
+        if kept is None:
+            until = self._end_of_slice()
+            making = self._make(run_id, position, name, is_alone=True)
+        else:
+            begun, until = kept
+            making = self._make_begun(begun, self._at_home if monotonic() < until else None)
+        made = self._turns.carriers.carry_alone(self._guarded(run_id, making))
+        if made is None:
+            return
+        if made.begun is not None and made.begun.is_seen:
+            # First of all: this thread is about to be free.
+            self._kept.keep(made.begun, until)
+            if made.rings:
+                self._turns.carriers.ring_at_once(made.rings)
+        else:
+            self._turns.carriers.carry(self._guarded(run_id, self._go_on(made, until)))
 
     def carry(self, tasks: Sequence[tuple[UUID, str]], name: str) -> None:
         """The same for tasks of one step, by whichever threads carry runs on."""
@@ -87,17 +102,27 @@ class QueuedAttempts:
         return None
 
     def _whole(self, run_id: UUID, position: str, name: str, lost: Ring | None = None) -> Pieces[None]:
-        until = monotonic() + self._services.settings.time_slice.total_seconds()
-        made = yield from self._make(run_id, position, name, self._at_home, lost)
+        until = self._end_of_slice()
+        made = yield from self._make(run_id, position, name, lost)
+        yield from self._go_on(made, until)
+
+    def _end_of_slice(self) -> float:
+        """From then on a run is rung for, so that runs spread over all processes."""
+        return monotonic() + self._services.settings.time_slice.total_seconds()
+
+    def _go_on(self, made: Recorded | None, until: float) -> Pieces[None]:
+        """Go on with a run for as long as its steps begin here, and without bells of their own."""
         while made is not None and made.begun is not None:
             self._turns.carriers.ring(made.rings)
-            # After a slice it is rung for, so that runs spread over all processes.
+            if made.begun.is_seen:
+                self._kept.keep(made.begun, until)
+                return
             made = yield from self._make_begun(made.begun, self._at_home if monotonic() < until else None)
         if made is not None:
             yield from self._follow(made)
 
     def _make(
-        self, run_id: UUID, position: str, name: str, at_home: AtHome | None, lost: Ring | None = None
+        self, run_id: UUID, position: str, name: str, lost: Ring | None = None, *, is_alone: bool = False
     ) -> Pieces[Recorded | None]:
         key = (run_id, position)
         token = self._making.take(key)
@@ -107,13 +132,13 @@ class QueuedAttempts:
         try:
             claimed = lost or (yield from self._claim(run_id, position, name))
             if isinstance(claimed, Ring):
-                return (yield from self._make_lost(claimed, at_home, give_back))
-            return None if claimed is None else (yield from self._attempt(claimed, at_home, give_back))
+                return (yield from self._make_lost(claimed, give_back, is_alone=is_alone))
+            return None if claimed is None else (yield from self._attempt(claimed, self._at_home, give_back))
         finally:
             give_back()
 
     def _make_lost(
-        self, ring: Ring, at_home: AtHome | None, give_back: Callable[[], None]
+        self, ring: Ring, give_back: Callable[[], None], *, is_alone: bool
     ) -> Pieces[Recorded | None]:
         """Make the attempt after one of which the worker has died, when it is its turn."""
         key = ring.run_id, ring.position, ring.name
@@ -126,17 +151,16 @@ class QueuedAttempts:
             if not isinstance(claimed, Claimed):
                 return None
             suspect.begins(claimed.task.attempt - 1)
-            return (yield from self._attempt(claimed, at_home, give_back))
+            return (yield from self._attempt(claimed, self._at_home, give_back))
 
         def again() -> Pieces[None]:
             return self._guarded(ring.run_id, self._whole(*key, ring))
 
-        return (yield from self._suspects.one_by_one(ring, go_on, None if at_home is None else again))
+        return (yield from self._suspects.one_by_one(ring, go_on, None if is_alone else again))
 
     def _make_begun(self, begun: Begun, at_home: AtHome | None) -> Pieces[Recorded | None]:
         claimed = begun.claimed
-        key = (claimed.run.id, claimed.task.position)
-        give_back = partial(self._making.give_back, key, begun.token)
+        give_back = partial(self._making.give_back, begun.key, begun.token)
         try:
             return (yield from self._attempt(claimed, at_home, give_back))
         finally:

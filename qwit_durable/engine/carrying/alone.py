@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar, cast
 
+from qwit_durable.clock import monotonic
+from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.carrying.roster import Pieces
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.writes import Write
@@ -14,12 +16,20 @@ __all__ = ["carry_alone"]
 _T = TypeVar("_T")
 
 
-def carry_alone(pieces: Pieces[_T], write: Callable[[Write], Answer]) -> _T:
-    """Carry out each write and make each step at once; what the pieces come to."""
+def carry_alone(pieces: Pieces[_T], write: Callable[[Write], Answer], pace: Pace | None = None) -> _T:
+    """Carry out each write and make each step at once; what the pieces come to. How quick steps are is taken down."""
     try:
         asked = next(pieces)
         while True:
-            asked = next(pieces) if isinstance(asked, str) else _written(pieces, asked, write)
+            if not isinstance(asked, str):
+                asked = _written(pieces, asked, write)
+                continue
+            step, began = asked, monotonic()
+            try:
+                asked = next(pieces)
+            finally:
+                if pace is not None:
+                    pace.took(step, monotonic() - began)
     except StopIteration as over:
         return cast("_T", over.value)
 

@@ -7,8 +7,10 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
+from typing import TypeVar
 
 from qwit_durable.clock import monotonic
+from qwit_durable.engine.carrying.alone import carry_alone
 from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.carrying.roster import Carrier, Next, Pieces, Rider, Roster
 from qwit_durable.engine.ports import Bells
@@ -20,6 +22,7 @@ from qwit_durable.stores.writes import Checkpoint, Write
 __all__ = ["Carriers"]
 
 _logger = logging.getLogger("qwit_durable.turns")
+_T = TypeVar("_T")
 
 #: How long a step that was thought quick may hold up others: far above a quick one, and too short to be felt.
 _MOMENT_SECONDS = 0.01
@@ -50,6 +53,10 @@ class Carriers:
             me = self.roster.enter(*map(Rider, pieces))
             self._see_to_guard()
         self._run(me)
+
+    def carry_alone(self, pieces: Pieces[_T]) -> _T:
+        """Carry one in this thread, whatever the others do; what it comes to."""
+        return carry_alone(pieces, self._committer.write, self._pace)
 
     def join(self, pieces: Pieces[None]) -> bool:
         """Bring a run to those that are carried already; False where each had better have a thread of its own."""

@@ -10,7 +10,8 @@ refused discards the interpreter. Where more follows, or others' events came fir
 the turn that comes with the outcome.
 
 Nor is anybody rung for who is at home: where one quick step follows, and nothing else waits for a thread of this
-process, its first attempt begins with that write, too. Then a queued step is one write and no message.
+process, its first attempt begins with that write, too. Then a queued step is one write and no message. Where somebody
+follows messages, it has one all the same, which waits for a thread of this process, and only behind quick steps.
 """
 
 from __future__ import annotations
@@ -67,10 +68,19 @@ class AtHome:
 
 @attrs.frozen
 class Begun:
-    """An attempt that has begun with the write of the one before it, and the token under which it is named."""
+    """An attempt that has begun with the write of the one before it, and the token under which it is named.
+
+    `is_seen`: it is to have a bell of its own.
+    """
 
     claimed: Claimed
     token: object
+    is_seen: bool
+
+    @property
+    def key(self) -> tuple[UUID, str]:
+        """Under which it is named."""
+        return self.claimed.task.run_id, self.claimed.task.position
 
 
 class Ahead:
@@ -94,6 +104,7 @@ class Ahead:
         self._then: Commit | None = None
         self._at_home = at_home
         self._begins: tuple[tuple[UUID, str], object] | None = None
+        self._is_seen = False
 
     def follows(self, event: Resolved) -> tuple[Acquire | None, Commit | None]:
         """The turn that this process takes with an outcome, if any, and the whole of it, if it can be told."""
@@ -153,9 +164,15 @@ class Ahead:
         command, at_home, bells = pending.command, self._at_home, self._services.bells
         if at_home is None or not isinstance(command, CallStep):
             return False
-        if bells.is_busy() or not at_home.is_quick(command.name):
+        if not at_home.is_quick(command.name):
             return False
-        if not bells.consumes(queue_of(self._services, hold.run, command)):
+        queue = queue_of(self._services, hold.run, command)
+        self._is_seen = bells.is_seen(queue, command.name)
+        if not (
+            bells.has_room(queue, at_home.is_quick)
+            if self._is_seen
+            else not bells.is_busy() and bells.consumes(queue)
+        ):
             return False
         key = (hold.run.id, pending.position)
         token = at_home.making.take(key)
@@ -219,6 +236,7 @@ class Ahead:
                 task=task, run=claimed.run, generation=claimed.generation, now=now, standing=standing
             ),
             token=token,
+            is_seen=self._is_seen,
         )
 
     def _keep(self) -> None:
