@@ -16,6 +16,7 @@ from typing import Any, Literal, cast
 
 import attrs
 
+from qwit_durable.core.facts import fact
 from qwit_durable.core.retry import Retry
 
 __all__ = [
@@ -80,7 +81,7 @@ def _no_value(data: bytes) -> Any:  # noqa: ARG001 - the signature of a decoder
     return None
 
 
-@attrs.frozen
+@fact
 class Site:
     """Where in the user's source a command was built."""
 
@@ -91,7 +92,7 @@ class Site:
         return f"{self.file}:{self.line}"
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Settings:
     """How a step's attempts are carried out.
 
@@ -119,12 +120,12 @@ class Settings:
 AS_DEFINED = Settings()
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class _Leaf:
     site: Site | None = attrs.field(default=None, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class CallStep(_Leaf):
     """Run a step and answer with its value. `undo_when` is None for a step without an undo.
 
@@ -142,7 +143,7 @@ class CallStep(_Leaf):
     normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class CallWorkflow(_Leaf):
     """Run a sub-workflow and answer with its value."""
 
@@ -154,7 +155,7 @@ class CallWorkflow(_Leaf):
     normalise: Callable[[bytes], bytes] = attrs.field(default=_same, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Sleep(_Leaf):
     """Wait for a duration, or until a moment: exactly one of the two is given."""
 
@@ -162,7 +163,7 @@ class Sleep(_Leaf):
     until: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class WaitSignal(_Leaf):
     """Wait for the next signal of a name."""
 
@@ -171,14 +172,14 @@ class WaitSignal(_Leaf):
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Compensate(_Leaf):
     """Owe a step as an undo from here on."""
 
     call: CallStep
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Now(_Leaf):
     """Answer with the time at which this was first asked, by the store's clock."""
 
@@ -186,7 +187,7 @@ class Now(_Leaf):
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Record(_Leaf):
     """Answer with what `produce` gave when this was first asked; it returns canonical JSON."""
 
@@ -195,7 +196,7 @@ class Record(_Leaf):
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class MapSteps(_Leaf):
     """Run one step for many items at once and answer with the tuple of their values, in order.
 
@@ -212,7 +213,7 @@ class MapSteps(_Leaf):
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Publish(_Leaf):
     """Let others see a value under a name."""
 
@@ -220,14 +221,14 @@ class Publish(_Leaf):
     value: bytes
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Patched(_Leaf):
     """Answer whether this run takes the new path: its place takes no number, so that old runs keep theirs."""
 
     name: str
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Info(_Leaf):
     """Answer with facts about the run, as they were when this was first asked."""
 
@@ -235,14 +236,14 @@ class Info(_Leaf):
     decode: Callable[[bytes], Any] = attrs.field(default=_no_value, eq=False, repr=False)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Restart(_Leaf):
     """End the body and begin it anew with other arguments."""
 
     args: bytes
 
 
-@attrs.frozen
+@fact
 class Resumption:
     """With what an undo goes on: the value of the signal it waited for, and what it gave when it began to wait."""
 
@@ -250,7 +251,7 @@ class Resumption:
     so_far: bytes
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Undo(_Leaf):
     """Run the undo of a step: its own arguments, its value if it completed, and why the run is unwound.
 
@@ -264,7 +265,7 @@ class Undo(_Leaf):
     resumes: Resumption | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class UndoRun(_Leaf):
     """Reopen the sub-workflow that completed at `position` and let it undo what it did."""
 
@@ -275,7 +276,7 @@ class UndoRun(_Leaf):
 Branch = Generator[Any, Any, Any]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@fact(kw_only=True, eq=False)
 class Gather(_Leaf):
     """Run members at once and answer with the tuple of their values, in order."""
 
@@ -283,14 +284,14 @@ class Gather(_Leaf):
     limit: int | None = None
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@fact(kw_only=True, eq=False)
 class Race(_Leaf):
     """Run members at once and answer with the number and the value of the first to finish."""
 
     members: tuple[Any, ...]
 
 
-@attrs.frozen(kw_only=True, eq=False)
+@fact(kw_only=True, eq=False)
 class Saga(_Leaf):
     """Run one member in a compensation scope of its own."""
 

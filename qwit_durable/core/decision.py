@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime
 
-import attrs
-
 from qwit_durable.core.commands import Leaf
 from qwit_durable.core.events import Cause, Debt, Event, SignalReceived
+from qwit_durable.core.facts import fact
 from qwit_durable.core.status import Status
 from qwit_durable.errors import Failure
 
@@ -26,7 +25,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Pending:
     """A command without an outcome.
 
@@ -56,7 +55,7 @@ class Pending:
     cause: Cause | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Advance:
     """Begin these commands, wait for those, settle what nobody waits for any more.
 
@@ -75,7 +74,7 @@ class Advance:
     awaiting: int = 1
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Unwind:
     """Write down this plan, newest first, then go on with it: that of the run, or of a scope in its body."""
 
@@ -84,7 +83,7 @@ class Unwind:
     scope: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class StartOver:
     """Begin the body anew with these arguments; what is owed and unread signals come along, oldest first."""
 
@@ -93,7 +92,7 @@ class StartOver:
     signals: tuple[SignalReceived, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Finish:
     """The run has ended. `owed` is what a completed sub-workflow may yet be asked to undo."""
 
@@ -104,7 +103,7 @@ class Finish:
     owed: tuple[Debt, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Mismatch:
     """The body no longer asks for what history holds at `position`."""
 
@@ -114,14 +113,14 @@ class Mismatch:
     found_text: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Misuse:
     """The body did something that can't be carried out durably."""
 
     message: str
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Parked:
     """The body has failed and waits for a person to decide.
 
@@ -135,7 +134,7 @@ class Parked:
     refusal: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class UndoGaveUp:
     """Undos have used up their attempts."""
 
@@ -145,7 +144,7 @@ class UndoGaveUp:
     owed: tuple[Debt, ...]
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Halt:
     """The run can't go on without a person or a fixed deploy; nothing is to be appended."""
 

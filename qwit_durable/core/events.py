@@ -13,6 +13,7 @@ import attrs
 
 from qwit_durable.core.carried import Carried
 from qwit_durable.core.commands import Kind
+from qwit_durable.core.facts import fact
 from qwit_durable.core.outcome import Outcome
 from qwit_durable.core.status import Verb
 from qwit_durable.errors import Failure
@@ -46,7 +47,7 @@ class DebtKind(StrEnum):
     RUN = "run"  # a completed sub-workflow, to be reopened
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Debt:
     """One owed undo: all that is needed to pay it without asking the body again.
 
@@ -73,7 +74,7 @@ def origin_of(position: str, generation: int) -> tuple[int, str]:
     return (int(before) if before else generation), place
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Cause:
     """Why a run is unwound. `cancelled` decides between ending cancelled and ending compensated."""
 
@@ -81,7 +82,7 @@ class Cause:
     cancelled: bool = False
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Scheduled:
     """A command was handed over: a task, a timer, a wait or a sub-workflow exists for it from now on.
 
@@ -100,7 +101,7 @@ class Scheduled:
     upto: int = 0
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Resolved:
     """A command has its outcome: the first one recorded at its position, for ever.
 
@@ -118,7 +119,7 @@ class Resolved:
     refused: bytes | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class AttemptFailed:
     """An attempt failed and another one is due at `retry_at`."""
 
@@ -130,7 +131,7 @@ class AttemptFailed:
     began_at: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class SignalReceived:
     """A signal came from outside. Signals of one name are consumed in this order."""
 
@@ -139,14 +140,14 @@ class SignalReceived:
     dedupe_id: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class TimerFired:
     """The timer of the command at `position` is due."""
 
     position: str
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class CancelRequested:
     """Somebody asked the run to stop."""
 
@@ -154,14 +155,14 @@ class CancelRequested:
     compensate: bool = True
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class DeadlinePassed:
     """The run's deadline has passed."""
 
     deadline: timedelta | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class UnwindStarted:
     """The plan of owed undos, newest first: written once, followed whatever becomes of the body.
 
@@ -173,7 +174,7 @@ class UnwindStarted:
     scope: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Completed:
     """The body returned. `owed` is what a parent may yet ask this run to undo, newest first."""
 
@@ -181,7 +182,7 @@ class Completed:
     owed: tuple[Debt, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Reopened:
     """The parent unwinds and asks this completed run to undo what it did. `at`: where in the parent that is asked."""
 
@@ -189,7 +190,7 @@ class Reopened:
     at: str = ""
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Restarted:
     """The body begins anew with these arguments: always the first event of a history.
 
@@ -201,7 +202,7 @@ class Restarted:
     signals: tuple[SignalReceived, ...] = ()
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class OperatorActed:
     """A person, or a program in a person's name, used a verb on the run."""
 

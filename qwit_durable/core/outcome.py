@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import attrs
-
+from qwit_durable.core.facts import fact
 from qwit_durable.errors import Failure
 
 __all__ = ["Dropped", "Outcome", "Value"]
 
 
-@attrs.frozen
+@fact
 class Value:
     """The command's value as canonical JSON.
 
@@ -20,7 +19,7 @@ class Value:
     awaits: str | None = None
 
 
-@attrs.frozen
+@fact
 class Dropped:
     """The command was settled because nobody waits for it any more. `begun` tells whether an attempt had begun.
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
-import attrs
-
 from qwit_durable.core import Event, Status
+from qwit_durable.core.facts import fact
 from qwit_durable.errors import Failure
 from qwit_durable.stores.pruning import Pruned
 from qwit_durable.stores.rows import LiveRow, Ring, RunRow, TaskRow
@@ -29,7 +28,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Started:
     """The run that now stands under the key, and whether this write made it.
 
@@ -43,7 +42,7 @@ class Started:
     acquired: Acquired | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Acquired:
     """The run is held under `live.epoch`. `events` are those after what the caller knew; `now` is the store's time."""
 
@@ -53,7 +52,7 @@ class Acquired:
     now: datetime
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Committed:
     """The transition is durable.
 
@@ -70,19 +69,19 @@ class Committed:
     acquired: Acquired | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Conflict:
     """The history has grown meanwhile; nothing was written. Look again."""
 
     head: int
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Fenced:
     """The caller has lost what it held; nothing was written. Drop everything quietly."""
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Standing:
     """How far a run is that nobody holds. `events` are those after what the caller knew."""
 
@@ -91,7 +90,7 @@ class Standing:
     events: tuple[Event, ...]
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Claimed:
     """The attempt `task.attempt` is this worker's. `lost` tells that the one before died with its worker.
 
@@ -107,7 +106,7 @@ class Claimed:
     standing: Standing | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Accepted:
     """It is recorded, or had its effect before (`repeated`).
 
@@ -128,7 +127,7 @@ class Accepted:
     committed: Committed | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Refused:
     """It can't be: the reason, and the run's status if there is one.
 
@@ -157,7 +156,7 @@ class Refused:
     ring: Ring | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Rings:
     """The bells that are owed now; `more` tells that the limit was reached.
 
@@ -172,7 +171,7 @@ class Rings:
     now: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Kept:
     """The secret that stands."""
 

@@ -9,9 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-import attrs
-
 from qwit_durable.core import AttemptFailed, Resolved, Value
+from qwit_durable.core.facts import fact
 from qwit_durable.errors import Failure
 
 if TYPE_CHECKING:
@@ -31,7 +30,7 @@ __all__ = [
 ]
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Acquire:
     """Hold a run. Granted if it is open, due, neither paused nor stuck, and free or its holder is dead.
 
@@ -47,7 +46,7 @@ class Acquire:
     lost_too: bool = True
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Claim:
     """Begin an attempt of a queued step. Granted if the task is due and free, or its worker is dead.
 
@@ -64,7 +63,7 @@ class Claim:
     turn: Acquire | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class ResolveTask:
     """Record a queued step's outcome, if the caller still owns the attempt. Wakes the run when it is time.
 
@@ -83,7 +82,7 @@ class ResolveTask:
     then: Commit | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class FailTask:
     """Record a failed attempt and when the next one is due, if the caller still owns the attempt.
 
@@ -96,7 +95,7 @@ class FailTask:
     progress: bytes | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class LeaveTask:
     """Leave an attempt that nobody has begun to workers that can make it, and say why, for `explain()`."""
 
@@ -105,7 +104,7 @@ class LeaveTask:
     note: str
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Unclaim:
     """Give back an attempt that the caller has claimed and has not begun: it counts for nothing."""
 
@@ -115,7 +114,7 @@ class Unclaim:
     attempt: int
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class OpenTask:
     """Let an attempt be completed from outside from now on, if the caller still owns it."""
 
@@ -125,7 +124,7 @@ class OpenTask:
     attempt: int
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class ParkTask:
     """Leave an attempt open: its code has returned, nobody owns it any more and nobody is rung for.
 
@@ -140,7 +139,7 @@ class ParkTask:
     until: datetime | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class ReportProgress:
     """Take down how far an attempt has come, if the caller still owns it. The answer says if it is asked to stop."""
 
@@ -151,7 +150,7 @@ class ReportProgress:
     detail: bytes
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class CompleteTask:
     """From outside: a value for a step, or the end of one of its attempts.
 
@@ -168,7 +167,7 @@ class CompleteTask:
     ring_after: timedelta = timedelta(0)
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class KeepSecret:
     """Keep a secret under a name, unless there is one; the answer is the one that stands, for all processes."""
 

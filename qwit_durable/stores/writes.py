@@ -10,8 +10,6 @@ from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
-import attrs
-
 from qwit_durable.core import (
     CancelRequested,
     Cause,
@@ -22,6 +20,7 @@ from qwit_durable.core import (
     SignalReceived,
     Status,
 )
+from qwit_durable.core.facts import fact
 from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import LiveRow, OutcomeRow, RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
@@ -79,7 +78,7 @@ OnConflict = Literal["attach", "fail", "replace"]
 # -- starting --------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Start:
     """Start a run. If a run of its key exists, that one is answered; `replace` starts afresh when it has ended.
 
@@ -103,7 +102,7 @@ class Start:
 # -- turns -----------------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class NewTask:
     """A queued attempt to be made; or one under way, which the holder makes: then `attempt` is its number.
 
@@ -123,7 +122,7 @@ class NewTask:
     progress: bytes | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Reopen:
     """Reopen a completed sub-workflow, so that it undoes what it did. A no-op if it is open already.
 
@@ -135,7 +134,7 @@ class Reopen:
     at: str
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Report:
     """What an ended sub-workflow tells its parent."""
 
@@ -143,7 +142,7 @@ class Report:
     event: Resolved
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Release:
     """Let go of a run.
 
@@ -160,7 +159,7 @@ class Release:
     note: str | None = None
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Checkpoint:
     """The transition that a held run makes once a step: events are appended, and nothing else happens.
 
@@ -180,7 +179,7 @@ class Checkpoint:
         )
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Commit:
     """One transition of a held run: all of it or nothing.
 
@@ -251,7 +250,7 @@ Transition = Checkpoint | Commit
 # -- from outside ----------------------------------------------------------------------------------------------
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Deliver:
     """A signal, a cancel or an operator's verb for a run. Refused by the table `core.status.VERBS`.
 

@@ -18,6 +18,7 @@ import attrs
 
 from qwit_durable.codec import check_size
 from qwit_durable.core import AS_DEFINED, CallStep, Retry, Settings, Undo, Value
+from qwit_durable.core.facts import fact
 from qwit_durable.engine.attempting.guarding import Refusal, after_step
 from qwit_durable.engine.attempting.watchdog import Abandoned, Attempt, Interrupted, Watchdog
 from qwit_durable.engine.holding import Holding
@@ -36,7 +37,7 @@ _logger = logging.getLogger("qwit_durable.attempts")
 _NOTHING = object()
 
 
-@attrs.frozen
+@fact
 class Left:
     """The code has returned and left the attempt open for completion from outside."""
 
@@ -59,7 +60,7 @@ class Underway(HasContext, Protocol):
         ...
 
 
-@attrs.frozen(kw_only=True)
+@fact(kw_only=True)
 class Work:
     """What an attempt runs: the step's function or its undo, and under which settings."""
 
