@@ -36,6 +36,7 @@ from qwit_durable.core.commands import (
     WaitSignal,
 )
 from qwit_durable.core.debts import Debts
+from qwit_durable.core.decision import Pending
 from qwit_durable.core.events import Cause, SignalReceived
 from qwit_durable.core.frames import (
     Answer,
@@ -121,7 +122,7 @@ class Body:
 
     def give(self, entry: Open, frame: Frame, value: Any) -> None:
         """As `resolve`, of a step that a generator waits for by itself, with its value: what most facts come to."""
-        del self.open[entry.position]
+        del self.open[entry.pending.position]
         self._take_in(frame, resume(frame.generator, value, None, self._sink))
         if self._ready:
             self._run()
@@ -141,7 +142,7 @@ class Body:
         if position is None:
             return
         entry = self.open.pop(position)
-        if entry.due is not None:
+        if entry.pending.due is not None:
             self.needless_timers.append(position)
         self._answer(entry.target, entry.command, signal.value)
         self._run()
@@ -212,7 +213,7 @@ class Body:
         match resumed:
             case CallStep():  # the frequent one
                 position = frame.next_position()
-                self.open[position] = Open(position, resumed, frame)
+                self.open[position] = Open(Pending(position=position, command=resumed), frame)
             case Patched():
                 self._issue(frame.place, resumed, frame)
             case Restart(args=args) if frame.target is None:
@@ -242,20 +243,19 @@ class Body:
             case MapSteps(items=()):
                 self._ready.append((target, Answer(())))
             case MapSteps(items=items):
-                self.open[position] = Open(
-                    position, command, target, values=[None] * len(items), missing=len(items)
-                )
+                pending = Pending(position=position, command=command)
+                self.open[position] = Open(pending, target, values=[None] * len(items), missing=len(items))
             case WaitSignal(name=name):
                 self._wait_for_signal(position, command, target, name)
             case Patched(name=name) if name in self._patches:
                 self._ready.append((target, Answer(self._patches[name])))
             case Patched(name=name):
                 place = f"{position}!{name}"
-                self.open[place] = Open(place, command, target)
+                self.open[place] = Open(Pending(position=place, command=command), target)
             case Restart():
                 self._refuse(restart_in_branch(command.site))
             case _:
-                self.open[position] = Open(position, command, target)
+                self.open[position] = Open(Pending(position=position, command=command), target)
 
     def _wait_for_signal(self, position: str, command: WaitSignal, target: Target, name: str) -> None:
         value = self.mailbox.take(name)
@@ -263,7 +263,7 @@ class Body:
             self._answer(target, command, value)
             return
         self.mailbox.wait(name, position)
-        self.open[position] = Open(position, command, target)
+        self.open[position] = Open(Pending(position=position, command=command), target)
 
     def _answer(self, target: Target, command: Leaf, data: bytes) -> None:
         decode: Callable[[bytes], Any] | None = getattr(command, "decode", None)

@@ -231,8 +231,8 @@ class Interpreter:
         for outcome in taken.outcomes:
             entry = self._replay.body.open.get(outcome.position)
             if entry is not None and isinstance(entry.command, CallStep):
-                entry.begun = True
-                self._replay.debts.settle(entry.command, outcome, entry.given)
+                entry.pending = attrs.evolve(entry.pending, begun=True)
+                self._replay.debts.settle(entry.command, outcome, entry.pending.given)
 
     # -- deciding ----------------------------------------------------------------------------------------------
 
@@ -263,7 +263,7 @@ class Interpreter:
         if len(body.open) == 1 and not body.closings:
             [entry] = body.open.values()
             if entry.to_begin:  # the frequent one
-                return Advance(begin=(entry.as_pending(),), awaiting=entry.left or entry.missing)
+                return Advance(begin=(entry.pending,), awaiting=entry.left or entry.missing)
         begin: list[Pending] = []
         waiting: list[Pending] = []
         settle: list[Pending] = []
@@ -276,7 +276,7 @@ class Interpreter:
             if entry.is_settled:
                 continue
             part = settle if entry.settling else begin if entry.to_begin else waiting
-            part.append(entry.as_pending())
+            part.append(entry.pending)
         return Advance(begin=tuple(begin), waiting=tuple(waiting), settle=tuple(settle), awaiting=awaiting)
 
     def _conclude(self, ending: Ending) -> Decision:

@@ -7,6 +7,8 @@ about the run itself are `core.interpreter`'s.
 
 from __future__ import annotations
 
+import attrs
+
 from qwit_durable.core.answering import answer_to
 from qwit_durable.core.body import Body
 from qwit_durable.core.building import Sink
@@ -91,7 +93,7 @@ class Replay:
         entry = body.open.get(event.position)
         if entry is None or self._salvage is not None or entry.settling:
             return False
-        command, outcome, frame = entry.command, event.outcome, entry.target
+        command, outcome, frame = entry.pending.command, event.outcome, entry.target
         if not (type(command) is CallStep and type(outcome) is Value and type(frame) is Frame):
             return False
         if event.kind is not Kind.STEP or event.name != command.name or event.args != command.args:
@@ -103,7 +105,7 @@ class Replay:
         except Exception:  # noqa: BLE001 - types of the user's take part in it; `apply` says what comes of it
             return False
         if command.undo_when is not None or command.takes_over is not None:
-            self.debts.settle(command, event, entry.given)
+            self.debts.settle(command, event, entry.pending.given)
         body.give(entry, frame, value)
         if body.wrong is not None:
             self._look()
@@ -151,8 +153,10 @@ class Replay:
                 self._on_scheduled(event)
             case AttemptFailed(position=position, attempt=attempt, retry_at=retry_at, began_at=began_at):
                 if (entry := self.body.open.get(position)) is not None:
-                    entry.attempts, entry.retry_at = attempt, retry_at
-                    entry.began_at = entry.began_at or began_at
+                    first = entry.pending.began_at or began_at
+                    entry.pending = attrs.evolve(
+                        entry.pending, attempts=attempt, retry_at=retry_at, began_at=first
+                    )
             case TimerFired(position=position):
                 self._on_timer(position)
             case UnwindStarted(scope=str(scope)):
@@ -180,8 +184,7 @@ class Replay:
         entry = self._matching(event)
         if entry is None:
             return
-        entry.scheduled, entry.queued, entry.due = True, event.queued, event.due
-        entry.given, entry.handed = event.given, event.upto
+        entry.hand_over(event)
         if isinstance(entry.command, CallStep) and entry.command.undo_when == "attempted":
             self.debts.owe_step(event.position, event.name, event.given or event.args)
 
@@ -194,7 +197,7 @@ class Replay:
         answer = answer_to(entry.command, event)
         if isinstance(answer, Answer) and answer.error is not None:
             self._raised(answer.error, event)
-        self.debts.settle(entry.command, event, entry.given)
+        self.debts.settle(entry.command, event, entry.pending.given)
         self.body.resolve(entry, answer)
 
     def _on_map(self, event: Resolved) -> None:

@@ -7,6 +7,8 @@ are taken down without the body, each with a command that is as good as the one 
 
 from __future__ import annotations
 
+import attrs
+
 from qwit_durable.core.body import Body
 from qwit_durable.core.commands import (
     CallStep,
@@ -20,6 +22,7 @@ from qwit_durable.core.commands import (
     WaitSignal,
 )
 from qwit_durable.core.debts import Debts
+from qwit_durable.core.decision import Pending
 from qwit_durable.core.events import (
     AttemptFailed,
     Cause,
@@ -58,7 +61,8 @@ class Salvage:
         body.closings.forget_unplanned()
         for position, entry in list(body.open.items()):
             entry.closing = None
-            if not (entry.scheduled or entry.attempts or entry.handed):
+            known = entry.pending
+            if not (known.scheduled or known.attempts or known.handed):
                 del body.open[position]
 
     def apply(self, event: Event) -> None:
@@ -68,7 +72,8 @@ class Salvage:
             case Scheduled():
                 self._on_scheduled(event)
             case AttemptFailed(position=position, attempt=attempt) if position in entries:
-                entries[position].attempts = attempt
+                entry = entries[position]
+                entry.pending = attrs.evolve(entry.pending, attempts=attempt)
             case Resolved():
                 self._on_resolved(event)
             case TimerFired(position=position) if position in entries:
@@ -85,10 +90,8 @@ class Salvage:
 
     def _on_scheduled(self, event: Scheduled) -> None:
         command = self._command_of(event)
-        fresh = Open(event.position, command, self._nobody)
-        entry = self._body.open.setdefault(event.position, fresh)
-        entry.scheduled, entry.queued, entry.due = True, event.queued, event.due
-        entry.given, entry.handed = event.given, event.upto
+        fresh = Open(Pending(position=event.position, command=command), self._nobody)
+        self._body.open.setdefault(event.position, fresh).hand_over(event)
         if isinstance(command, CallStep) and command.undo_when == "attempted":
             self._debts.owe_step(event.position, event.name, event.given or event.args)
 
@@ -102,7 +105,7 @@ class Salvage:
         if entry is None and event.kind is Kind.MAP and not self._is_call(event.position):
             return  # a map that was dropped before any of its calls was handed over
         if entry is None or not isinstance(entry.command, MapSteps):
-            self._debts.settle(self._command_of(event), event, None if entry is None else entry.given)
+            self._debts.settle(self._command_of(event), event, None if entry is None else entry.pending.given)
         if entry is None:
             self._on_call(event)
             return

@@ -7,14 +7,13 @@ position lies inside a scope is read from the position itself, so what a scope o
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
 
 import attrs
 
 from qwit_durable.core.commands import Branch, CallStep, Gather, Leaf, MapSteps, Race, Saga, Undo
 from qwit_durable.core.decision import Halt, Pending
-from qwit_durable.core.events import Cause, Debt
+from qwit_durable.core.events import Cause, Debt, Scheduled
 from qwit_durable.core.unwind import Unwinding
 
 __all__ = [
@@ -186,23 +185,34 @@ class Open:
     under way when it was settled.
     """
 
-    position: str
-    command: Leaf
+    pending: Pending
     target: Target
-    attempts: int = 0
-    begun: bool = False
-    scheduled: bool = False
-    queued: bool = False
-    due: datetime | None = None
-    retry_at: datetime | None = None
-    began_at: datetime | None = None
-    given: bytes | None = None
     settling: bool = False
     closing: Closing | None = None
-    handed: int = 0
     values: list[bytes | None] = attrs.field(factory=list["bytes | None"])
     missing: int = 1
     left: int | None = None
+
+    @property
+    def position(self) -> str:
+        """Where it stands."""
+        return self.pending.position
+
+    @property
+    def command(self) -> Leaf:
+        """What was asked for."""
+        return self.pending.command
+
+    def hand_over(self, event: Scheduled) -> None:
+        """Something stands for it from now on."""
+        self.pending = attrs.evolve(
+            self.pending,
+            scheduled=True,
+            queued=event.queued,
+            due=event.due,
+            given=event.given,
+            handed=event.upto,
+        )
 
     @property
     def is_settled(self) -> bool:
@@ -214,27 +224,12 @@ class Open:
         """Whether somebody has to carry it out or hand it over."""
         if self.settling:
             return False
-        if not self.scheduled:
+        pending = self.pending
+        if not pending.scheduled:
             return True
-        if isinstance(self.command, MapSteps):
-            return self.handed < len(self.command.items)
-        return isinstance(self.command, (CallStep, Undo)) and not self.queued
-
-    def as_pending(self) -> Pending:
-        """The same as a value."""
-        return Pending(
-            position=self.position,
-            command=self.command,
-            attempts=self.attempts,
-            begun=self.begun,
-            scheduled=self.scheduled,
-            queued=self.queued,
-            due=self.due,
-            retry_at=self.retry_at,
-            began_at=self.began_at,
-            given=self.given,
-            handed=self.handed,
-        )
+        if isinstance(pending.command, MapSteps):
+            return pending.handed < len(pending.command.items)
+        return isinstance(pending.command, (CallStep, Undo)) and not pending.queued
 
 
 def successes_needed(entries: dict[str, Open]) -> int:

@@ -15,8 +15,10 @@ from qwit_durable.language.step import step as make_step
 from qwit_durable.language.verbs import sleep, wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from tests.core.asking import (
+    CANCEL,
     SLEEP,
     Play,
+    attempt_failed,
     child,
     compensate,
     done,
@@ -195,6 +197,17 @@ def test_mismatch_in_what_settles_is_found():
     play.feed(dropped("0.1", C))
 
     assert play.halt.reason.found == B
+
+
+def test_attempts_beyond_a_mismatch_are_counted():
+    """Attempts that nobody can ask the body about are told to who settles them when the run is cancelled."""
+    play = Play(asks(A, B))
+    play.feed(done("0", C), scheduled("1", B, queued=True))
+
+    play.feed(attempt_failed("1", "b", 2), CANCEL)
+
+    (settled,) = play.advance.settle
+    assert (settled.position, settled.attempts) == ("1", 2)
 
 
 # -- through the language ------------------------------------------------------------------------------------------

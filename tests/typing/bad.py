@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from qwit_durable.core import Value
 from qwit_durable.language import Workflow, gather, sleep, step, wait_signal, workflow
 
 
@@ -76,3 +77,7 @@ def checkout(order_id: str) -> Workflow[int]:
     if order_id:
         return number, text, first, second, third  # error
     return "text"  # error
+
+
+def change(fact: Value) -> None:
+    fact.data = b"2"  # error
