@@ -9,8 +9,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 from xml.etree import ElementTree as ET
 
 import pika
@@ -22,6 +23,7 @@ from redis import Redis
 
 from benchmarks.questions import work_for
 from qwit_durable import Durable
+from qwit_durable.bench.ageing import copy_ended
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
 from qwit_durable.bench.charts import chart
 from qwit_durable.bench.grouping import Row, insert_by_threads
@@ -49,6 +51,12 @@ def migrate(url: str) -> None:
 def store_url(postgres_template: PostgresTemplate) -> str:
     """An empty, migrated store."""
     return postgres_template("benchmarks", migrate)
+
+
+def as_user(url: str, name: str) -> str:
+    """The same database, for another user."""
+    parts = urlsplit(url)
+    return parts._replace(netloc=f"{name}@{parts.netloc.rpartition('@')[2]}").geturl()
 
 
 def bench(*arguments: str) -> Result:
@@ -298,6 +306,43 @@ def test_a_peer_gets_as_much_work_as_it_does_in_some_seconds(rate: float) -> Non
 
     assert runs * steps <= max(rate * USUAL.seconds * 1.1, 16 * 5)
     assert runs >= 16
+
+
+def test_runs_that_have_ended_are_copied_with_all_that_is_kept_of_them(
+    store_url: str, tmp_path: Path
+) -> None:
+    place = Place(store=store_url, broker="", namespace="mine", folder=str(tmp_path))
+
+    with (
+        Stage(place, QUICK, processes=1, threads=2) as stage,
+        closing(Durable(store_url, namespace="ended", registry=REGISTRY)) as ended,
+    ):
+        copy_ended(stage, 7)
+        copies = [*ended.runs()]
+        histories = [list(stage.durable.reader.history(run.run_id)) for run in copies]
+
+    assert [run.status for run in copies] == ["completed"] * 7
+    assert [run.id for run in copies] == [*"6543210"]
+    assert [[recorded.event.name for recorded in one] for one in histories] == [["qwit-bench.add"]] * 7
+
+
+def test_who_may_not_make_databases_is_told_what_was_not_measured(store_url: str, tmp_path: Path) -> None:
+    name = f"modest_{os.getpid()}"
+    with psycopg.connect(store_url, autocommit=True) as connection:
+        connection.execute(f"create role {name} login")
+        connection.execute(
+            f"grant all on schema qwit to {name}; grant all on all tables in schema qwit to {name}"
+        )
+        store = as_user(store_url, name)
+        try:
+            result = bench("--quick", "--only", "history", "--store", store, "--json")
+        finally:
+            connection.execute(f"drop owned by {name}; drop role {name}")
+
+    assert result.exit_code == 0, result.stderr
+    history = json.loads(result.stdout)["scenarios"]["history"]
+    assert history["medians"] == {}
+    assert "permission denied to create database" in history["absent"]["runs beside 50 that have ended, /s"]
 
 
 class Broken(Exception):

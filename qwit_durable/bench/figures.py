@@ -21,6 +21,8 @@ __all__ = [
     "STARTS_TOGETHER",
     "STEPS",
     "WAKING",
+    "YOUNG",
+    "beside",
     "in_lane",
     "label",
     "member",
@@ -38,6 +40,13 @@ REPLAYED = "replayed event, µs"
 IDLE_CPU, MEMORY = "idle, CPU, % of a core", "memory of a worker process, MiB"
 WAKING = "waking when all are due, runs/s"
 ONCE_MORE, ENDED_AGAIN = "from kill -9 of all to the first progress, s", "from kill -9 of all to the end, s"
+
+YOUNG = "runs beside none that have ended, /s"
+
+
+def beside(count: int) -> str:
+    """Runs beside so many that have ended."""
+    return f"runs beside {count:,} that have ended, /s"
 
 
 def step_of(length: int) -> str:

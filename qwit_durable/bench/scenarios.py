@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from qwit_durable.bench.ageing import HISTORY
 from qwit_durable.bench.asking import LATENCY, SIGNALS, STARTS
 from qwit_durable.bench.growing import FAN_OUT, LANES, LENGTHS, THREADS
 from qwit_durable.bench.plan import BenchFailed, Scenario
@@ -16,7 +17,7 @@ __all__ = ["SCENARIOS", "chosen", "unknown"]
 _ALL = (
     *(INLINE, LONE, QUEUED, SQLITE, STARTS, LATENCY, SIGNALS, LANES, REPLAY, IDLE, RECOVERY),
     # The last ones change the crew.
-    *(SLEEPERS, LENGTHS, FAN_OUT, THREADS),
+    *(SLEEPERS, HISTORY, LENGTHS, FAN_OUT, THREADS),
 )
 SCENARIOS: dict[str, Scenario] = {scenario.name: scenario for scenario in _ALL}
 

@@ -27,6 +27,7 @@ class Sizes:
         lane: Runs in one lane, few and many.
         starts: Runs that are started.
         latencies: Runs that are started when all is quiet.
+        closed: Runs that have ended, of a store that has been in use for long.
         replayed: Events of a history that is replayed.
         processes: How many, where it is about threads.
         threads: Of each.
@@ -48,6 +49,7 @@ class Sizes:
     lane: tuple[int, int] = (100, 2_000)
     starts: int = 4_000
     latencies: int = 200
+    closed: int = 200_000
     replayed: int = 2_000
     processes: tuple[int, ...] = (1, 2)
     threads: tuple[int, ...] = (1, 4, 16)
@@ -60,6 +62,7 @@ FULL = Sizes(
     members=(1_000, 10_000, 100_000),
     lengths=(10, 100, 1_000, 10_000, 100_000),
     sleepers=100_000,
+    closed=10_000_000,
     replayed=100_000,
     threads=(1, 2, 4, 8, 16, 32, 64),
 )
@@ -79,6 +82,7 @@ QUICK = Sizes(
     lane=(3, 6),
     starts=5,
     latencies=5,
+    closed=50,
     replayed=20,
     processes=(1,),
     threads=(2,),
