@@ -18,6 +18,7 @@ from qwit_durable.broker.runtime import Runtime
 from qwit_durable.client.access import Endings
 from qwit_durable.client.client import Client
 from qwit_durable.clock import Clock, SystemClock
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.codec.chaining import chained
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import DefinitionError, describe
@@ -114,6 +115,9 @@ class Durable(Client[Clock], DurableMiddleware):
     ) -> None:
         if not namespace:
             msg = "Durable: namespace is a non-empty text"
+            raise DefinitionError(msg)
+        if (why := unfit_as_name(namespace)) is not None:
+            msg = f"Durable: namespace {why}"
             raise DefinitionError(msg)
         if store is not None and not isinstance(store, str) and not hasattr(store, "apply"):
             msg = f"Durable: store is a URL, as 'sqlite:///orders.db', or a store object, got {store!r}"

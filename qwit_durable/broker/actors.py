@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, cast
 from uuid import UUID
 
 from dramatiq import Actor
+from dramatiq import threading as dramatiq_threading
 
 from qwit_durable.broker.bells import (
     IS_OWN_ACTOR,
@@ -23,6 +24,7 @@ from qwit_durable.broker.bells import (
     has_only_own_middleware,
 )
 from qwit_durable.errors import DefinitionError, describe
+from qwit_durable.errors.interrupt import Interrupt
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.rows import TURN, Ring
 
@@ -34,6 +36,9 @@ if TYPE_CHECKING:
 __all__ = ["declare_step", "declare_turn"]
 
 _logger = logging.getLogger("qwit_durable.bells")
+
+# Raised in our threads by its Shutdown and TimeLimit.
+Interrupt.register(dramatiq_threading.Interrupt)
 
 _OPTIONS: dict[str, Any] = {"max_retries": 0, "time_limit": float("inf"), "store_results": False}
 

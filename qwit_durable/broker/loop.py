@@ -12,12 +12,33 @@ from typing import Any
 
 from dramatiq.asyncio import EventLoopThread, get_event_loop_thread
 
-__all__ = ["Loop"]
+__all__ = ["Loop", "LoopEnded"]
 
 #: How long coroutines that were left behind may take to notice that they are cancelled.
 _LAST_SECONDS = 1.0
 #: An interrupt of a thread reaches it between two looks.
 _LOOK_SECONDS = 0.1
+
+
+class LoopEnded(RuntimeError):
+    """The event loop has ended while a step was on it."""
+
+    outcome_unknown = True
+
+
+class _OwnThread(EventLoopThread):
+    """One that goes on where a task of a step's asks the process to exit, as Dramatiq's own does not."""
+
+    def run(self) -> None:
+        """Run the loop until it is stopped."""
+        try:
+            while True:
+                try:
+                    return self.loop.run_forever()
+                except (SystemExit, KeyboardInterrupt):
+                    self.logger.warning("a task that a step began asked the process to exit", exc_info=True)
+        finally:
+            self.loop.close()
 
 
 class _Errand:
@@ -27,8 +48,10 @@ class _Errand:
     loop that it could leave held, as it would those of a `concurrent.futures.Future`: the loop alone has the task.
     """
 
-    def __init__(self, coroutine: Coroutine[Any, Any, Any]) -> None:
+    def __init__(self, coroutine: Coroutine[Any, Any, Any], thread: EventLoopThread) -> None:
         self._coroutine = coroutine
+        self._thread = thread
+        self._exit: BaseException | None = None
         self._task: asyncio.Task[Any] | None = None
         self._is_done = threading.Lock()
         self._is_done.acquire()
@@ -40,10 +63,18 @@ class _Errand:
 
     def begin(self) -> None:
         """Called by the loop."""
-        self._task = asyncio.ensure_future(self._coroutine)
+        self._task = asyncio.ensure_future(self._kept())
         self._task.add_done_callback(self._end)
 
+    async def _kept(self) -> Any:
+        """The coroutine, of which nothing gets through that would end the loop for everybody."""
+        try:
+            return await self._coroutine
+        except (SystemExit, KeyboardInterrupt) as error:
+            self._exit = error
+
     def _end(self, task: asyncio.Task[Any]) -> None:
+        self._coroutine.close()  # no more than that, where the task was cancelled before it began
         if not task.cancelled():
             task.exception()  # seen, also where nobody waits for it any more
         self._is_done.release()
@@ -58,8 +89,12 @@ class _Errand:
     def wait(self) -> Any:
         """Called by the thread."""
         while not self._is_done.acquire(timeout=_LOOK_SECONDS):
-            pass
+            if not self._thread.is_alive():
+                msg = "the event loop has ended, with what ran on it"
+                raise LoopEnded(msg)
         assert self._task is not None
+        if self._exit is not None:
+            raise self._exit
         if self._task.cancelled():
             raise CancelledError
         return self._task.result()
@@ -70,12 +105,12 @@ class Loop:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._own: EventLoopThread | None = None
+        self._own: _OwnThread | None = None
 
     def run(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Run a coroutine and wait for it in this thread; an interrupt of the thread cancels it."""
-        loop = self._thread().loop
-        errand = _Errand(coroutine)
+        thread = self._thread()
+        loop, errand = thread.loop, _Errand(coroutine, thread)
         try:
             loop.call_soon_threadsafe(errand.begin)
             return errand.wait()
@@ -102,7 +137,7 @@ class Loop:
     def _begun(self) -> EventLoopThread:
         with self._lock:
             if self._own is None or not self._own.is_alive():
-                own = self._own = EventLoopThread(logging.getLogger("qwit_durable.loop"))
+                own = self._own = _OwnThread(logging.getLogger("qwit_durable.loop"))
                 own.daemon = True
                 own.start(timeout=5)
             return self._own

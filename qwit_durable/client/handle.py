@@ -311,6 +311,9 @@ def _check_signal_name(name: object) -> None:
     if not isinstance(name, str) or not name:
         msg = f"signal: the name is a non-empty text, got {name!r}"
         raise TypeError(msg)
+    if (why := codec.unfit_as_name(name)) is not None:
+        msg = f"signal: the name {why}"
+        raise ValueError(msg)
 
 
 def verbs_text(status: Status | None) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from qwit_durable.client.access import Access
 from qwit_durable.client.schedule import Schedule
 from qwit_durable.client.scheduling import ScheduleHandle, find_schedule, list_schedules, put_definition
-from qwit_durable.codec import check_size
+from qwit_durable.codec import check_size, unfit_as_name
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.options import check_duration
 from qwit_durable.language.timetable import Timetable
@@ -154,6 +154,9 @@ def _check(
 ) -> None:
     if not isinstance(schedule_id, str) or not 0 < len(schedule_id) <= _MAX_ID_CHARS:
         msg = f"schedule: the id is a text of 1 to {_MAX_ID_CHARS} characters, got {describe(schedule_id)}"
+        raise DefinitionError(msg)
+    if (why := unfit_as_name(schedule_id)) is not None:
+        msg = f"schedule: the id {why}"
         raise DefinitionError(msg)
     where = f"schedule {schedule_id!r}"
     for name, value, known in (

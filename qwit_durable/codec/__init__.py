@@ -7,6 +7,7 @@ same bytes in every process, because commands are compared by them.
 from qwit_durable.codec.compressing import ZlibCodec
 from qwit_durable.codec.sealing import AesGcmCodec
 from qwit_durable.codec.signature import ResultCodec, SignatureCodec
+from qwit_durable.codec.text import unfit_as_name
 from qwit_durable.codec.values import annotation_of, check_size, decode, encode
 
 __all__ = [
@@ -18,4 +19,5 @@ __all__ = [
     "check_size",
     "decode",
     "encode",
+    "unfit_as_name",
 ]

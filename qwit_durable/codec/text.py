@@ -13,7 +13,18 @@ from typing import Any
 
 from qwit_durable.errors import DefinitionError, describe
 
-__all__ = ["Unfit", "cause_of", "kind_of", "label", "parse", "read", "under", "unlike", "write"]
+__all__ = [
+    "Unfit",
+    "cause_of",
+    "kind_of",
+    "label",
+    "parse",
+    "read",
+    "under",
+    "unfit_as_name",
+    "unlike",
+    "write",
+]
 
 # Circles are found by Python's recursion limit: the check of the json module costs more than all the rest.
 _encode = json.JSONEncoder(
@@ -113,6 +124,24 @@ def cause_of(error: BaseException | None) -> BaseException | None:
     while isinstance(error, Unfit):
         error = error.__cause__
     return error
+
+
+def unfit_as_name(text: str) -> str | None:
+    r"""Why not every store can keep a name as it is: an id, a key, the name of a queue or a signal. None if all can.
+
+    >>> unfit_as_name("scan\0.pdf")
+    "holds a NUL character, which not every store can keep: 'scan\\x00.pdf'"
+    """
+    if "\0" in text:
+        return f"holds a NUL character, which not every store can keep: {describe(text)}"
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return (
+            f"is no valid Unicode, it holds a lone surrogate: {describe(text)}\n"
+            f"  likely cause: the name of a file as the system gives it; take os.fsencode(name).hex()"
+        )
+    return None
 
 
 def under(step: str, error: Exception) -> Unfit:

@@ -2,7 +2,7 @@
 
 Every way in which a body can be wrong at a `yield` is turned into a message here: a value that is no command, a bare
 generator where `yield from` was meant, a command that was built and dropped. The callers decide what becomes of it.
-What a body raises is a fact to record; interrupts of the thread (other kinds of `BaseException`) pass through.
+What a body raises is a fact to record; what interrupts its thread (`Interrupt`) passes through.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from qwit_durable.core.building import Sink, building_in, enter, leave
 from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, Site, Yieldable, calls_in
 from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
+from qwit_durable.errors.interrupt import Interrupt
 
 __all__ = [
     "Answer",
@@ -39,9 +40,6 @@ _GENERATOR: Any = GeneratorType  # untyped, as what it yields and takes is
 
 #: Generators that can't be closed: collected, they would run on, in whatever thread and body that happens.
 _unclosable: list[Branch] = []
-
-#: What code of a body may raise as its own failure. Nobody interrupts a thread with the last two.
-_FAILURES = (Exception, GeneratorExit, SystemExit)
 
 
 @attrs.frozen
@@ -99,7 +97,9 @@ def resume(generator: Branch, value: Any, error: BaseException | None, sink: Sin
         for call in calls_in(stop.value):
             _report_returned(call.as_command(), sink)
         return _checked(Returned(stop.value), sink)
-    except _FAILURES as raised:
+    except BaseException as raised:
+        if isinstance(raised, Interrupt):
+            raise
         return _checked(Raised(raised), sink)
     finally:
         leave(before)
@@ -252,7 +252,9 @@ def close(generator: Branch) -> str | None:
             for one in known:
                 try:
                     one.close()
-                except _FAILURES as error:
+                except BaseException as error:
+                    if isinstance(error, Interrupt):
+                        raise
                     again = next(filter(None, map(stands_at, reversed(known))), None)
                     refusal = refusal or _refusal(site, again, error)
             known = list(dict.fromkeys(inner for one in known for inner in _delegates(one)))

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
 
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.core.commands import Site
 from qwit_durable.errors import DefinitionError, describe
 from qwit_durable.language.calls import call_site
@@ -42,6 +43,9 @@ def name_of(fn: Callable[..., Any], given: object, kind: str) -> str:
             f"@{kind} at {site_of(fn)}: a name is needed, got {describe(name)}{cause}\n"
             f"  right:  @{kind}(name='...'), of 1 to {_NAMES_MAX_CHARS} characters"
         )
+        raise DefinitionError(msg)
+    if (why := unfit_as_name(name)) is not None:
+        msg = f"@{kind} at {site_of(fn)}: the name {why}"
         raise DefinitionError(msg)
     return name
 

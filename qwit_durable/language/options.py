@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Mapping
-from datetime import datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, datetime, timedelta
 from typing import Any, Literal, TypedDict, cast, get_origin
 
 import attrs
 
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.core.commands import Dispatch, When
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, Failure, describe
@@ -31,6 +33,7 @@ __all__ = [
     "check_annotation",
     "check_duration",
     "check_moment",
+    "check_name",
     "check_reason",
     "refuse_unknown",
 ]
@@ -155,6 +158,7 @@ def check_moment(value: object, name: str, where: str) -> None:
 
     Raises:
         TypeError: It is something else, or says nothing about its time zone; the message shows the right form.
+        ValueError: It is so near to the end of all that there is no saying what it is in another time zone.
     """
     if not isinstance(value, datetime):
         msg = f"{_placed(where)}: {name} is a datetime, got {describe(value)}"
@@ -166,6 +170,20 @@ def check_moment(value: object, name: str, where: str) -> None:
             f"  right:  datetime(..., tzinfo=UTC), or datetime.now(UTC) + timedelta(...)"
         )
         raise TypeError(msg)
+    if not MINYEAR < value.year < MAXYEAR:
+        msg = f"{_placed(where)}: {name} lies in a year from {MINYEAR + 1} to {MAXYEAR - 1}, got {value.isoformat()}"
+        raise ValueError(msg)
+
+
+def check_name(value: str, name: str, where: str) -> None:
+    """Refuse a text that not every store can keep as it is.
+
+    Raises:
+        ValueError: It holds a NUL character, or what is no Unicode.
+    """
+    if (why := unfit_as_name(value)) is not None:
+        msg = f"{_placed(where)}: {name} {why}"
+        raise ValueError(msg)
 
 
 def _check_id(_: object, attribute: Any, value: Any) -> None:
@@ -179,9 +197,7 @@ def _check_id(_: object, attribute: Any, value: Any) -> None:
     if not 0 < len(value) <= _MAX_ID_CHARS:
         msg = f"options() at {call_site()}: {name} has 1 to {_MAX_ID_CHARS} characters, got {len(value)}"
         raise ValueError(msg)
-    if "\0" in value:
-        msg = f"options() at {call_site()}: {name} holds a NUL character, which not every store can keep: {value!r}"
-        raise ValueError(msg)
+    check_name(value, name, "options()")
 
 
 def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:
@@ -194,6 +210,12 @@ def _check_attributes(_: object, __: object, value: dict[Any, Any]) -> None:
                 f"  way out: pass the data as an argument; give several flat attributes"
             )
             raise TypeError(msg)
+        for text in (name, item):
+            if isinstance(text, str):
+                check_name(text, "a name or a value of attributes", "options()")
+        if isinstance(item, float) and not math.isfinite(item):
+            msg = f"options() at {call_site()}: attribute {name!r} is {item}, which JSON has no number for"
+            raise ValueError(msg)
     size = len(json.dumps(value).encode())
     if size > _MAX_ATTRIBUTES_BYTES:
         msg = (

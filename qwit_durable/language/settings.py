@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import attrs
 
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.core.commands import Settings
 from qwit_durable.core.retry import Retry
 from qwit_durable.errors import DefinitionError, Failure, describe
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
 __all__ = ["refuse_callable_retry", "settings_of"]
+
+_PRIORITIES = 2**31
 
 
 def settings_of(base: Settings, options: Mapping[str, Any], where: str) -> Settings:
@@ -46,6 +49,12 @@ def settings_of(base: Settings, options: Mapping[str, Any], where: str) -> Setti
         if not isinstance(changed.get(name), (cls, type(None))):
             msg = f"{where}: {name} is {kind}, got {describe(changed[name])}"
             raise DefinitionError(msg)
+    if not -_PRIORITIES <= (changed.get("priority") or 0) < _PRIORITIES:
+        msg = f"{where}: priority is an int of at most 32 bits, got {describe(changed['priority'])}"
+        raise DefinitionError(msg)
+    if (why := unfit_as_name(changed.get("queue") or "")) is not None:
+        msg = f"{where}: queue {why}"
+        raise DefinitionError(msg)
     return attrs.evolve(base, **changed)
 
 

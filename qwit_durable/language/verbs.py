@@ -34,7 +34,7 @@ from qwit_durable.core.commands import (
 )
 from qwit_durable.errors import describe
 from qwit_durable.language.calls import IN_THE_BODY, Call, call_site, refuse_in_step, refuse_oversized
-from qwit_durable.language.options import check_annotation, check_duration, check_moment
+from qwit_durable.language.options import check_annotation, check_duration, check_moment, check_name
 
 __all__ = [
     "RunInfo",
@@ -90,13 +90,14 @@ def sleep_until(moment: datetime) -> Call[None]:
     return Call(Sleep(until=moment, site=call_site()), "sleep_until")
 
 
-def _check_name(name: object) -> None:
+def _check_signal(name: object) -> None:
     if not isinstance(name, str) or not name:
         msg = (
             f"wait_signal() at {call_site()}: name is a str that is not empty, got {describe(name)}\n"
             f'  right:  yield from wait_signal("approved")'
         )
         raise TypeError(msg)
+    check_name(name, "name", "wait_signal()")
 
 
 @overload
@@ -117,7 +118,7 @@ def wait_signal(name: str, type: Any = Any, *, timeout: timedelta | None = None)
     >>> approval = yield from wait_signal("approved", type=Approval, timeout=timedelta(days=2))
     """
     refuse_in_step("wait_signal()", IN_THE_BODY)
-    _check_name(name)
+    _check_signal(name)
     if timeout is not None:
         check_duration(timeout, "timeout", "wait_signal()")
     check_annotation(type, f"wait_signal() at {call_site()}")
@@ -244,6 +245,7 @@ def _check_key(key: object) -> None:
     if not isinstance(key, str) or not 0 < len(key) <= _MAX_KEY_CHARS:
         msg = f"publish() at {call_site()}: key is a str of 1 to {_MAX_KEY_CHARS} characters, got {describe(key)}"
         raise TypeError(msg)
+    check_name(key, "key", "publish()")
 
 
 def _check_change(change_id: object) -> None:
@@ -251,6 +253,7 @@ def _check_change(change_id: object) -> None:
         wanted = "a str that is not empty and has no '!'"
         msg = f"patched() at {call_site()}: change_id is {wanted}, got {describe(change_id)}"
         raise TypeError(msg)
+    check_name(change_id, "change_id", "patched()")
 
 
 def patched(change_id: str) -> Call[bool]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeAlias, 
 
 import attrs
 
-from qwit_durable.codec import ResultCodec, SignatureCodec
+from qwit_durable.codec import ResultCodec, SignatureCodec, unfit_as_name
 from qwit_durable.core.commands import CallWorkflow, Site
 from qwit_durable.errors import DefinitionError, EncodingError, describe
 from qwit_durable.language.calls import (
@@ -269,6 +269,7 @@ def check_options(options: Mapping[str, object], where: str) -> None:
             raise DefinitionError(str(error)) from None
     version, queue = options.get("version"), options.get("queue", "default")
     choice = options.get("on_undo_failure", "stop")
+    texts = [(name, text) for name, text in (("version", version), ("queue", queue)) if isinstance(text, str)]
     wrong = (
         f"version is a str, got {describe(version)}"
         if not isinstance(version, (str, type(None)))
@@ -276,7 +277,7 @@ def check_options(options: Mapping[str, object], where: str) -> None:
         if not isinstance(queue, str)
         else f"on_undo_failure is 'stop' or 'continue', got {describe(choice)}"
         if choice not in ("stop", "continue")
-        else None
+        else next((f"{name} {why}" for name, text in texts if (why := unfit_as_name(text))), None)
     )
     if wrong is not None:
         msg = f"{where}: {wrong}"

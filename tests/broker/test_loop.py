@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import CancelledError
 from inspect import CORO_CREATED, getcoroutinestate
 from types import FrameType
 from typing import Any
 
-from dramatiq.asyncio import EventLoopThread
+import pytest
+from dramatiq.asyncio import EventLoopThread, set_event_loop_thread
 
 from qwit_durable import Durable, Workflow, step, workflow
-from qwit_durable.broker.loop import Loop
+from qwit_durable.broker.loop import Loop, LoopEnded
+from qwit_durable.errors import Failure
 
 
 @step
@@ -73,6 +76,75 @@ def test_what_still_runs_on_a_loop_that_ends_is_cancelled():
 
     assert not thread.is_alive()
     assert told == ["cancelled", "the attempt is told"]
+
+
+def ends(loop: Loop, coroutine: Coroutine[Any, Any, Any]) -> list[object]:
+    """How a coroutine ends on a loop, in a thread of its own."""
+    found: list[object] = []
+
+    def attempt() -> None:
+        try:
+            found.append(loop.run(coroutine))
+        except BaseException as error:  # noqa: BLE001 - told
+            found.append(error)
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join(10)
+    assert not thread.is_alive()
+    return found
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+@pytest.mark.parametrize("is_nested", [False, True], ids=["itself", "by a task of its own"])
+def test_a_step_that_asks_the_process_to_exit_is_told_so_and_its_neighbours_go_on(
+    kind: type[BaseException], is_nested: bool
+):
+    loop = Loop()
+    may_end = threading.Event()
+
+    async def exits() -> None:
+        raise kind("x")
+
+    async def begins_a_task_that_exits() -> None:
+        await asyncio.create_task(exits())
+
+    async def neighbour() -> str:
+        while not may_end.is_set():  # noqa: ASYNC110 - set by another thread
+            await asyncio.sleep(0)
+        return "fine"
+
+    beside: list[object] = []
+    thread = threading.Thread(target=lambda: beside.append(loop.run(neighbour())))
+    thread.start()
+    try:
+        (end,) = ends(loop, begins_a_task_that_exits() if is_nested else exits())
+        may_end.set()
+        thread.join(10)
+    finally:
+        loop.close()
+
+    assert isinstance(end, kind)
+    assert beside == ["fine"]
+
+
+def test_who_waits_for_a_loop_that_ends_is_told_and_may_have_had_its_effect():
+    loop = Loop()
+    dramatiqs = EventLoopThread(logging.getLogger("tests"))
+    dramatiqs.start(timeout=5)
+    set_event_loop_thread(dramatiqs)
+
+    async def ends_the_loop() -> None:
+        asyncio.get_running_loop().stop()
+        await asyncio.Event().wait()
+
+    try:
+        (end,) = ends(loop, ends_the_loop())
+    finally:
+        set_event_loop_thread(None)
+
+    assert isinstance(end, LoopEnded)
+    assert Failure.of(end).outcome_unknown
 
 
 class Struck(BaseException):

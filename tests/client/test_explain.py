@@ -787,7 +787,9 @@ def test_a_run_that_kills_its_workers_says_so() -> None:
 
     assert explanation.status is Status.STUCK
     assert "5 workers in a row died" in explanation.text
-    assert explanation.ways_out[0] == "find what kills the workers, then: qwit retry p"
+    assert (
+        explanation.ways_out[0] == "find what kills the workers, or breaks the turns off, then: qwit retry p"
+    )
 
 
 def test_a_holder_whose_predecessors_died_says_how_many_did() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from qwit_durable.engine.ports import SPREAD
+from qwit_durable.errors.interrupt import Interrupt
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.protocol import Store
 from qwit_durable.stores.rows import Ring
@@ -14,7 +15,7 @@ from qwit_durable.stores.writes import Commit, ResolveTask, Write
 from qwit_durable.testing.environment import VirtualBells
 
 
-class ProcessDied(BaseException):
+class ProcessDied(Interrupt):
     """The process is gone: nothing of the library may catch this."""
 
 

@@ -210,7 +210,7 @@ def _for_person(facts: Facts, live: LiveRow, reason: Reason | None) -> Wait:
             f"take it as done, with a value: {command_line('skip', key, '--value')} <JSON value>",
             undo,
         ),
-        "crash": (f"find what kills the workers, then: {retry}", undo),
+        "crash": (f"find what kills the workers, or breaks the turns off, then: {retry}", undo),
         "code": (
             "deploy code that matches the history: it goes on by itself",
             f"or afterwards: {retry}",

@@ -7,6 +7,7 @@ a thread from outside (a time limit, a shutdown) ends it as a failure whose outc
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -226,9 +227,11 @@ class Attempts:
                 value = call_inside(name, attempt, starter, self._made, work, watched)
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)
-        except (Interrupted, KeyboardInterrupt):
-            raise
-        except BaseException as error:  # noqa: BLE001 - an interrupt from outside, such as Dramatiq's
+        except (
+            BaseException
+        ) as error:  # an interrupt from outside, such as Dramatiq's, or something of the code's own
+            if isinstance(error, Interrupted) or (isinstance(error, KeyboardInterrupt) and _is_main_thread()):
+                raise
             number = attempt.info.attempt
             _logger.warning("attempt %d of step %r was interrupted: %r", number, work.step.name, error)
             return Failure.of(error, outcome_unknown=True)
@@ -263,6 +266,11 @@ class Attempts:
         finally:
             if watched is not None:
                 watched.finish()
+
+
+def _is_main_thread() -> bool:
+    """Whether Ctrl-C can strike this thread: no other is interrupted by it."""
+    return threading.current_thread() is threading.main_thread()
 
 
 def _left(work: Work, value: Pending, attempt: Underway) -> Left | Failure:

@@ -20,6 +20,7 @@ from datetime import timedelta
 from typing import Protocol
 
 from qwit_durable.clock import monotonic
+from qwit_durable.errors.interrupt import Interrupt
 
 __all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog", "Watched"]
 
@@ -27,11 +28,11 @@ _GRACE_SECONDS = 0.2
 _NAP_SECONDS = 3600.0  # a condition can't be waited for as long as a timedelta can be
 
 
-class Interrupted(BaseException):
+class Interrupted(Interrupt):
     """Raised inside an attempt's thread at its timeout. User code must not catch it; it never leaves the engine."""
 
 
-class Abandoned(BaseException):
+class Abandoned(Interrupt):
     """Raised by the engine, in an attempt's own thread, when the attempt was recorded without it."""
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from typing import TypedDict, Unpack
 
 import attrs
 
@@ -55,6 +56,21 @@ class _Besides:
     status: Status | None = None
     after: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
     after_facts: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
+
+
+class _Parts(TypedDict, total=False):
+    """What goes into a transition besides what has gathered.
+
+    `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
+    """
+
+    release: Release | None
+    settle: tuple[Resolved, ...]
+    outcome: OutcomeRow | None
+    report: Report | None
+    reason: Reason | None
+    restart: Restarted | None
+    whatever_came: bool
 
 
 class Hold:
@@ -105,6 +121,11 @@ class Hold:
             unfed, self._unfed = self._unfed, []
             self._decision = self.interpreter.feed(unfed)
         return self._decision
+
+    @property
+    def has_facts(self) -> bool:
+        """Whether it is known how an attempt went that is not recorded yet."""
+        return bool(self._facts)
 
     @property
     def is_clean(self) -> bool:
@@ -179,36 +200,14 @@ class Hold:
             events=tuple(self._events),
         )
 
-    def commit(
-        self,
-        *,
-        release: Release | None = None,
-        settle: tuple[Resolved, ...] = (),
-        outcome: OutcomeRow | None = None,
-        report: Report | None = None,
-        reason: Reason | None = None,
-        restart: Restarted | None = None,
-        whatever_came: bool = False,
-    ) -> Pieces[None]:
+    def commit(self, **parts: Unpack[_Parts]) -> Pieces[None]:
         """Make the transition durable, tell observers, and take in what settling recorded.
-
-        It yields the write, and is resumed with the answer.
-
-        `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
 
         Raises:
             LostHold: The run is somebody else's now.
             Superseded: Somebody else's event came first.
         """
-        write = self.transition(
-            release=release,
-            settle=settle,
-            outcome=outcome,
-            report=report,
-            reason=reason,
-            restart=restart,
-            whatever_came=whatever_came,
-        )
+        write = self.transition(**parts)
         self.answered((yield write), write)
 
     def answered(self, answer: object, write: Transition) -> None:
@@ -220,18 +219,9 @@ class Hold:
         else:
             raise LostHold
 
-    def transition(
-        self,
-        *,
-        release: Release | None = None,
-        settle: tuple[Resolved, ...] = (),
-        outcome: OutcomeRow | None = None,
-        report: Report | None = None,
-        reason: Reason | None = None,
-        restart: Restarted | None = None,
-        whatever_came: bool = False,
-    ) -> Commit:
+    def transition(self, **parts: Unpack[_Parts]) -> Commit:
         """The write that `commit` carries out."""
+        whatever_came, reason = parts.get("whatever_came", False), parts.get("reason")
         if not whatever_came:
             _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
@@ -243,20 +233,20 @@ class Hold:
             head=None if whatever_came else self.head,
             known=self.head if whatever_came else None,
             events=tuple(self._events),
-            settle=settle,
+            settle=parts.get("settle", ()),
             tasks=tuple(besides.tasks),
             timers=(*besides.timers, *besides.timers_of_facts),
             drop_timers=tuple(self.interpreter.needless_timers),
             starts=tuple(besides.starts),
             reopens=tuple(besides.reopens),
             published=tuple(besides.published.items()),
-            restart=restart,
+            restart=parts.get("restart"),
             generation=self.live.generation,
             status=stuck or besides.status,
             reason=reason.encode() if reason is not None else None,
-            outcome=outcome,
-            report=report,
-            release=release,
+            outcome=parts.get("outcome"),
+            report=parts.get("report"),
+            release=parts.get("release"),
         )
 
     def until_it_goes_on(self, decision: Advance) -> Release:
@@ -330,19 +320,30 @@ class Hold:
             Superseded: That is done.
             LostHold: The run is somebody else's now.
         """
+        if not self.leave(Release(wake_at=self.now(), keep_lost=not self._facts)):
+            raise LostHold
+        raise Superseded(self.rings)
+
+    def leave(self, release: Release, *, only_after: int | None = None) -> bool:
+        """Record the facts alone and let go of the run, whatever was derived from them; False if it was not held.
+
+        `only_after`: only if nothing was recorded since that event of the history.
+        """
         answer = self._services.committer.write(
             Commit(
                 run_id=self.run.id,
                 worker=self._services.worker,
                 epoch=self.live.epoch,
-                head=None,
+                head=only_after,
                 events=tuple(self._facts),
                 timers=() if self._besides is None else tuple(self._besides.timers_of_facts),
-                release=Release(wake_at=self.now(), keep_lost=not self._facts),
+                release=release,
             )
         )
         if not isinstance(answer, Committed):
-            raise LostHold
+            return False
         for call in () if self._besides is None else self._besides.after_facts:
             call()
-        raise Superseded([*self.rings, *answer.rings])
+        self.head = answer.head
+        self.rings.extend(answer.rings)
+        return True

@@ -46,7 +46,7 @@ from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.glances import Glances
 from qwit_durable.engine.turning.handover import hand_over, queue_of, resolve_local, settling
 from qwit_durable.engine.turning.hold import Hold, LostHold, Rested, Superseded
-from qwit_durable.engine.turning.letting_go import UNKNOWN_LATER, leave_to_others, let_go, stop_crashing
+from qwit_durable.engine.turning.letting_go import UNKNOWN_LATER, Breaks, leave_to_others, stop_crashing
 from qwit_durable.engine.turning.onward import Onward, Slice
 from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.engine.turning.report import finish, write_down
@@ -80,6 +80,7 @@ class Turns:
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
         self._holding: Holding[UUID] = Holding()
+        self._breaks = Breaks(services)
         self.carriers = Carriers(services.committer, services.bells, pace)
         self.glances = Glances(services, self._programs, cache)
 
@@ -225,9 +226,9 @@ class Turns:
         except StoreUnavailable:
             _close_of(hold, interpreter)
             raise
-        except BaseException:
+        except BaseException as error:
             _close_of(hold, interpreter)
-            let_go(self._services, (hold and hold.following) or acquired)
+            self.carriers.ring(self._breaks.let_go(acquired, hold, error))
             raise
         assert hold is not None
         if keep:
