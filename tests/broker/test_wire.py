@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+from uuid import UUID
 
 import pytest
-from dramatiq import Message, MessageProxy
+from dramatiq import Message, MessageProxy, Worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR, is_bell
+from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR, BrokerBells, is_bell
 from qwit_durable.broker.listening import ListeningConsumer
 from qwit_durable.broker.wire import Wire
+from qwit_durable.stores.rows import TURN, Ring
 
 
 @pytest.fixture
@@ -149,16 +153,34 @@ def test_a_server_that_has_forgotten_the_script_is_told_it_again(broker, wire):
     assert len(on_the_queue(broker)) == 2
 
 
-def test_bells_that_can_not_be_sent_are_left_to_the_sweeper(caplog):
-    gone = RedisBroker(host="127.0.0.1", port=1, middleware=[])
-    gone._max_unpack_size_val = 100
-    gone.declare_queue("default")
+@pytest.fixture
+def gone(monkeypatch):
+    # What Dramatiq asks the first server of a process for, and keeps for all: as if a test before this one had one.
+    monkeypatch.setattr(RedisBroker, "_max_unpack_size_val", 100)
+    broker = RedisBroker(host="127.0.0.1", port=1, retry=Retry(NoBackoff(), 0), middleware=[])
+    broker.declare_queue("default")
+    return broker
+
+
+def test_bells_that_can_not_be_sent_are_left_to_the_sweeper(gone, caplog):
     wire = Wire.of(gone)
 
     with caplog.at_level(logging.WARNING), wire.gathered():
         gone.enqueue(message())
 
     assert "bells that could not be sent, so that the sweeper will ring: 1" in caplog.text
+    assert not wire._waiting
+
+
+def test_a_bell_is_left_to_the_sweeper_where_no_server_was_ever_reached(gone, monkeypatch, caplog):
+    monkeypatch.setattr(RedisBroker, "_max_unpack_size_val", None)
+    bells = BrokerBells(lambda: gone, {})
+    wire = bells.attach(gone, Worker(gone))
+
+    with caplog.at_level(logging.WARNING):
+        bells.ring([Ring(run_id=UUID(int=1), position=TURN, queue="default", name="greet")])
+
+    assert "on queue 'default', the sweeper will ring: " in caplog.text
     assert not wire._waiting
 
 
