@@ -28,7 +28,7 @@ from qwit_durable.engine.turning.letting_go import give_back
 from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import StoreError
-from qwit_durable.stores.answers import Acquired, Answer, Started
+from qwit_durable.stores.answers import Acquired, Answer, Committed, Started
 from qwit_durable.stores.rows import TURN, Ring, RunRow
 from qwit_durable.stores.writes import Start
 
@@ -174,8 +174,10 @@ class Starts:
         if acquired is None:
             return
         try:
-            give_back(self._services.committer.write, acquired)
+            answer = give_back(self._services.committer.write, acquired)
         except StoreError as error:
             _logger.warning(
                 "run %s could not be given back; its lease will lapse: %s", acquired.run.key, error
             )
+        else:
+            self._services.bells.ring(answer.rings if isinstance(answer, Committed) else ())

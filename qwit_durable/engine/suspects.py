@@ -121,13 +121,21 @@ class Suspects:
         return suspect
 
     def one_by_one(
-        self, ring: Ring, go_on: Callable[[Suspect], Pieces[_T]], again: _Again | None
+        self,
+        ring: Ring,
+        go_on: Callable[[Suspect], Pieces[_T]],
+        again: _Again | None,
+        give_back: Callable[[], None],
     ) -> Pieces[_T | None]:
-        """Go on with one when it is its turn: here, or else `again`, or by whoever is rung for."""
+        """Go on with one when it is its turn: here, or else `again`, or by whoever is rung for.
+
+        It is given back before that, for whoever comes is to find it free.
+        """
         suspect = self.enter()
         if suspect is None and (yield _WAITING) is not False:
             suspect = self.enter(waits=True)
         if suspect is None:
+            give_back()
             self.put_off(ring, again)
             return None
         try:

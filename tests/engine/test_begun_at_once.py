@@ -183,7 +183,9 @@ def test_a_turn_that_comes_when_the_process_drains_already_is_given_back_at_once
 
     with meanwhile(truth, after=first.engine.services.draining.set):
         handle = first.start(quick, 1)
-    second.settle()
+    first.engine.stop()
+    second.engine.sweeper.sweep()
+    second.answer_bells()
 
     assert handle.result(0) == 1
     assert world.attempts == ["1"]

@@ -6,7 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from uuid import uuid4
 
 import pytest
@@ -16,13 +16,15 @@ from qwit_durable.engine.carrying import Carriers, Pieces
 from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.ports import SPREAD
 from qwit_durable.errors import StoreUnavailable
+from qwit_durable.language.step import step
+from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.committer import Committer
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.writes import Checkpoint, Write
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
-from qwit_durable.testing.environment import VirtualBells
+from qwit_durable.testing.environment import Environment, VirtualBells
 
 _PATIENCE_SECONDS = 20.0
 
@@ -382,3 +384,29 @@ def test_threads_that_ring_at_once_ring_for_all_and_none_breaks_off(store: Gated
         sys.setswitchinterval(interval)
 
     assert bells.count == threads * of_each * at_once
+
+
+@step
+def pause() -> None: ...
+
+
+@workflow
+def pausing() -> Workflow[None]:
+    yield from pause()
+
+
+def test_a_run_that_lets_others_go_first_is_free_when_it_is_rung_for():
+    environment = Environment()
+    run_id = environment.start(pausing)._run_id
+    turns = environment.engine.turns
+    held: list[int] = []
+    turns.carriers.ring = lambda rings: held.extend(len(turns.holding) for _ in rings)
+    pieces = turns.turns_of(run_id)
+
+    asked = next(pieces)
+    with suppress(StopIteration):
+        while True:
+            # There is no thread for its step.
+            asked = pieces.send(False if isinstance(asked, str) else environment.write(asked))
+
+    assert held == [0]

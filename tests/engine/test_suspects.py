@@ -263,6 +263,20 @@ def test_what_comes_when_nobody_goes_on_any_more_is_rung_for_at_once(line, rung)
     assert rung == [_ring(1)]
 
 
+def test_one_that_is_put_off_is_free_before_anybody_comes_for_it(line, rung):
+    first = line.enter()
+    seen = []
+    pieces = line.one_by_one(_ring(1), None, None, lambda: seen.append(list(rung)))
+
+    next(pieces)
+    with pytest.raises(StopIteration):
+        pieces.send(False)
+    first.is_past()
+
+    assert seen == [[]]
+    assert rung == [_ring(1)]
+
+
 def test_threads_that_carry_runs_go_on_with_the_next_one_if_they_will(line, rung):
     joined = []
     line.join = lambda pieces: joined.append(pieces) or pieces != "second"

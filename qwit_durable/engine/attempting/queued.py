@@ -156,7 +156,7 @@ class QueuedAttempts:
         def again() -> Pieces[None]:
             return self._guarded(ring.run_id, self._whole(*key, ring))
 
-        return (yield from self._suspects.one_by_one(ring, go_on, None if is_alone else again))
+        return (yield from self._suspects.one_by_one(ring, go_on, None if is_alone else again, give_back))
 
     def _make_begun(self, begun: Begun, at_home: AtHome | None) -> Pieces[Recorded | None]:
         claimed = begun.claimed

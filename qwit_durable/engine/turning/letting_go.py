@@ -49,12 +49,12 @@ def leave_to_others(services: Services, acquired: Acquired, why: str) -> None:
     _release(services, acquired, Release(awaiting=1, keep_lost=True, wake_at=wake_at, note=why))
 
 
-def give_back(write: Callable[[Write], Answer], acquired: Acquired) -> None:
+def give_back(write: Callable[[Write], Answer], acquired: Acquired) -> Answer:
     """Free a run that was acquired with its start and that nobody here is left to begin: no start is lost."""
     live = acquired.live
     assert live.owner is not None
     release = Release(keep_lost=True, wake_at=acquired.now)
-    write(Commit(run_id=live.run_id, worker=live.owner, epoch=live.epoch, head=None, release=release))
+    return write(Commit(run_id=live.run_id, worker=live.owner, epoch=live.epoch, head=None, release=release))
 
 
 class Breaks:

@@ -167,7 +167,7 @@ class Turns:
             return self._drive(ring.run_id, self._turn(ring.run_id, slice_, ring), slice_)
 
         go_on = partial(self._acquire, ring.run_id, give_back, slice_)
-        return (yield from self._suspects.one_by_one(ring, go_on, again)) or Onward()
+        return (yield from self._suspects.one_by_one(ring, go_on, again, give_back)) or Onward()
 
     def _acquire(
         self, run_id: UUID, give_back: GiveBack, slice_: Slice, suspect: Suspect | None = None
@@ -212,11 +212,12 @@ class Turns:
                 suspect.is_held(hold)
             keep = yield from self._advance(hold, slice_)
         except Rested:
-            # Others go first: the bell goes to the end of the queue, not back to this thread.
+            # Others go first: the bell goes to the end of the queue, not back to this thread, and finds the run free.
             assert hold is not None
+            self._cache.put(acquired.run.id, hold.interpreter)
+            give_back()
             self.carriers.ring(hold.rings)
-            hold.rings.clear()
-            keep = True
+            return Onward()
         except UnknownName as error:
             leave_to_others(self._services, acquired, str(error))
             return Onward()
