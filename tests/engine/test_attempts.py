@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from datetime import timedelta
 
 import attrs
@@ -11,6 +12,7 @@ import pytest
 from qwit_durable.app import Durable
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import AttemptFailed, Resolved, Retry, Status
+from qwit_durable.engine.attempting import watchdog
 from qwit_durable.engine.ports import Settings
 from qwit_durable.errors import (
     AttemptLost,
@@ -18,13 +20,16 @@ from qwit_durable.errors import (
     EncodingError,
     Failure,
     StepFailed,
+    StoreUnavailable,
     WorkflowFailed,
 )
 from qwit_durable.language.context import current
 from qwit_durable.language.groups import gather
 from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow
+from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.memory import MemoryStore
+from qwit_durable.stores.writes import Write
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 
@@ -283,6 +288,48 @@ def test_result_that_arrives_after_its_timeout_is_refused(body: object) -> None:
     assert failed[0].failure.is_a(AttemptTimedOut)
     assert failed[0].failure.outcome_unknown
     assert len(resolved) == 1
+
+
+class Away(MemoryStore):
+    """Out of reach while the code that is over its time still runs: so many times."""
+
+    away = 2
+
+    def apply(self, writes: Sequence[Write]) -> Sequence[Answer]:
+        if script.calls == ["stubborn"] and self.away and "AttemptTimedOut" in repr(writes):
+            self.away -= 1
+            raise StoreUnavailable("the database is restarted")
+        return super().apply(writes)
+
+
+@pytest.mark.parametrize("body", [patient, patient_in_queue])
+def test_a_timeout_is_recorded_when_the_store_is_back_and_others_are_kept_meanwhile(
+    body: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watchdog, "_AGAIN_SECONDS", 0.05)
+    store = Away()
+    with Durable(store).embedded(threads=2) as durable:
+        value = durable.start(body).result(10)  # type: ignore[call-overload]
+        other = durable.start(spin).result(10)
+        script.gate.set()
+
+    assert store.away == 0
+    assert (value, other) == ("second attempt", "AttemptTimedOut")
+
+
+def test_the_thread_that_keeps_timeouts_ends_when_there_are_none_and_begins_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(watchdog, "_IDLE_SECONDS", 0)
+
+    values = []
+    with Durable(MemoryStore()).embedded(threads=1) as durable:
+        for _ in range(3):
+            values.append(durable.start(spin).result(10))
+            while thread := next((one for one in threading.enumerate() if one.name == "qwit-watchdog"), None):
+                thread.join(10)
+
+    assert values == ["AttemptTimedOut"] * 3
 
 
 @step(timeout=timedelta(milliseconds=30), retry=Retry(max_attempts=1))

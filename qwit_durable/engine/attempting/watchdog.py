@@ -1,8 +1,9 @@
 """Timeouts: one thread per process that ends attempts which take too long.
 
 At the timeout the attempt's thread is interrupted by an asynchronous exception, which ends Python code at its next
-instruction. Code that sits in a system call can't be ended: after a short grace the attempt is *abandoned*, that is,
-its timeout is recorded without it, and whatever it returns later is refused.
+instruction. Code that sits in a system call can't be ended, nor can code that swallows the exception, as a callback of
+a weak reference does: after a short grace the attempt is *abandoned*, that is, its timeout is recorded without it, and
+whatever it returns later is refused. The exception is not raised again, for it would break off what tidies up.
 
 An `Attempt` is decided once, under its lock: it either finishes or is abandoned. One with a heartbeat has an end that
 moves: each report puts it off.
@@ -13,6 +14,7 @@ from __future__ import annotations
 import ctypes
 import heapq
 import itertools
+import logging
 import math
 import threading
 from collections.abc import Callable
@@ -20,11 +22,18 @@ from datetime import timedelta
 from typing import Protocol
 
 from qwit_durable.clock import monotonic
+from qwit_durable.errors import StoreUnavailable
 from qwit_durable.errors.interrupt import Interrupt
 
 __all__ = ["Abandoned", "Attempt", "Interrupted", "Watchdog", "Watched"]
 
+_logger = logging.getLogger("qwit_durable.attempts")
+
 _GRACE_SECONDS = 0.2
+#: When it is tried again to record what could not be recorded, as the store was out of reach.
+_AGAIN_SECONDS = 1.0
+#: How long the thread stays with nothing to watch.
+_IDLE_SECONDS = 5.0
 _NAP_SECONDS = 3600.0  # a condition can't be waited for as long as a timedelta can be
 
 
@@ -78,9 +87,9 @@ class Attempt:
             return True
 
     def abandon(self) -> None:
-        """Called by the watchdog after the grace: record the timeout without the attempt."""
+        """Called by the watchdog after the grace: record the timeout without the attempt; again if that fails."""
         with self._lock:
-            if self._done:
+            if self._done and not self.abandoned:
                 return
             self.abandoned = True
             self._done = True
@@ -122,7 +131,10 @@ class Watched(Protocol):
 
 
 class Watchdog:
-    """Ends attempts at their timeouts. Its thread starts with the first one."""
+    """Ends attempts at their timeouts. Its thread starts with the first one, and ends when there is none for a while.
+
+    What goes wrong with one of them is logged, and nothing to the others.
+    """
 
     def __init__(self, name: str = "qwit-watchdog") -> None:
         self._name = name
@@ -152,19 +164,39 @@ class Watchdog:
         heapq.heappush(self._due, (due, next(self._counter), attempt, interrupted))
 
     def _run(self) -> None:
-        while True:
-            with self._condition:
-                while not self._stopped and (not self._due or self._due[0][0] > monotonic()):
-                    wait = min(self._due[0][0] - monotonic(), _NAP_SECONDS) if self._due else None
-                    self._condition.wait(wait)
-                if self._stopped:
-                    return
-                _, _, attempt, interrupted = heapq.heappop(self._due)
-            if interrupted:
-                attempt.abandon()
-            elif attempt.due > monotonic():
+        while (watched := self._next()) is not None:
+            attempt, interrupted = watched
+            try:
+                again = self._look(attempt, interrupted=interrupted)
+            except StoreUnavailable as error:
+                _logger.warning("a timeout could not be recorded, it is tried again: %s", error)
+                again = monotonic() + _AGAIN_SECONDS, True
+            except Exception:
+                _logger.exception("what became of something that took too long is not known")
+                again = None
+            if again is not None:
                 with self._condition:
-                    self._push(attempt.due, attempt, interrupted=False)
-            elif attempt.interrupt():
-                with self._condition:
-                    self._push(monotonic() + _GRACE_SECONDS, attempt, interrupted=True)
+                    self._push(again[0], attempt, interrupted=again[1])
+
+    def _next(self) -> tuple[Watched, bool] | None:
+        """Wait for the next one to be looked at, and whether it was interrupted; None to end."""
+        with self._condition:
+            while not self._stopped and (not self._due or self._due[0][0] > monotonic()):
+                if self._due:
+                    self._condition.wait(min(self._due[0][0] - monotonic(), _NAP_SECONDS))
+                elif not self._condition.wait(_IDLE_SECONDS) and not self._due:
+                    self._thread = None
+                    return None
+            if self._stopped:
+                return None
+            _, _, attempt, interrupted = heapq.heappop(self._due)
+            return attempt, interrupted
+
+    def _look(self, attempt: Watched, *, interrupted: bool) -> tuple[float, bool] | None:
+        """See to one; when to look at it again, and whether it is interrupted by then."""
+        if interrupted:
+            attempt.abandon()
+            return None
+        if attempt.due > monotonic():
+            return attempt.due, False
+        return (monotonic() + _GRACE_SECONDS, True) if attempt.interrupt() else None
