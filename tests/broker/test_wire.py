@@ -9,6 +9,7 @@ import pytest
 from dramatiq import Message, MessageProxy, Worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
+from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -197,3 +198,31 @@ def test_a_broker_is_as_it_was_when_its_wire_is_closed(broker):
 
 def test_other_brokers_have_no_wire():
     assert Wire.of(StubBroker()) is None
+
+
+def test_a_connection_that_is_lost_is_mended(broker, wire, redis_url):
+    broker.enqueue(message())
+    with Redis.from_url(redis_url) as root:
+        assert root.client_kill_filter(_id=broker.client.client_id())
+    sent = [message(), message()]
+
+    with wire.gathered():
+        for each in sent:
+            broker.enqueue(each)
+
+    assert on_the_queue(broker)[1:] == [each.message_id for each in sent]
+
+
+def test_a_client_of_one_connection_sends_as_well(redis_url):
+    broker = RedisBroker(client=Redis.from_url(redis_url, single_connection_client=True), middleware=[])
+    broker.declare_queue("default")
+    wire = Wire.of(broker)
+    assert wire is not None
+    own = message()
+
+    with wire.gathered():
+        broker.enqueue(own)
+
+    assert on_the_queue(broker) == [own.message_id]
+    wire.close()
+    broker.close()

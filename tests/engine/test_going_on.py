@@ -16,6 +16,7 @@ from qwit_durable.language.verbs import wait_signal
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import TURN
+from qwit_durable.stores.writes import Claim
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import LossyBells, MortalStore, ProcessDied
 
@@ -185,3 +186,43 @@ def told_meanwhile() -> Workflow[int]:
     number = yield from drain_then_count()
     number += yield from wait_signal("go", type=int)
     return (yield from count_on(number - 1))
+
+
+@step(dispatch="queue", queue="far")
+def count_far(number: int) -> int:
+    return number + 1
+
+
+@workflow
+def counting_far(steps: int) -> Workflow[int]:
+    number = 0
+    for _ in range(steps):
+        number = yield from count_far(number)
+    return number
+
+
+class NotingClaims(MemoryStore):
+    def __init__(self, clock: ManualClock) -> None:
+        super().__init__(clock)
+        self.claims: list[Claim] = []
+
+    def apply(self, writes):
+        self.claims += [write for write in writes if isinstance(write, Claim)]
+        return super().apply(writes)
+
+
+def test_who_takes_no_turns_of_a_run_asks_for_its_history_once():
+    clock = ManualClock()
+    store = NotingClaims(clock)
+    near = Environment(store, clock=clock, queues=frozenset({"default"}))
+    far = Environment(store, clock=clock, queues=frozenset({"far"}))
+    handle = near.start(counting_far, 5)
+
+    while near.bells.waiting:
+        ring = near.bells.waiting.popleft()
+        (near if near.bells.consumes(ring.queue) else far).answer(ring)
+        near.bells.waiting.extend(far.bells.waiting)
+        far.bells.waiting.clear()
+
+    assert handle.result(0) == 5
+    assert [claim.turn is not None for claim in store.claims] == [True, False, False, False, False]

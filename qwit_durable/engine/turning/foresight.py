@@ -17,7 +17,9 @@ follows messages, it has one all the same, which waits for a thread of this proc
 from __future__ import annotations
 
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from uuid import UUID
 
 import attrs
@@ -47,14 +49,26 @@ class Foresight:
         self._services = services
         self._cache = cache
         self._programs = Programs(services.registry, services.settings.limit_bytes)
+        self._elsewhere: OrderedDict[UUID, None] = OrderedDict()
 
-    def turn(self, run_id: UUID) -> Acquire:
-        """The turn that this process would take: what it knows of the run."""
+    def turn(self, run_id: UUID) -> Acquire | None:
+        """The turn that this process would take: what it knows of the run. None if the run's turns are others'.
+
+        A claim brings what happened since, up to the whole history: for nothing, where nobody here takes turns.
+        """
+        if run_id in self._elsewhere:
+            return None
         generation, head = self._cache.known(run_id)
         return Acquire(run_id=run_id, worker=self._services.worker, after=head, generation=generation)
 
     def of(self, claimed: Claimed, at_home: AtHome | None) -> Ahead:
         """What can be decided ahead in an attempt, after which `at_home` may go on with the next one."""
+        run = claimed.run
+        if run.id not in self._elsewhere and not self._services.bells.consumes(run.queue):
+            self._elsewhere[run.id] = None
+            with suppress(KeyError):  # another thread has taken out the last one
+                while len(self._elsewhere) > self._services.settings.cached_runs:
+                    self._elsewhere.popitem(last=False)
         return Ahead(self._services, self._cache, self._programs, claimed, at_home)
 
 
