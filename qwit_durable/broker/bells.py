@@ -164,9 +164,9 @@ class BrokerBells:
         return found is not None and has_room(found[1], is_quick)
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
-        """Ring for a step in this process alone; False if there is no room for it. An error is logged."""
+        """Ring for a step in this process alone; False if something slow waits before it. An error is logged."""
         found = self._worker_of(ring.queue)
-        if found is None or not has_room(found[1], is_quick):
+        if found is None or not has_room(found[1], is_quick, is_decided=True):
             return False
         try:
             return keep(*found, _message([ring]), over)

@@ -62,14 +62,18 @@ class HomeConsumer(Consumer):
         self.inner.close()
 
 
-def has_room(worker: Worker, is_quick: Callable[[str], bool]) -> bool:
-    """Whether one more message would soon be followed: what waits for a thread is little, and for quick steps."""
+def has_room(worker: Worker, is_quick: Callable[[str], bool], *, is_decided: bool = False) -> bool:
+    """Whether one more message would soon be followed: what waits for a thread is little, and for quick steps.
+
+    Where that `is_decided` already, and some have come meanwhile, it counts only that these are quick: going back on it
+    costs more than all of them.
+    """
     waiting = worker.work_queue
     if not waiting.qsize():
         return True
     with waiting.mutex:
         names = [item.message.actor_name for item in waiting.queue]
-    return len(names) <= worker.queue_prefetch and all(map(is_quick, names))
+    return (is_decided or len(names) <= worker.queue_prefetch) and all(map(is_quick, names))
 
 
 def keep(broker: Broker, worker: Worker, message: Message[None], over: Callable[[], None]) -> bool:

@@ -59,7 +59,7 @@ class Bells(Protocol):
         ...
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
-        """Ring for a step in this process alone; False if there is no room for it. Never raises.
+        """Ring for a step in this process alone; False if something slow waits before it. Never raises.
 
         `over` is called when the bell is over, whether it was followed or not.
         """
