@@ -16,6 +16,7 @@ __all__ = ["FAN_OUT", "LANES", "LENGTHS", "THREADS"]
 _MEMORY = "memory a member, KiB"
 #: Steps of short runs together, so that a length of ten is more than an instant.
 _STEPS_AT_LEAST = 1_000
+_NO_LANE, _TENS = "no lane", "lanes of 10"
 
 
 @contextmanager
@@ -115,8 +116,9 @@ def _threads(stage: Stage) -> Generator[Plan]:
 def _lanes(stage: Stage) -> Generator[Plan]:
     few, many = stage.sizes.lane
     shapes: dict[str, Callable[[int], str | None]] = {
-        "no lane": lambda _: None,
+        _NO_LANE: lambda _: None,
         figures.OWN_LANES: lambda n: f"lane {n}",
+        _TENS: lambda n: f"lane {n // 10}",
         figures.ONE_LANE: lambda _: "lane",
     }
 
@@ -125,28 +127,24 @@ def _lanes(stage: Stage) -> Generator[Plan]:
         return {figures.in_lane(shape, runs): stage.seconds_of_these(options, 1) / runs * 1000}
 
     measure(figures.OWN_LANES, few)
+    one = {runs: figures.in_lane(figures.ONE_LANE, runs) for runs in (few, many)}
     yield Plan(
         [
             Line(f"{runs:,} runs in {shape}", lambda s=shape, r=runs: measure(s, r))  # type: ignore[misc]
-            for shape in shapes
-            for runs in (few, many)
+            for shape, runs in [*((shape, many) for shape in shapes), (figures.ONE_LANE, few)]
         ],
         [
-            Ratio(
-                "lanes of their own / no lane",
-                figures.in_lane(figures.OWN_LANES, many),
-                figures.in_lane("no lane", many),
+            *(
+                Ratio(f"{shape} / {_NO_LANE}", figures.in_lane(shape, many), figures.in_lane(_NO_LANE, many))
+                for shape in (figures.OWN_LANES, _TENS)
             ),
-            Ratio(
-                f"one lane of {many:,} / of {few:,}",
-                figures.in_lane(figures.ONE_LANE, many),
-                figures.in_lane(figures.ONE_LANE, few),
-            ),
+            Ratio(f"one lane of {many:,} / of {few:,}", one[many], one[few]),
         ],
+        [Curve("a run of one lane, ms", "runs in the lane", tuple(one.items()))],
     )
 
 
 LENGTHS = Scenario("lengths", "what a step costs in short and in long runs", _lengths, is_long=True)
 FAN_OUT = Scenario("fan-out", "what a member of a map costs among few and among many", _fan_out, is_long=True)
 THREADS = Scenario("threads", "steps of short runs on few and on many threads", _threads, is_long=True)
-LANES = Scenario("lanes", "what runs cost in no lane, in lanes of their own, and in one", _lanes)
+LANES = Scenario("lanes", "what runs cost in no lane, in lanes of their own, of ten, and in one", _lanes)

@@ -92,6 +92,13 @@ class PostgresServer:
         """How much has been written ahead, by everybody."""
         return self._one("select pg_current_wal_lsn() - '0/0'")
 
+    def kept_bytes(self) -> int:
+        """How large the store's tables are, with their indexes."""
+        return self._one(
+            "select coalesce(sum(pg_total_relation_size(oid)), 0) from pg_class "
+            "where relnamespace = 'qwit'::regnamespace and relkind = 'r'"
+        )
+
     def cpu_seconds(self) -> float:
         """CPU time of all sessions with clients that are there now, this one left out; 0 if it runs elsewhere."""
         rows = self.connection.execute(

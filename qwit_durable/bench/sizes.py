@@ -63,6 +63,7 @@ FULL = Sizes(
     lengths=(10, 100, 1_000, 10_000, 100_000),
     sleepers=100_000,
     closed=10_000_000,
+    lane=(100, 20_000),
     replayed=100_000,
     threads=(1, 2, 4, 8, 16, 32, 64),
 )
@@ -79,7 +80,7 @@ QUICK = Sizes(
     sleepers=5,
     watched_seconds=0.5,
     signals=3,
-    lane=(3, 6),
+    lane=(3, 12),
     starts=5,
     latencies=5,
     closed=50,

@@ -196,6 +196,13 @@ class Stage:
             return 0, 0
         return self.postgres.wal_bytes(), self.postgres.commits()
 
+    def kept_bytes(self) -> int:
+        """How large the store is: its tables and indexes, or its file and the log beside it."""
+        if self.postgres is not None:
+            return self.postgres.kept_bytes()
+        files = [self.file, self.file.with_name(f"{self.file.name}-wal")] if self.file is not None else []
+        return sum(file.stat().st_size for file in files if file.exists())
+
     def server_cpu_seconds(self) -> float:
         """CPU time of a Postgres server on this machine."""
         return 0.0 if self.postgres is None else self.postgres.cpu_seconds()

@@ -83,11 +83,12 @@ def _inline(stage: Stage) -> Generator[Plan]:
 
     def inline() -> dict[str, float]:
         pids = stage.crew.pids
-        crew, server = cpu_seconds_of(pids), stage.server_cpu_seconds()
+        crew, server, kept = cpu_seconds_of(pids), stage.server_cpu_seconds(), stage.kept_bytes()
         wal, commits = stage.written()
         found = {figures.STEPS: steps / stage.seconds_of(inline_steps, runs, sizes.steps)}
         crew, server = cpu_seconds_of(pids) - crew, stage.server_cpu_seconds() - server
         found |= _cpu(figures.STEPS, crew / steps, server / steps)
+        found["durable step, bytes kept"] = (stage.kept_bytes() - kept) / steps
         if stage.postgres is not None:
             now_wal, now_commits = stage.written()
             found["durable step, bytes of WAL"] = (now_wal - wal) / steps

@@ -25,7 +25,7 @@ from qwit_durable.stores.kernel.settling import cancel_run
 from qwit_durable.stores.kernel.turns import report_to
 from qwit_durable.stores.kernel.waking import append, ask_for_turn, may_move
 from qwit_durable.stores.reasons import Reason, is_over_code, status_before
-from qwit_durable.stores.rows import LiveRow, OutcomeRow, Ring, RunRow
+from qwit_durable.stores.rows import TURN, LiveRow, OutcomeRow, Ring, RunRow, TaskRow
 from qwit_durable.stores.session import Session
 from qwit_durable.stores.writes import Deliver
 
@@ -46,13 +46,20 @@ def deliver(session: Session, write: Deliver) -> Accepted | Refused:
         case SignalReceived(dedupe_id=dedupe_id):
             if dedupe_id is not None and not session.is_new_signal(write.run_id, dedupe_id):
                 return Accepted(repeated=True)
+            owed = session.task(write.run_id, TURN)
             _, ring = append(session, live, [write.event], wake=True, grace=write.ring_after)
-            return Accepted(rings=(ring,) if ring is not None else ())
+            is_rung = owed is not None and _is_rung(session, owed, write)
+            return Accepted(rings=(ring,) if ring is not None and not is_rung else ())
         case CancelRequested():
             rings = cancel_run(session, write.run_id, write.event, grace=write.ring_after)
             return Accepted(rings=tuple(rings), repeated=live.cancel_asked)
         case OperatorActed():
             return _operate(session, live, write.event, write.ring_after)
+
+
+def _is_rung(session: Session, owed: TaskRow, write: Deliver) -> bool:
+    """Whether a bell for the turn that is owed was rung a moment ago: one more would be a second look at the run."""
+    return owed.ready_at < session.now < owed.ring_at < session.now + write.ring_after
 
 
 def _verb(write: Deliver) -> Verb:

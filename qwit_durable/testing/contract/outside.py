@@ -30,6 +30,24 @@ class Outside:
         assert [(ring.run_id, ring.position) for ring in answer.rings] == [(hold.id, TURN)]
         assert stage.hold(hold.id).acquired.events == (event,)
 
+    def test_a_signal_rings_nobody_while_a_bell_for_the_run_is_under_way(self, stage: Stage) -> None:
+        hold = stage.begin()
+        hold.release()
+        tell = Deliver(run_id=hold.id, event=SignalReceived(name="go"), ring_after=seconds(2))
+
+        first = stage.do(tell)
+        stage.wait(0.5)
+        second = stage.do(tell)
+        stage.wait(1.6)
+        lost = stage.do(RingDue())
+        overdue = stage.do(tell)
+        again = stage.hold(hold.id)
+        again.release()
+        afterwards = stage.do(tell)
+
+        assert [len(answer.rings) for answer in (first, second, lost, overdue, afterwards)] == [1, 0, 1, 1, 1]
+        assert len(again.acquired.events) == 3
+
     def test_the_sweep_rings_at_once_for_those_who_ring_nobody(self, stage: Stage) -> None:
         alone, ringing = _free(stage), _free(stage)
         event = SignalReceived(name="approved")

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Completed, SignalReceived, Status
+from qwit_durable.core import CancelRequested, Completed, SignalReceived, Status
 from qwit_durable.errors import StoreError, StoreUnavailable
 from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
@@ -228,8 +228,9 @@ def test_how_many_round_trips_writes_cost(
     again = [attrs.evolve(write, head=2) for write in batch]
     mixed = [
         *(Start(run=stage.row()) for _ in range(5)),
-        *(Deliver(run_id=hold.id, event=SignalReceived(name="go", dedupe_id="1")) for hold in others),
+        *(Deliver(run_id=hold.id, event=CancelRequested(reason="enough")) for hold in others),
     ]
+    signals = [Deliver(run_id=hold.id, event=SignalReceived(name="go", dedupe_id="1")) for hold in others]
     counted = Counted(store, monkeypatch)
 
     assert counted.during(lambda: held.committed(resolved("0"))) == ["hot"]
@@ -238,6 +239,7 @@ def test_how_many_round_trips_writes_cost(
     assert counted.during(lambda: stage.acquire(free.run.id)) == ["hot"]
     assert counted.during(lambda: store.apply([*again, Acquire(run_id=other.run.id, worker=1)])) == ["hot"]
     assert counted.during(lambda: ending.end(resolved("0"))) == ["hot"]
+    assert counted.during(lambda: store.apply(signals)) == ["hot"]
     assert counted.during(lambda: held.release(resolved("1"), settle=(resolved("2"),))) == ["ask", "many"]
     assert counted.during(lambda: store.apply(mixed)) == ["hot", "ask", "many"]
 

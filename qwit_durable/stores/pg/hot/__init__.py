@@ -31,11 +31,12 @@ from qwit_durable.stores.pg.hot.hand_over import HandOver
 from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
 from qwit_durable.stores.pg.hot.prepared import Prepared, Question
 from qwit_durable.stores.pg.hot.resolve import Resolve
+from qwit_durable.stores.pg.hot.signal import Signal
 from qwit_durable.stores.pg.hot.start import StartAtOnce
 from qwit_durable.stores.pg.hot.steps import Steps
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
-from qwit_durable.stores.writes import Acquire, Checkpoint, Claim, Commit, ResolveTask, Start, Write
+from qwit_durable.stores.writes import Acquire, Checkpoint, Claim, Commit, Deliver, ResolveTask, Start, Write
 
 __all__ = ["HotWrites", "Prepared"]
 
@@ -198,6 +199,7 @@ class HotWrites:
             ResolveTask: (self._go_on, self._resolve),
             Acquire: (acquire,),
             Start: (self._start,),
+            Deliver: (Signal(tables),),
         }
 
     def carry_out(

@@ -10,6 +10,7 @@ from qwit_durable.stores.kernel.waking import RING_GRACE
 
 __all__ = ["EVENT_ROWS", "rows", "turns_asked"]
 
+_GRACE = f"interval '{RING_GRACE.total_seconds()} seconds'"
 #: The columns of events, as `rows` takes them.
 EVENT_ROWS = "kind text, position text, name text, attempt int8, args bytea, value bytea, detail bytea"
 
@@ -29,13 +30,12 @@ def rows(name: str, first: int, columns: str, *others: tuple[int, str]) -> str:
     )
 
 
-def turns_asked(source: str, at: str) -> str:
+def turns_asked(source: str, at: str, grace: str = _GRACE) -> str:
     """Owe a turn to each `run` of a source, at the time in that column: `stores.kernel.waking.ask_for_turn`."""
     return f"""INSERT INTO qwit.task (
         run_id, position, queue, name, ready_at, ring_at, attempt, rings, cancelled, opened
     )
-    SELECT run.id, '', run.queue, run.workflow, {at}, {at} + interval '{RING_GRACE.total_seconds()} seconds',
-        0, 0, false, 0
+    SELECT run.id, '', run.queue, run.workflow, {at}, {at} + {grace}, 0, 0, false, 0
     FROM {source}
     ON CONFLICT (run_id, position) DO UPDATE SET
         ready_at = least(task.ready_at, excluded.ready_at), ring_at = least(task.ring_at, excluded.ring_at),
