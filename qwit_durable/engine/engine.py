@@ -23,8 +23,9 @@ from qwit_durable.engine.tending.heart import Heart
 from qwit_durable.engine.tending.mending import Mending
 from qwit_durable.engine.tending.retention import Keeper
 from qwit_durable.engine.tending.sweep import Sweeper, plenty
-from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.foresight import Foresight
+from qwit_durable.engine.turning.interpreters import Interpreters
+from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Rings
@@ -65,11 +66,13 @@ class Engine:
         self._rounds = Watchdog("qwit-rounds")
         self._suspects = suspects = Suspects(services.bells.ring, self._rounds.watch)
         self._attempts = Attempts(services)
-        self._cache = InterpreterCache(services.settings.cached_runs)
-        self.turns = Turns(services, self._attempts, self._cache, pace or Pace(), suspects)
+        settings = services.settings
+        programs = Programs(services.registry, settings.limit_bytes)
+        self._interpreters = interpreters = Interpreters(programs, settings.cached_runs)
+        self.turns = Turns(services, self._attempts, interpreters, pace or Pace(), suspects)
         suspects.join = lambda pieces: not services.draining.is_set() and self.turns.carriers.join(pieces)
-        self.starts = Starts(services, self.turns, self._cache, idle if rings_locally else lambda: 0)
-        foresight = Foresight(services, self._cache)
+        self.starts = Starts(services, self.turns, interpreters, idle if rings_locally else lambda: 0)
+        foresight = Foresight(services, interpreters)
         self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight, suspects)
         self.heart = Heart(services, _worker_row(services, queues))
         self.sweeper = Sweeper(
@@ -80,7 +83,7 @@ class Engine:
             room=room,
         )
         services.timer_set = self.sweeper.timer_set
-        kept = services.settings.retention
+        kept = settings.retention
         self.keeper = None if kept is None else Keeper(services, kept)
 
     def start(self) -> None:
@@ -118,7 +121,7 @@ class Engine:
         self._attempts.stop()
         self._rounds.stop()
         self._suspects.give_up()
-        self._cache.clear()
+        self._interpreters.clear()
         unheard = self._bells.take_unheard() if self._rings_locally else None
         try:
             answer = self.services.committer.write(Retire(worker=self.services.worker, unheard=unheard))

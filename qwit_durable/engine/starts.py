@@ -23,9 +23,8 @@ import attrs
 
 from qwit_durable.core import Interpreter
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.turning.cache import InterpreterCache
+from qwit_durable.engine.turning.interpreters import Interpreters
 from qwit_durable.engine.turning.letting_go import give_back
-from qwit_durable.engine.turning.programs import Programs
 from qwit_durable.engine.turning.turns import Turns
 from qwit_durable.errors import StoreError
 from qwit_durable.stores.answers import Acquired, Answer, Committed, Started
@@ -86,12 +85,11 @@ class Starts:
     """
 
     def __init__(
-        self, services: Services, turns: Turns, cache: InterpreterCache, idle: Callable[[], int]
+        self, services: Services, turns: Turns, interpreters: Interpreters, idle: Callable[[], int]
     ) -> None:
         self._services = services
         self._turns = turns
-        self._cache = cache
-        self._programs = Programs(services.registry, services.settings.limit_bytes)
+        self._interpreters = interpreters
         self._idle = idle
         #: Those that no thread has come for yet.
         self._promises: dict[UUID, _Promise] = {}
@@ -155,7 +153,7 @@ class Starts:
         """Have its body stand at its first commands when the turn comes. What is wrong with it is told then."""
         interpreter: Interpreter | None = None
         try:
-            interpreter = self._programs.interpreter(run, 0)
+            interpreter = self._interpreters.fresh(run, 0)
             interpreter.feed(())
         except BaseException as error:
             if interpreter is not None:
@@ -163,14 +161,13 @@ class Starts:
             if not isinstance(error, Exception):
                 raise
         else:
-            self._cache.put(run.id, interpreter)
+            self._interpreters.put(run.id, interpreter)
 
     def _give_up(self, promise: _Promise, acquired: Acquired | None) -> None:
         """Nobody here begins it: let others."""
         run_id = promise.run.id
         promise.give_up()
-        if (interpreter := self._cache.take(run_id)) is not None:
-            interpreter.close()
+        self._interpreters.drop(run_id)
         if acquired is None:
             return
         try:

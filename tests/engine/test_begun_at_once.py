@@ -273,7 +273,7 @@ def test_nothing_is_left_of_a_start_that_could_not_be_stored(
     assert world.attempts == []
     assert environment.engine.turns.holding == frozenset()
     assert bodies == [1]
-    assert len(environment.engine._cache) == 0
+    assert len(environment.engine._interpreters) == 0
 
 
 def test_embedded_workers_begin_what_is_started_beside_them():

@@ -28,10 +28,9 @@ from qwit_durable.core import Advance, CallStep, Interpreter, Pending, Resolved
 from qwit_durable.engine.attempting.recording import Recorded
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.handover import hand_over, queue_of
 from qwit_durable.engine.turning.hold import Hold
-from qwit_durable.engine.turning.programs import Programs
+from qwit_durable.engine.turning.interpreters import Interpreters
 from qwit_durable.errors import UnknownName
 from qwit_durable.stores.answers import Acquired, Claimed, Committed, Standing
 from qwit_durable.stores.rows import LiveRow, TaskRow
@@ -45,10 +44,9 @@ _logger = logging.getLogger("qwit_durable.turns")
 class Foresight:
     """Decides ahead with the interpreters that this process keeps."""
 
-    def __init__(self, services: Services, cache: InterpreterCache) -> None:
+    def __init__(self, services: Services, interpreters: Interpreters) -> None:
         self._services = services
-        self._cache = cache
-        self._programs = Programs(services.registry, services.settings.limit_bytes)
+        self._interpreters = interpreters
         self._elsewhere: OrderedDict[UUID, None] = OrderedDict()
 
     def turn(self, run_id: UUID) -> Acquire | None:
@@ -58,7 +56,7 @@ class Foresight:
         """
         if run_id in self._elsewhere:
             return None
-        generation, head = self._cache.known(run_id)
+        generation, head = self._interpreters.known(run_id)
         return Acquire(run_id=run_id, worker=self._services.worker, after=head, generation=generation)
 
     def of(self, claimed: Claimed, at_home: AtHome | None) -> Ahead:
@@ -69,7 +67,7 @@ class Foresight:
             with suppress(KeyError):  # another thread has taken out the last one
                 while len(self._elsewhere) > self._services.settings.cached_runs:
                     self._elsewhere.popitem(last=False)
-        return Ahead(self._services, self._cache, self._programs, claimed, at_home)
+        return Ahead(self._services, self._interpreters, claimed, at_home)
 
 
 @attrs.frozen
@@ -103,14 +101,12 @@ class Ahead:
     def __init__(
         self,
         services: Services,
-        cache: InterpreterCache,
-        programs: Programs,
+        interpreters: Interpreters,
         claimed: Claimed,
         at_home: AtHome | None,
     ) -> None:
         self._services = services
-        self._cache = cache
-        self._programs = programs
+        self._interpreters = interpreters
         self._claimed = claimed
         self._offset = claimed.now - services.clock.now()
         self._interpreter: Interpreter | None = None
@@ -134,7 +130,7 @@ class Ahead:
         if self._hold is not None:
             generation, head = self._claimed.generation, self._hold.head - 1
         else:
-            generation, head = self._cache.known(run.id)
+            generation, head = self._interpreters.known(run.id)
         turn = Acquire(run_id=run.id, worker=self._services.worker, after=head, generation=generation)
         return turn, self._then
 
@@ -143,18 +139,13 @@ class Ahead:
         if standing is None or self._services.guards:
             return
         run, known = claimed.run, standing.head - len(standing.events)
-        self._interpreter = self._cache.take(run.id)
-        if self._interpreter is None and not known:
-            try:
-                self._interpreter = self._programs.interpreter(run, claimed.generation)
-            except UnknownName:
-                return
-        if self._interpreter is None:
+        try:
+            self._interpreter = self._interpreters.take(
+                run, claimed.generation, since=known, head=standing.head
+            )
+        except UnknownName:
             return
-        if (self._interpreter.generation, self._interpreter.head) != (claimed.generation, known):
-            # Another thread has had it meanwhile.
-            interpreter, self._interpreter = self._interpreter, None
-            self._cache.put(run.id, interpreter)
+        if self._interpreter is None:
             return
         now = self._services.clock.now() + self._offset
         live = LiveRow(
@@ -256,7 +247,7 @@ class Ahead:
     def _keep(self) -> None:
         interpreter, self._interpreter = self._interpreter, None
         assert interpreter is not None
-        self._cache.put(self._claimed.run.id, interpreter)
+        self._interpreters.put(self._claimed.run.id, interpreter)
 
     def close(self) -> None:
         """Discard what did not become durable."""

@@ -21,10 +21,9 @@ import attrs
 
 from qwit_durable.core import Advance, Finish, Interpreter, Sleep, WaitSignal
 from qwit_durable.engine.ports import Services
-from qwit_durable.engine.turning.cache import InterpreterCache
 from qwit_durable.engine.turning.handover import hand_over
 from qwit_durable.engine.turning.hold import Hold
-from qwit_durable.engine.turning.programs import Programs
+from qwit_durable.engine.turning.interpreters import Interpreters
 from qwit_durable.engine.turning.report import ending
 from qwit_durable.errors import StoreError, UnknownName
 from qwit_durable.stores.answers import Acquired, Answer, Committed
@@ -47,10 +46,9 @@ class _Glance:
 class Glances:
     """Carries runs on that need not be held for it."""
 
-    def __init__(self, services: Services, programs: Programs, cache: InterpreterCache) -> None:
+    def __init__(self, services: Services, interpreters: Interpreters) -> None:
         self._services = services
-        self._programs = programs
-        self._cache = cache
+        self._interpreters = interpreters
 
     def carry_on(self, run_ids: Sequence[UUID]) -> frozenset[UUID]:
         """Take the turns of those for which a glance will do; answer which these were. Never raises."""
@@ -58,7 +56,9 @@ class Glances:
         done: set[UUID] = set()
         rings: list[Ring] = []
         try:
-            for found in self._services.store.glance([(one, *self._cache.known(one)) for one in run_ids]):
+            for found in self._services.store.glance(
+                [(one, *self._interpreters.known(one)) for one in run_ids]
+            ):
                 glance = self._begin(found)
                 if glance is not None:
                     begun.append(glance)
@@ -91,20 +91,17 @@ class Glances:
             interpreter.close()
             raise
         if write is None:
-            self._cache.put(found.run.id, interpreter)
+            self._interpreters.put(found.run.id, interpreter)
             return None
         return _Glance(hold, attrs.evolve(write, seen=found.live))
 
     def _interpreter(self, found: Acquired) -> Interpreter | None:
         """One that is to be fed what was found; None if this process has none and could make none."""
-        live, missing = found.live, found.live.head - len(found.events)
-        cached = self._cache.take(found.run.id)
-        if cached is not None:
-            if (cached.generation, cached.head) == (live.generation, missing):
-                return cached
-            cached.close()  # another thread has had it meanwhile
+        live = found.live
         try:
-            return None if missing else self._programs.interpreter(found.run, live.generation)
+            return self._interpreters.take(
+                found.run, live.generation, since=live.head - len(found.events), head=live.head
+            )
         except UnknownName:
             return None
 
@@ -132,7 +129,7 @@ class Glances:
             return False
         hold.committed(answer, write)
         if write.outcome is None:
-            self._cache.put(hold.run.id, hold.interpreter)
+            self._interpreters.put(hold.run.id, hold.interpreter)
         else:
             hold.interpreter.close()
             self._services.run_ended(hold.run.id)

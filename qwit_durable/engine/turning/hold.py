@@ -91,7 +91,9 @@ class Hold:
         self.status: Status = acquired.live.status
         self.interpreter = interpreter
         self.head = acquired.live.head
-        self._decision: Decision = interpreter.feed(acquired.events)
+        # It may have seen some of those that came along.
+        unseen = len(acquired.events) - (self.head - interpreter.head)
+        self._decision: Decision = interpreter.feed(acquired.events[unseen:])
         self._unfed: list[Event] = []
         self._events: list[Event] = []
         self._facts: list[Event] = []
