@@ -112,23 +112,27 @@ class Carriers:
 
     def _run(self, me: Carrier) -> None:
         try:
-            while True:
+            if me.rider is not None:
+                self._go_on(me, me.rider)
+            while self._next(me):
                 if me.rider is not None:
                     self._go_on(me, me.rider)
-                elif me.batch:
+                else:
                     self._flush(me)
-                elif not self._next(me):
-                    return
         except BaseException as error:
             self._break_off(me, error)
             raise
 
     def _next(self, me: Carrier) -> bool:
-        """Wait until there is something to do; False to leave."""
+        """Put down what is done, and wait until there is something to do; False to leave."""
         while True:
             with self._lock:
+                if me.rider is not None:
+                    self.roster.waits(me.rider, me)
+                elif me.batch:
+                    self.roster.is_answered(me)
                 todo = self.roster.next(me)
-                if todo is Next.WORK and self.roster.riders > self.roster.threads:
+                if todo is Next.WORK and not self.roster.asleep:
                     self._see_to_guard()
             if todo is Next.WORK:
                 return True
@@ -162,8 +166,6 @@ class Carriers:
                 self.roster.is_over(rider, me)
             return
         rider.write = asked
-        with self._lock:
-            self.roster.waits(rider, me)
 
     def _through_step(self, me: Carrier, rider: Rider, name: str) -> Write | str:
         if not self._pace.is_quick(name):
@@ -197,8 +199,6 @@ class Carriers:
         writes = [rider.write for rider in me.batch if rider.write is not None]
         for rider, answer in zip(me.batch, self._committer.write_all(writes), strict=True):
             rider.answer = answer
-        with self._lock:
-            self.roster.is_answered(me)
 
     def _break_off(self, me: Carrier, error: BaseException) -> None:
         with self._lock:
