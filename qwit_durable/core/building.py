@@ -2,30 +2,22 @@
 
 The interpreter resumes a generator inside `building_in(Sink())`; a command that is dropped unused reports itself to
 that sink, which is how a forgotten `yield` is found. While a generator is closed, building is inert: nothing reports.
-A step's attempt runs after `enter_step(name)`, in a context of its own, where building a command is an error. A
-`ContextVar` keeps threads and coroutines apart.
+A step's attempt runs in a context of its own that it has entered, where building a command is an error. A `ContextVar`
+keeps threads and coroutines apart; there is one for all of this, because to set one costs as much as a small step.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 
 from qwit_durable.core.commands import Site
 from qwit_durable.core.within import Within
 
-__all__ = [
-    "Sink",
-    "building_in",
-    "current_sink",
-    "enter",
-    "enter_step",
-    "leave",
-    "step_in_progress",
-]
+__all__ = ["InStep", "Sink", "building_in", "current_sink", "enter", "leave", "step_in_progress", "where"]
 
 
 @attrs.define
@@ -55,26 +47,39 @@ class Sink:
         return Sink(dropped=self.dropped, limit_bytes=self.limit_bytes, encode_args=self.encode_args)
 
 
-_sink: ContextVar[Sink | None] = ContextVar("qwit_sink", default=None)
-_step: ContextVar[str | None] = ContextVar("qwit_step", default=None)
+class InStep(Protocol):
+    """An attempt of a step, as far as it matters here."""
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        ...
 
 
-#: The sink of the body that is running in this context, or None.
-current_sink = _sink.get
+_where: ContextVar[Sink | InStep | None] = ContextVar("qwit_where", default=None)
 
-#: The name of the step whose attempt runs in this context, or None.
-step_in_progress = _step.get
+#: The sink of the body that is running in this context, or the attempt of a step that is; or None.
+where = _where.get
 
-#: `building_in` without a block, for where each step of a replay counts. With None, what runs is no part of a body.
-enter = _sink.set
+#: From now on that is so. None: what runs is no part of either.
+enter = _where.set
 
 #: Take back `enter`.
-leave = _sink.reset
-
-#: An attempt of the step of this name runs in the rest of this context: building commands in it is an error.
-enter_step = _step.set
+leave = _where.reset
 
 
-def building_in(sink: Sink) -> Within[Sink | None]:
+def current_sink() -> Sink | None:
+    """The sink of the body that is running in this context."""
+    here = where()
+    return here if isinstance(here, Sink) else None
+
+
+def step_in_progress() -> str | None:
+    """The name of the step whose attempt runs in this context."""
+    here = where()
+    return None if here is None or isinstance(here, Sink) else here.step
+
+
+def building_in(sink: Sink) -> Within[Sink | InStep | None]:
     """Let commands built in this block report to `sink`."""
-    return Within(_sink, sink)
+    return Within(_where, sink)

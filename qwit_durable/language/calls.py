@@ -14,7 +14,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Generic, NoReturn, TypeVar
 
 from qwit_durable.codec import check_size
-from qwit_durable.core.building import current_sink, step_in_progress
+from qwit_durable.core.building import Sink, current_sink, step_in_progress, where
 from qwit_durable.core.commands import CallStep, Command, Site, Yieldable, calls_in
 from qwit_durable.errors import EncodingError, MisuseError
 
@@ -70,7 +70,8 @@ class Call(Yieldable, Generic[R_co]):
         self._used = False
         self._taken = False
         self._is_reported = False
-        self._sink = current_sink()
+        here = where()
+        self._sink = here if isinstance(here, Sink) else None
 
     def as_command(self) -> Command:
         """The command; from now on the call counts as used."""
@@ -188,11 +189,11 @@ for _name, _wrong in _USES_OF_A_VALUE.items():
     setattr(Call, _name, _refusing(_wrong))
 
 
-def refuse_oversized(data: bytes, where: str) -> None:
+def refuse_oversized(data: bytes, what: str) -> None:
     """Refuse arguments that are larger than the body they are built in may hand over. Raises EncodingError."""
     sink = current_sink()
     if sink is not None and sink.limit_bytes is not None and len(data) > sink.limit_bytes:
-        check_size(data, where, sink.limit_bytes)
+        check_size(data, what, sink.limit_bytes)
 
 
 def explained(error: EncodingError, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Exception:

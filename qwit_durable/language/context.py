@@ -6,14 +6,14 @@ The engine enters a `StepContext` around every attempt; it follows the step into
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextvars import ContextVar
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 import attrs
 
 from qwit_durable.errors import MisuseError, NotRunningError
+from qwit_durable.language.inside import attempt_here
 
-__all__ = ["HasContext", "StepContext", "current", "enter_attempt"]
+__all__ = ["StepContext", "current"]
 
 
 def _never() -> bool:
@@ -122,18 +122,6 @@ class StepContext:
         return self._open()
 
 
-class HasContext(Protocol):
-    """What knows the context of its attempt."""
-
-    @property
-    def context(self) -> StepContext:
-        """The same at each time."""
-        ...
-
-
-_current: ContextVar[HasContext | None] = ContextVar("qwit_step_context", default=None)
-
-
 def current() -> StepContext:
     """Tell about the attempt that is running here.
 
@@ -148,7 +136,7 @@ def current() -> StepContext:
     ... def charge(cents: int) -> str:
     ...     return gateway.charge(cents, idempotency_key=current().idempotency_key)
     """
-    attempt = _current.get()
+    attempt = attempt_here()
     if attempt is None:
         msg = (
             "current() was called where no step runs\n"
@@ -157,7 +145,3 @@ def current() -> StepContext:
         )
         raise NotRunningError(msg)
     return attempt.context
-
-
-#: Let `current()` answer for this attempt in the rest of this context; its own is asked for when it is wanted.
-enter_attempt = _current.set

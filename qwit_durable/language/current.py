@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import threading
 import weakref
-from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any, Protocol
 
 from qwit_durable.errors import AmbiguousDurable
+from qwit_durable.language.inside import attempt_here
 
 if TYPE_CHECKING:
     from qwit_durable.language.options import StartOptions
     from qwit_durable.language.workflow import WorkflowDefinition
 
-__all__ = ["Starter", "current_starter", "enter", "install", "leave", "mean", "uninstall"]
+__all__ = ["Starter", "current_starter", "enter", "install", "leave", "uninstall"]
 
 
 class Starter(Protocol):
@@ -38,7 +38,6 @@ class Starter(Protocol):
 _lock = threading.Lock()
 _entered: list[Starter] = []
 _installed: list[weakref.ref[Starter]] = []
-_own: ContextVar[Starter | None] = ContextVar("qwit_own_durable", default=None)
 
 
 def install(starter: Starter) -> None:
@@ -69,10 +68,6 @@ def leave(starter: Starter) -> None:
                 return
 
 
-#: Let this `Durable` be meant in the rest of this context, whatever is entered or installed: in each attempt it is.
-mean = _own.set
-
-
 def current_starter(workflow: str = "workflow") -> Starter:
     """The `Durable` that is meant here.
 
@@ -82,9 +77,9 @@ def current_starter(workflow: str = "workflow") -> Starter:
     Raises:
         AmbiguousDurable: There is none, or there are several; the message says how to name one.
     """
-    own = _own.get()
-    if own is not None:
-        return own
+    attempt = attempt_here()
+    if attempt is not None and attempt.starter is not None:
+        return attempt.starter
     with _lock:
         if _entered:
             return _entered[-1]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Generic, ParamSpec, Protocol, TypeVar, ov
 import attrs
 
 from qwit_durable.codec import ResultCodec, SignatureCodec
-from qwit_durable.core.building import step_in_progress
+from qwit_durable.core.building import Sink, where
 from qwit_durable.core.commands import CallStep, Resumption, Settings, Site
 from qwit_durable.core.outcome import Value
 from qwit_durable.core.retry import Retry
@@ -122,7 +122,8 @@ class Step(Uncalled, Generic[P, R]):
             EncodingError: An argument can't be stored; the message names it and the path inside it.
             MisuseError: A step is running here. Call `.fn` there.
         """
-        if step_in_progress() is not None:
+        here = where()
+        if not (here is None or isinstance(here, Sink)):
             refuse_in_step(
                 self._text, f"{self.name}.fn(...) runs it as part of this step; or call both in the workflow"
             )

@@ -12,13 +12,14 @@ import qwit_durable.language
 from qwit_durable.errors import NotRunningError
 from qwit_durable.language import StepContext, current
 from qwit_durable.language.inside import call_inside
+from tests.language.inside import AnAttempt
 
 CONTEXT = StepContext(run_id="r-1", step="charge", attempt=2, idempotency_key="key")
 
 
 def test_the_context_is_there_inside_and_not_outside():
     """Outside the message says where it can be called."""
-    assert call_inside("charge", CONTEXT, None, current) is CONTEXT
+    assert call_inside(AnAttempt("charge", CONTEXT), current) is CONTEXT
 
     with pytest.raises(NotRunningError) as caught:
         current()
@@ -53,7 +54,7 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
 
     try:
         future = call_inside(
-            "charge", CONTEXT, None, lambda: asyncio.run_coroutine_threadsafe(attempt(), loop)
+            AnAttempt("charge", CONTEXT), lambda: asyncio.run_coroutine_threadsafe(attempt(), loop)
         )
         found = future.result(5)
     finally:
@@ -66,7 +67,7 @@ def test_the_context_follows_an_async_step_onto_a_loop_in_another_thread():
 
 def test_a_thread_with_a_copied_context_has_it():
     """As the message of the error says."""
-    context = call_inside("charge", CONTEXT, None, copy_context)
+    context = call_inside(AnAttempt("charge", CONTEXT), copy_context)
 
     assert context.run(current) is CONTEXT
 

@@ -9,6 +9,7 @@ import pytest
 from qwit_durable.errors import AmbiguousDurable
 from qwit_durable.language.current import current_starter, enter, install, leave, uninstall
 from qwit_durable.language.inside import call_inside
+from tests.language.inside import AnAttempt
 from tests.misuse import no_others
 
 
@@ -97,7 +98,7 @@ def test_inside_a_step_its_own_is_meant():
     entered, own = Durable(), Durable()
     enter(entered)
 
-    assert call_inside("checkout", None, own, current_starter) is own
+    assert call_inside(AnAttempt("checkout", starter=own), current_starter) is own
 
     assert current_starter() is entered
     leave(entered)

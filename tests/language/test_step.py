@@ -17,6 +17,7 @@ from qwit_durable.errors import DefinitionError, EncodingError, Failure, MisuseE
 from qwit_durable.language import Workflow, step
 from qwit_durable.language.inside import call_inside
 from qwit_durable.registry import default_registry
+from tests.language.inside import AnAttempt
 
 HERE = __file__
 
@@ -208,7 +209,7 @@ def test_a_step_inside_a_step_is_refused():
     charge = a_charge()
 
     with pytest.raises(MisuseError) as caught:
-        call_inside("checkout_step", None, None, lambda: charge("o"))
+        call_inside(AnAttempt("checkout_step"), lambda: charge("o"))
 
     first, *others = str(caught.value).splitlines()
     assert first.startswith(f"step 'charge' was called inside the step 'checkout_step', at {HERE}:")

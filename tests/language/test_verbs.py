@@ -29,6 +29,7 @@ from qwit_durable.language import (
     workflow,
 )
 from qwit_durable.language.inside import call_inside
+from tests.language.inside import AnAttempt
 
 NOON = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -353,7 +354,7 @@ def test_record_of_a_value_is_refused():
 def test_a_verb_inside_a_step_is_refused(verb):
     """Nobody would yield it there."""
     with pytest.raises(MisuseError) as caught:
-        call_inside("charge", None, None, verb)
+        call_inside(AnAttempt("charge"), verb)
 
     first, cause, remedy = str(caught.value).splitlines()
     assert "() was called inside the step 'charge', at " in first

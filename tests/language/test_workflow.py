@@ -14,6 +14,7 @@ from qwit_durable.errors import AmbiguousDurable, DefinitionError, EncodingError
 from qwit_durable.language import StartOptions, Workflow, step, workflow
 from qwit_durable.language.inside import call_inside
 from qwit_durable.registry import default_registry
+from tests.language.inside import AnAttempt
 from tests.misuse import no_others
 
 HERE = __file__
@@ -269,7 +270,7 @@ def test_options_of_a_start_are_refused_in_a_call():
 def test_a_call_inside_a_step_is_refused():
     """There `start` is what begins a run."""
     with pytest.raises(MisuseError) as caught:
-        call_inside("charge", None, None, lambda: a_checkout()(Order("o")))
+        call_inside(AnAttempt("charge"), lambda: a_checkout()(Order("o")))
 
     assert str(caught.value).startswith("workflow 'checkout' was called inside the step 'charge', at ")
     assert str(caught.value).endswith(
@@ -284,7 +285,7 @@ def test_a_start_goes_to_the_durable_that_is_meant():
     """With its arguments as they were given, and options of which none are set."""
     checkout, durable = a_checkout(), Recorder()
 
-    handle = call_inside("checkout", None, durable, lambda: checkout.start(Order("o"), note="x"))
+    handle = call_inside(AnAttempt("checkout", starter=durable), lambda: checkout.start(Order("o"), note="x"))
 
     assert handle == "handle"
     assert durable.started == [(checkout, (Order("o"),), {"note": "x"}, StartOptions())]
@@ -302,7 +303,7 @@ def test_options_of_a_start():
         "deadline": timedelta(hours=1),
     }
 
-    call_inside("checkout", None, durable, lambda: checkout.options(**options).start(Order("o")))
+    call_inside(AnAttempt("checkout", starter=durable), lambda: checkout.options(**options).start(Order("o")))
 
     assert durable.started == [(checkout, (Order("o"),), {}, StartOptions(**options))]
 

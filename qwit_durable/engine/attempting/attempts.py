@@ -25,8 +25,7 @@ from qwit_durable.engine.attempting.watchdog import Abandoned, Attempt, Interrup
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
-from qwit_durable.language.context import HasContext
-from qwit_durable.language.inside import call_inside
+from qwit_durable.language.inside import Inside, call_inside
 from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.registry import StepLike
@@ -43,7 +42,7 @@ class Left:
     """The code has returned and left the attempt open for completion from outside."""
 
 
-class Underway(HasContext, Protocol):
+class Underway(Inside, Protocol):
     """An attempt that is being made. Most are never asked for any of this, so it may be made when it is."""
 
     @property
@@ -219,12 +218,11 @@ class Attempts:
 
     def _call(self, work: Work, attempt: Underway, watched: Attempt | None = None) -> Value | Failure | Left:
         services = self._services
-        name, starter = work.step.name, services.starter
         try:
             if services.around_step or services.observers.listen:
-                value = call_inside(name, attempt, starter, self._enclosed, work, watched, attempt.info)
+                value = call_inside(attempt, self._enclosed, work, watched, attempt.info)
             else:
-                value = call_inside(name, attempt, starter, self._made, work, watched)
+                value = call_inside(attempt, self._made, work, watched)
         except Exception as error:  # noqa: BLE001 - the step's failure is a fact to record
             return Failure.of(error)
         except (

@@ -25,6 +25,7 @@ from qwit_durable.engine.turning.handover import resolved
 from qwit_durable.engine.turning.hold import Hold, LostHold
 from qwit_durable.errors import AttemptLost, Failure, MisuseError, UnknownName
 from qwit_durable.language.context import StepContext
+from qwit_durable.language.current import Starter
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.answers import Committed
 from qwit_durable.stores.rows import TimerRow
@@ -146,6 +147,16 @@ class InlineAttempt:
             started_at=started_at,
             undoes=self._command.attempt if isinstance(self._command, Undo) else None,
         )
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return self._command.name
+
+    @property
+    def starter(self) -> Starter | None:
+        """The `Durable` of this process."""
+        return self._services.starter
 
     @property
     def context(self) -> StepContext:

@@ -19,6 +19,7 @@ from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptLost, MisuseError, StoreError
 from qwit_durable.ids import idempotency_key
 from qwit_durable.language.context import StepContext
+from qwit_durable.language.current import Starter
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.tokens import TokenClaim
 from qwit_durable.stores.transactions import Transaction
@@ -76,6 +77,16 @@ class Lifeline:
         self._transaction = transaction
         self._lock = threading.RLock()
         self._beat: Callable[[], None] = _no_beat
+
+    @property
+    def step(self) -> str:
+        """The step's name."""
+        return self.info.step
+
+    @property
+    def starter(self) -> Starter | None:
+        """The `Durable` of this process."""
+        return self._services.starter
 
     @property
     def context(self) -> StepContext:
