@@ -163,18 +163,6 @@ def _claims_last(numbered: tuple[int, Write]) -> bool:
     return isinstance(numbered[1], Claim)
 
 
-def _checkpoints(writes: Sequence[Write]) -> Sequence[Checkpoint]:
-    """These writes, if all are checkpoints of different runs: there is nothing to be sorted out."""
-    found = [write for write in writes if type(write) is Checkpoint]
-    if len(found) < len(writes):
-        return ()
-    return found if len(found) == 1 or len({write.run_id.int for write in found}) == len(found) else ()
-
-
-def _id_of_run(write: Checkpoint) -> int:
-    return write.run_id.int
-
-
 class HotWrites:
     """Carries out what is hot of a batch."""
 
@@ -206,10 +194,14 @@ class HotWrites:
         self, link: Prepared, writes: Sequence[Write], now: datetime | None
     ) -> Sequence[Answer | None]:
         """Answer what was hot and has won, by now durable; None for all the rest, of which nothing was written."""
-        if checkpoints := _checkpoints(writes):
-            questions = self._append.questions(sorted(checkpoints, key=_id_of_run), _time(now))
-            results = self._ask(link, questions, is_one=len(writes) == 1)
-            answers = self._append.answers(checkpoints, results, link)
+        checkpoints = {write.run_id.bytes: write for write in writes if type(write) is Checkpoint}
+        if len(checkpoints) == len(writes):
+            # Checkpoints of different runs: there is nothing to be sorted out.
+            ids = sorted(checkpoints)
+            question = self._append.question(ids, [checkpoints[run_id] for run_id in ids], _time(now))
+            (result,) = self._ask(link, [question], is_one=len(writes) == 1)
+            won = self._append.won(checkpoints, result)
+            answers: Sequence[Answer | None] = [won.get(run_id) for run_id in checkpoints]
         elif len(writes) == 1 and self._start.takes(writes[0]):
             # Nor is there in a start.
             starts = cast("Sequence[Start]", writes)

@@ -7,7 +7,7 @@ cheapest; for one event each of several; for several. Each by the rows' keys, or
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from uuid import UUID
 
 from psycopg.pq.abc import PGresult
@@ -58,7 +58,7 @@ WITH won AS (
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {marks(6, EVENT_TYPES)} FROM won
 )
-SELECT run_id, head, updated_at, cancel_asked, place FROM won
+SELECT run_id, updated_at, cancel_asked, place FROM won
 """.encode()
 
 
@@ -72,7 +72,7 @@ WITH won AS (
 ), added AS (
     {ADDED} SELECT run_id, head, updated_at, {EVENT_COLUMNS} FROM won
 )
-SELECT run_id, head, updated_at, cancel_asked, place FROM won
+SELECT run_id, updated_at, cancel_asked, place FROM won
 """.encode()
 
 
@@ -87,7 +87,7 @@ WITH won AS (
     {ADDED} SELECT run_id, before + nth, updated_at, {EVENT_COLUMNS}
     FROM {rows("event", 7, f"run_id uuid, nth int8, {EVENT_ROWS}")} JOIN won USING (run_id)
 )
-SELECT run_id, head, updated_at, cancel_asked, place FROM won
+SELECT run_id, updated_at, cancel_asked, place FROM won
 """.encode()
 
 
@@ -112,7 +112,10 @@ class Append:
 
     def questions(self, writes: Sequence[Checkpoint], now: bytes | None) -> Sequence[Question]:
         """The statement that carries all of them out."""
-        ids = [write.run_id.bytes for write in writes]
+        return (self.question([write.run_id.bytes for write in writes], writes, now),)
+
+    def question(self, ids: Sequence[bytes], writes: Sequence[Checkpoint], now: bytes | None) -> Question:
+        """The same, of the runs of these ids."""
         places = self._places.of(ids)
         write_event = self._encoding.write_event
         if len(writes) == 1 and len(writes[0].events) == 1:
@@ -133,40 +136,41 @@ class Append:
                 value,
                 detail,
             )
-            return ((_ONE, one) if places is None else (_ONE_THERE, (*one, places[0])),)
+            return (_ONE, one) if places is None else (_ONE_THERE, (*one, places[0]))
         whose = holders(writes, ids)
         columns = event_arrays([write_event(event) for write in writes for event in write.events])
         counts = [len(write.events) for write in writes]
         if max(counts) == 1:
             each = (now, *whose, *columns)
-            return (
-                (_ONE_EACH, each) if places is None else (_ONE_EACH_THERE, (*each, binary.places(places))),
-            )
+            return (_ONE_EACH, each) if places is None else (_ONE_EACH_THERE, (*each, binary.places(places)))
         of_run, nth = numbered(writes)
         many = (now, *whose, binary.numbers(counts), of_run, nth, *columns)
-        return ((_MANY, many) if places is None else (_MANY_THERE, (*many, binary.places(places))),)
+        return (_MANY, many) if places is None else (_MANY_THERE, (*many, binary.places(places)))
 
     def answers(
         self, writes: Sequence[Checkpoint], results: Sequence[PGresult], link: Prepared
     ) -> Sequence[Answer | None]:
         """The answers of those that won."""
         _ = link
-        result = results[0]
+        by_run = {write.run_id.bytes: write for write in writes}
+        won = self.won(by_run, results[0])
+        return [won.get(run_id) for run_id in by_run]
+
+    def won(self, by_run: Mapping[bytes, Checkpoint], result: PGresult) -> Mapping[bytes, Committed]:
+        """The same by the ids of their runs."""
         value = result.get_value
-        rows = {value(row, 0): row for row in range(result.ntuples)}
+        won: dict[bytes, Committed] = {}
+        if not result.ntuples:
+            return won
         # It is one statement, so it has one time.
-        now = binary.read_time(value(0, 2) or b"") if rows else None
-        answers: list[Answer | None] = []
-        for write in writes:
-            run_id = write.run_id.bytes
-            row = rows.get(run_id)
-            if row is None or now is None:
-                answers.append(None)
-                continue
-            self._places.found(run_id, value(row, 4) or b"")
+        now = binary.read_time(value(0, 1) or b"")
+        for row in range(result.ntuples):
+            run_id = value(row, 0) or b""
+            write = by_run[run_id]
+            self._places.found(run_id, value(row, 3) or b"")
             head = write.head + len(write.events)
-            answers.append(Committed(head=head, now=now, cancel_asked=value(row, 3) != b"\0"))
-        return answers
+            won[run_id] = Committed(head=head, now=now, cancel_asked=value(row, 2) != b"\0")
+        return won
 
 
 def committed(writes: Sequence[Commit], result: PGresult) -> Sequence[Committed | None]:

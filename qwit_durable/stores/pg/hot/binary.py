@@ -31,7 +31,7 @@ _MICROSECOND = timedelta(microseconds=1)
 
 _INT8 = struct.Struct(">q")
 _LENGTH = struct.Struct(">i")
-_LENGTH_OF_INT8 = _LENGTH.pack(8)
+_SIZED_INT8 = struct.Struct(">iq")
 _LENGTH_OF_TID, _LENGTH_OF_UUID = _LENGTH.pack(6), _LENGTH.pack(16)
 _NULL = _LENGTH.pack(-1)
 _HEAD = struct.Struct(">iiiii")
@@ -70,16 +70,13 @@ def keys(values: Sequence[bytes | None]) -> bytes:
 
 def numbers(values: Sequence[int | None]) -> bytes:
     """An `int8[]`."""
-    return _array(
-        _INT8_OID, len(values), [_NULL if v is None else _LENGTH_OF_INT8 + _INT8.pack(v) for v in values]
-    )
+    pack = _SIZED_INT8.pack
+    return _array(_INT8_OID, len(values), [_NULL if v is None else pack(8, v) for v in values])
 
 
 def times(values: Sequence[datetime | None]) -> bytes:
     """A `timestamptz[]`."""
-    return _array(
-        _TIMESTAMPTZ, len(values), [_NULL if v is None else _LENGTH_OF_INT8 + time(v) for v in values]
-    )
+    return _array(_TIMESTAMPTZ, len(values), [_NULL if v is None else _sized(time(v)) for v in values])
 
 
 def flags(values: Sequence[bool]) -> bytes:
@@ -89,12 +86,15 @@ def flags(values: Sequence[bool]) -> bytes:
 
 def texts(values: Sequence[str | None]) -> bytes:
     """A `text[]`."""
-    return _array(_TEXT, len(values), [_NULL if v is None else _sized(v.encode()) for v in values])
+    pack = _LENGTH.pack
+    given = [None if v is None else v.encode() for v in values]
+    return _array(_TEXT, len(values), [_NULL if v is None else pack(len(v)) + v for v in given])
 
 
 def payloads(values: Sequence[bytes | None]) -> bytes:
     """A `bytea[]`."""
-    return _array(_BYTEA, len(values), [_NULL if v is None else _sized(v) for v in values])
+    pack = _LENGTH.pack
+    return _array(_BYTEA, len(values), [_NULL if v is None else pack(len(v)) + v for v in values])
 
 
 def places(values: Sequence[bytes | None]) -> bytes:
