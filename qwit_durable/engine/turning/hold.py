@@ -9,17 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
-from typing import TypedDict, Unpack
+from typing import Unpack
 
 import attrs
 
-from qwit_durable.core import Advance, Decision, Event, Interpreter, Resolved, Restarted, Status
+from qwit_durable.core import Advance, Decision, Event, Interpreter, Restarted, Status
 from qwit_durable.engine.carrying import Pieces
 from qwit_durable.engine.ports import Services
+from qwit_durable.engine.turning.besides import Besides, Parts
 from qwit_durable.stores.answers import Acquired, Committed, Conflict
-from qwit_durable.stores.reasons import Reason
-from qwit_durable.stores.rows import OutcomeRow, Ring, RunRow, TimerRow
-from qwit_durable.stores.writes import Checkpoint, Commit, NewTask, Release, Reopen, Report, Transition
+from qwit_durable.stores.rows import Ring, RunRow, TimerRow
+from qwit_durable.stores.writes import Checkpoint, Commit, NewTask, Release, Reopen, Transition
 
 __all__ = ["Hold", "LostHold", "Rested", "Superseded"]
 
@@ -38,39 +38,6 @@ class Superseded(Exception):
     def __init__(self, rings: Sequence[Ring]) -> None:
         self.rings = rings
         super().__init__()
-
-
-@attrs.define
-class _Besides:
-    """What goes into a transition besides events, and who is told of it: most transitions have none of this.
-
-    Those of facts go with the facts, whatever becomes of the rest.
-    """
-
-    tasks: list[NewTask] = attrs.field(factory=list[NewTask])
-    timers: list[TimerRow] = attrs.field(factory=list[TimerRow])
-    timers_of_facts: list[TimerRow] = attrs.field(factory=list[TimerRow])
-    starts: list[RunRow] = attrs.field(factory=list[RunRow])
-    reopens: list[Reopen] = attrs.field(factory=list[Reopen])
-    published: dict[str, bytes] = attrs.field(factory=dict[str, bytes])
-    status: Status | None = None
-    after: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
-    after_facts: list[Callable[[], None]] = attrs.field(factory=list["Callable[[], None]"])
-
-
-class _Parts(TypedDict, total=False):
-    """What goes into a transition besides what has gathered.
-
-    `whatever_came`: it holds whatever else is recorded meanwhile, which is taken in before it.
-    """
-
-    release: Release | None
-    settle: tuple[Resolved, ...]
-    outcome: OutcomeRow | None
-    report: Report | None
-    reason: Reason | None
-    restart: Restarted | None
-    whatever_came: bool
 
 
 class Hold:
@@ -97,7 +64,7 @@ class Hold:
         self._unfed: list[Event] = []
         self._events: list[Event] = []
         self._facts: list[Event] = []
-        self._besides: _Besides | None = None
+        self._besides: Besides | None = None
         if interpreter.head != self.head:
             message = f"run {self.run.key}: {interpreter.head} of the history's {self.head} events were read"
             raise RuntimeError(message)
@@ -151,9 +118,9 @@ class Hold:
         self.record(event)
 
     @property
-    def _more(self) -> _Besides:
+    def _more(self) -> Besides:
         if self._besides is None:
-            self._besides = _Besides()
+            self._besides = Besides()
         return self._besides
 
     def after_commit(self, call: Callable[[], None]) -> None:
@@ -202,7 +169,7 @@ class Hold:
             events=tuple(self._events),
         )
 
-    def commit(self, **parts: Unpack[_Parts]) -> Pieces[None]:
+    def commit(self, **parts: Unpack[Parts]) -> Pieces[None]:
         """Make the transition durable, tell observers, and take in what settling recorded.
 
         Raises:
@@ -221,13 +188,13 @@ class Hold:
         else:
             raise LostHold
 
-    def transition(self, **parts: Unpack[_Parts]) -> Commit:
+    def transition(self, **parts: Unpack[Parts]) -> Commit:
         """The write that `commit` carries out."""
         whatever_came, reason = parts.get("whatever_came", False), parts.get("reason")
         if not whatever_came:
             _ = self.decision  # feeds what is not fed yet: it may make timers needless
         stuck = Status.STUCK if reason is not None else None
-        besides = self._besides or _Besides()
+        besides = self._besides or Besides()
         return Commit(
             run_id=self.run.id,
             worker=self._services.worker,
@@ -299,7 +266,7 @@ class Hold:
         self.interpreter.needless_timers.clear()
         before = len(self._unfed) - len(events)
         self._unfed[before:before] = answer.came
-        besides, self._besides = self._besides or _Besides(), None
+        besides, self._besides = self._besides or Besides(), None
         self.status = besides.status or self.status
         for timer in write.timers:
             self._services.timer_set(timer.fire_at - self.offset)
