@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 __all__ = ["cores", "process_started", "this_host"]
@@ -22,14 +23,36 @@ def this_host() -> str:
     return socket.gethostname()
 
 
-def cores(quota: Path = Path("/sys/fs/cgroup/cpu.max")) -> float:
-    """How many cores this process may use: those that it is bound to, or its container's share of them."""
+def cores(root: Path = Path("/")) -> float:
+    """How many cores this process may use: those that it is bound to, or its container's or its service's share."""
     bound = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min([float(bound), *_shares(root)])
+
+
+def _shares(root: Path) -> Iterator[float]:
+    """What each control group that this process is in leaves it, in cores: of both versions of them."""
     try:
-        share, period = quota.read_text().split()
-        return min(bound, int(share) / int(period))
-    except (OSError, ValueError):  # there is no such file, or no limit
-        return bound
+        groups = (root / "proc/self/cgroup").read_text().splitlines()
+    except OSError:  # no Linux
+        return
+    for group in groups:
+        _, kinds, path = group.split(":", 2)
+        top = root / "sys/fs/cgroup" / ("cpu" if kinds else "")
+        if kinds and "cpu" not in kinds.split(","):
+            continue
+        # In a container the path may be the host's, and what is mounted is the container's own.
+        inner = top / path.lstrip("/")
+        for folder in (inner, *inner.parents):
+            for quota, period in (("cpu.max", None), ("cpu.cfs_quota_us", "cpu.cfs_period_us")):
+                try:
+                    told = [(folder / name).read_text() for name in (quota, period) if name is not None]
+                    share, each = map(int, " ".join(told).split())
+                except (OSError, ValueError):  # there is no such file, or no limit
+                    continue
+                if share > 0 and each > 0:
+                    yield share / each
+            if folder == top:
+                break
 
 
 def process_started(pid: int) -> float | None:

@@ -22,7 +22,7 @@ from qwit_durable.stores.sqlite import SqliteStore
         ("sqlite:////var/lib/orders.db", SqliteStore),
         ("postgresql://ann:secret@db.example:5433/shop?sslmode=require", PostgresStore),
         ("postgres://db/shop", PostgresStore),
-        ("postgresql://db/shop?prepare_threshold=none", PostgresStore),
+        ("postgresql://db/shop?prepare_threshold=none&wait_awake=no", PostgresStore),
     ],
 )
 def test_a_url_names_a_store_and_nothing_is_connected_to(url, kind):
@@ -50,6 +50,7 @@ def test_an_unknown_url_is_answered_with_those_that_are_known(url):
         "postgresql://ann:secret@[::1/shop",
         "postgresql://ann:secret@db/shop?sslmod=require",
         "postgresql://db/shop?prepare_threshold=often",
+        "postgresql://ann:secret@db/shop?wait_awake=always",
     ],
 )
 def test_a_postgres_url_that_cannot_be_read_is_explained_without_its_password(url):

@@ -54,7 +54,7 @@ _DEFAULTS = {
 _UNREADABLE = (
     "the store's URL can't be read: it should look like postgresql://user:password@host:5432/database"
 )
-_THRESHOLD = "prepare_threshold"
+_THRESHOLD, _AWAKE = "prepare_threshold", "wait_awake"
 _DEFAULT_THRESHOLD = 5
 
 
@@ -78,10 +78,15 @@ class _JsonTextLoader(Loader):
 
 @attrs.frozen(kw_only=True)
 class Address:
-    """Where a server is."""
+    """Where a server is, and what the URL says besides.
+
+    Attributes:
+        may_wait_awake: Whether a write that goes alone may be waited for awake (`stores.pg.hot.awake`).
+    """
 
     conninfo: str
     prepare_threshold: int | None
+    may_wait_awake: bool
     where: str
 
     @classmethod
@@ -96,12 +101,15 @@ class Address:
         except ValueError:
             raise DefinitionError(_UNREADABLE) from None
         query = parse_qsl(parts.query, keep_blank_values=True)
-        thresholds = [value for name, value in query if name == _THRESHOLD]
-        threshold = thresholds[-1].lower() if thresholds else str(_DEFAULT_THRESHOLD)
-        rest = urlencode([pair for pair in query if pair[0] != _THRESHOLD])
+        ours = {name: value.lower() for name, value in query if name in {_THRESHOLD, _AWAKE}}
+        threshold, awake = ours.get(_THRESHOLD, str(_DEFAULT_THRESHOLD)), ours.get(_AWAKE, "auto")
+        rest = urlencode([pair for pair in query if pair[0] not in ours])
         conninfo = urlunsplit(parts._replace(query=rest))
         if threshold != "none" and not threshold.isdigit():
             msg = f"prepare_threshold in the store's URL is a number or 'none', got {threshold!r}"
+            raise DefinitionError(msg)
+        if awake not in {"auto", "no"}:
+            msg = f"wait_awake in the store's URL is 'auto' or 'no', got {awake!r}"
             raise DefinitionError(msg)
         try:
             found = conninfo_to_dict(conninfo)
@@ -110,7 +118,10 @@ class Address:
             raise DefinitionError(_UNREADABLE) from None
         where = f"{found.get('host') or 'localhost'}:{found.get('port') or 5432}/{found.get('dbname') or ''}"
         return cls(
-            conninfo=conninfo, prepare_threshold=None if threshold == "none" else int(threshold), where=where
+            conninfo=conninfo,
+            prepare_threshold=None if threshold == "none" else int(threshold),
+            may_wait_awake=awake == "auto",
+            where=where,
         )
 
     @property

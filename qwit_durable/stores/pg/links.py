@@ -34,14 +34,16 @@ class Link:
     Where it is the server's own, not a pooler's, it keeps how the server is to plan: a pooler would hand that on.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, *, may_wait_awake: bool = True) -> None:
         self.connection = connection
         self.statements = PgStatements(connection)
         prepares = connection.prepare_threshold is not None
         # A pooler tells a number of its own.
         pid = connection.info.backend_pid
         is_own = prepares and connection.execute(_BY_KEY, (pid,), prepare=False).rowcount > 0
-        self.prepared = Prepared(connection, prepares=prepares, is_by_key=is_own)
+        self.prepared = Prepared(
+            connection, prepares=prepares, is_by_key=is_own, may_wait_awake=may_wait_awake
+        )
 
 
 class Writer:

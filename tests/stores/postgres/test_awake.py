@@ -65,18 +65,39 @@ def test_nobody_waits_awake_without_a_core_to_spare(ends):
 
 
 @pytest.mark.parametrize(
-    ("quota", "expected"),
+    ("groups", "files", "expected"),
     [
-        ("50000 100000\n", 0.5),
-        ("max 100000\n", None),
-        ("100000000 100000\n", None),
-        (None, None),
-        ("?", None),
+        ("0::/", {"cpu.max": "50000 100000"}, 0.5),
+        ("0::/", {"cpu.max": "max 100000"}, None),
+        ("0::/", {"cpu.max": "100000000 100000"}, None),
+        ("0::/", {"cpu.max": "?"}, None),
+        ("0::/", {}, None),
+        (None, {"cpu.max": "50000 100000"}, None),
+        # A service of systemd's; the slice around it has a limit too.
+        ("0::/shop.slice/w.service", {"shop.slice/w.service/cpu.max": "75000 100000"}, 0.75),
+        (
+            "0::/shop.slice/w.service",
+            {"shop.slice/cpu.max": "50000 100000", "shop.slice/w.service/cpu.max": "max 100000"},
+            0.5,
+        ),
+        # The older control groups: as the host has them, and in a container that is told the host's path.
+        (
+            "4:cpu,cpuacct:/w\n0::/",
+            {"cpu/w/cpu.cfs_quota_us": "50000", "cpu/w/cpu.cfs_period_us": "100000"},
+            0.5,
+        ),
+        (
+            "4:cpu,cpuacct:/docker/1f\n3:cpuset:/",
+            {"cpu/cpu.cfs_quota_us": "25000\n", "cpu/cpu.cfs_period_us": "50000\n"},
+            0.5,
+        ),
+        ("1:cpu:/", {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
     ],
 )
-def test_a_process_may_use_the_cores_that_its_container_has(tmp_path: Path, quota, expected):
-    file = tmp_path / "cpu.max"
-    if quota is not None:
-        file.write_text(quota)
+def test_a_process_may_use_the_cores_that_its_container_has(tmp_path: Path, groups, files, expected):
+    told = {"proc/self/cgroup": groups} if groups else {}
+    for name, text in (told | {f"sys/fs/cgroup/{name}": text for name, text in files.items()}).items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
 
-    assert cores(file) == (expected or len(os.sched_getaffinity(0)))
+    assert cores(tmp_path) == (expected or len(os.sched_getaffinity(0)))

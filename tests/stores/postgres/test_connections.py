@@ -20,6 +20,7 @@ from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
 from qwit_durable.stores.pg import hot
 from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.pg.hot import awake
 from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
 from qwit_durable.stores.rows import TURN, OutcomeRow
@@ -192,6 +193,20 @@ def test_nothing_is_kept_in_a_session_so_a_pooler_may_stand_in_between(url: str,
         assert store._here.writer.link.connection.execute(
             "SELECT count(*) FROM pg_prepared_statements"
         ).fetchone() == (0,)
+
+
+def test_nobody_waits_awake_where_the_url_says_so(
+    url: str, clock: ManualClock, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(awake, "cores", lambda: 64)
+    pays = []
+
+    for address in (url, f"{url}?wait_awake=auto", f"{url}?wait_awake=no"):
+        with opened(PostgresStore(address, clock=clock)) as store:
+            Stage(store, clock).begin()
+            pays.append(store._here.writer.link.prepared._wakefulness.pays)
+
+    assert pays == [True, True, False]
 
 
 class Counted:

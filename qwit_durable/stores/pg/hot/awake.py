@@ -3,7 +3,7 @@
 While the commit of a run that is alone is under way, nobody here has anything to do. A core that falls asleep meanwhile
 wakes slowly and with cold caches, which costs a quarter of such a step. So for a moment the answer is looked for again
 and again, giving way to whoever wants the core. Nobody does so where commits take longer than that moment, nor where
-this process may not use two cores.
+this process may not use two cores, nor where the store's URL forbids it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Wakefulness:
 
     Args:
         socket: Its number.
-        can_spare: Whether there is a core for it.
+        can_spare: Whether there is a core for it; as many as this process may use tell, if nobody does.
     """
 
     def __init__(self, socket: int, *, can_spare: bool | None = None) -> None:

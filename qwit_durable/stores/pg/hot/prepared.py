@@ -39,10 +39,16 @@ class Prepared:
         connection: An idle one.
         prepares: Whether statements are kept on the server, which some poolers do not know how to do.
         is_by_key: Whether the session keeps that rows are to be looked for by their keys.
+        may_wait_awake: Whether a core may be spent on that, if there is one to spare.
     """
 
     def __init__(
-        self, connection: psycopg.Connection[tuple[object, ...]], *, prepares: bool, is_by_key: bool
+        self,
+        connection: psycopg.Connection[tuple[object, ...]],
+        *,
+        prepares: bool,
+        is_by_key: bool,
+        may_wait_awake: bool = True,
     ) -> None:
         self.is_by_key = is_by_key
         self._link = connection.pgconn
@@ -54,7 +60,7 @@ class Prepared:
         self._readable, self._either = select.poll(), select.poll()
         self._readable.register(self._link.socket, select.POLLIN)
         self._either.register(self._link.socket, select.POLLIN | select.POLLOUT)
-        self._wakefulness = Wakefulness(self._link.socket)
+        self._wakefulness = Wakefulness(self._link.socket, can_spare=None if may_wait_awake else False)
 
     def ask(self, questions: Sequence[Question], *, is_alone: bool = False) -> list[PGresult]:
         """The answers, when all of it is committed.
