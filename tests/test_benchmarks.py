@@ -26,6 +26,7 @@ from qwit_durable import Durable
 from qwit_durable.bench.ageing import copy_ended
 from qwit_durable.bench.bodies import PLAIN_QUEUE, QUEUE, REGISTRY, stamped
 from qwit_durable.bench.charts import chart
+from qwit_durable.bench.ending import ended_by_signals
 from qwit_durable.bench.grouping import Row, insert_by_threads
 from qwit_durable.bench.measuring import measure
 from qwit_durable.bench.place import Place
@@ -343,6 +344,29 @@ def test_who_may_not_make_databases_is_told_what_was_not_measured(store_url: str
     history = json.loads(result.stdout)["scenarios"]["history"]
     assert history["medians"] == {}
     assert "permission denied to create database" in history["absent"]["runs beside 50 that have ended, /s"]
+
+
+class Collected:
+    """Gets a signal in the middle of its collection, where what a handler raises is lost."""
+
+    def __del__(self) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+
+def test_a_signal_that_comes_while_something_is_collected_is_not_lost() -> None:
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def collect() -> None:
+        with ended_by_signals():
+            Collected()
+            threading.Event().wait(60)
+
+    with pytest.raises(SystemExit) as told:
+        collect()
+    ignored = [signal.signal(number, handler) for number, handler in before.items()]
+
+    assert told.value.code == 128 + signal.SIGTERM
+    assert ignored == [signal.SIG_IGN] * 2
 
 
 class Broken(Exception):

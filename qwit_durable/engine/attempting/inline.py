@@ -99,7 +99,10 @@ class InlineAttempt:
         hold, pending = self._hold, self._pending
         attempt = pending.attempts + hold.lost
         lost = Failure.of(
-            AttemptLost(f"the worker that made attempt {attempt} of {self._command.name!r} died in it")
+            AttemptLost(
+                f"the worker that made attempt {attempt} of {self._command.name!r} died in it, "
+                "or in the body's code behind it"
+            )
         )
         now = hold.now()
         delay, lost = what_follows(work, attempt, lost, now=now, began_at=pending.began_at or now)
