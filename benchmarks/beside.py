@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
@@ -13,7 +13,7 @@ import attrs
 from benchmarks.peers import PEERS, Peer, PeerFailed, PeerLate, PeerMissing, Servers, System
 from benchmarks.questions import QUESTIONS, Question, Turn
 from qwit_durable.bench.figures import label
-from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
+from qwit_durable.bench.plan import Curve, Line, Plan, Ratio, Scenario, Unmeasured
 from qwit_durable.bench.stage import Stage
 
 __all__ = ["Peers"]
@@ -72,6 +72,7 @@ class Peers:
 
     def _added(self, plan: Plan, scenario: str, question: Question, stage: Stage) -> Plan:
         lines, ratios, absent = list(plan.lines), list(plan.ratios), dict(plan.absent)
+        curves = list(plan.curves)
         ours = question.figures(stage)
         for name in self._names:
             system = PEERS[name]
@@ -86,10 +87,11 @@ class Peers:
                 absent |= dict.fromkeys(theirs.values(), why)
                 continue
             lines += [self._guarded(system, line) for line in question.lines(turn)]
+            curves = [_with(curve, system.name, theirs) for curve in curves]
             for figure, its in theirs.items():
                 aims = _AT_LEAST.get((scenario, name)), _AT_MOST.get((scenario, name))
                 ratios.append(Ratio(f"{label(figure)} / {system.name}", figure, its, *aims))
-        return Plan(lines, ratios, plan.curves, absent)
+        return Plan(lines, ratios, curves, absent)
 
     def _missed(self, name: str) -> str | None:
         """Why it can't be measured here, if it can't."""
@@ -142,3 +144,9 @@ class Peers:
             if threads is not None or at_rest:
                 self._open.pop(key, None)
                 peer.close()
+
+
+def _with(curve: Curve, name: str, theirs: Mapping[str, str]) -> Curve:
+    """A curve, and that of a peer beside it, of its counterparts to our figures."""
+    points = tuple((x, theirs[figure]) for x, figure in curve.points if figure in theirs)
+    return attrs.evolve(curve, others=(*curve.others, (name, points))) if points else curve

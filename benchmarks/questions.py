@@ -26,6 +26,8 @@ __all__ = ["QUESTIONS", "Question", "Turn", "work_for"]
 
 _WARM_RUNS, _WARM_STEPS = 16, 5
 _LONE_STEPS = 10
+#: So often it is guessed how much work takes some seconds, as long as the guesses are so far apart.
+_GUESSES, _FAR_OFF = 3, 3
 _SAMPLE = 40
 
 
@@ -104,9 +106,7 @@ def _steps(turn: Turn, figure: str) -> Iterator[Line]:
     def reach(processes: int) -> tuple[float, dict[str, float]]:
         """Steps a second, and what a step costs besides."""
         with turn.opened(processes) as peer, peer.awake():
-            [warm] = peer.ask("steps", _WARM_RUNS, _WARM_STEPS)
-            at_once = 2 * processes * stage.threads
-            runs, count = work_for(turn.sizes, _WARM_RUNS * _WARM_STEPS / warm, at_once=at_once)
+            runs, count = _work(turn, peer, at_once=2 * processes * stage.threads)
             pids, steps = peer.pids, runs * count
             own, server, written = cpu_seconds_of(pids), stage.server_cpu_seconds(), stage.written()
             [seconds] = peer.ask("steps", runs, count)
@@ -127,6 +127,18 @@ def _steps(turn: Turn, figure: str) -> Iterator[Line]:
         return {figure: best} | besides | each
 
     yield turn.line([figure], measure)
+
+
+def _work(turn: Turn, peer: Peer, *, at_once: int) -> tuple[int, int]:
+    """Work for some seconds, by how fast it is once it is warm: some are slow with little to do, and at first."""
+    runs, count = _WARM_RUNS, _WARM_STEPS
+    for _ in range(_GUESSES):
+        [seconds] = peer.ask("steps", runs, count)
+        before = runs * count
+        runs, count = work_for(turn.sizes, before / seconds, at_once=at_once)
+        if runs * count < _FAR_OFF * before:
+            break
+    return runs, count
 
 
 def _lone(turn: Turn) -> Iterator[Line]:
@@ -171,7 +183,11 @@ def _threads(turn: Turn) -> Iterator[Line]:
     def measure(processes: int, threads: int) -> dict[str, float]:
         with turn.opened(processes, threads) as peer, peer.awake():
             runs = 2 * processes * threads
-            runs = max(turn.enough(1_000_000, 2 * peer.ask("steps", runs, steps)[0] / runs), runs)
+            for _ in range(_GUESSES):
+                before = runs
+                runs = max(turn.enough(1_000_000, 2 * peer.ask("steps", runs, steps)[0] / runs), runs)
+                if runs < _FAR_OFF * before:
+                    break
             rate = runs * steps / peer.ask("steps", runs, steps)[0]
             return {figures.on_threads(processes, threads): rate}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -223,7 +224,7 @@ def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
     chart = tmp_path / "figures.svg"
     options = (
-        *("--quick", "--only", "lone", "--only", "signals"),
+        *("--quick", "--only", "lone", "--only", "signals", "--only", "lengths"),
         *("--processes", "1", "--threads", "2", "--peers", "dramatiq"),
     )
 
@@ -238,10 +239,12 @@ def test_the_repository_has_servers_of_its_own(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     found = json.loads(file.read_text())["scenarios"]
-    assert list(found) == ["lone", "signals"]
+    assert list(found) == ["lone", "signals", "lengths"]
     assert "step of a lone run / plain Dramatiq chain" in found["lone"]["ratios"]
     assert found["signals"]["absent"] == {"plain Dramatiq chain: signals, /s": "no such thing"}
-    assert ET.fromstring(chart.read_text()).tag == "{http://www.w3.org/2000/svg}svg"
+    drawn = [*ET.fromstring(chart.read_text()).itertext()]
+    beside = [text for text in drawn if re.fullmatch(r"plain Dramatiq chain [\d.,]+", text)]
+    assert len(beside) == len(found["lengths"]["curves"]), "the peer's curve is drawn beside ours, and named"
 
 
 def test_a_benchmark_that_is_told_to_end_leaves_nothing(tmp_path: Path) -> None:

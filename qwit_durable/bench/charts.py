@@ -6,13 +6,12 @@ Plain shapes and text, so that it is shown by every browser, by forges and by ed
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from xml.sax.saxutils import escape
 
 import attrs
 
 from qwit_durable.bench.measuring import Measured
-from qwit_durable.bench.plan import Curve
 from qwit_durable.bench.report import Report, number
 
 __all__ = ["chart"]
@@ -22,8 +21,12 @@ _BAR, _GAP, _HEAD, _CURVE = 18, 8, 34, 180
 _OURS, _OTHERS, _SPREAD, _INK, _FAINT = "#2563eb", "#94a3b8", "#0f172a", "#1f2937", "#cbd5e1"
 #: So many fit on a line.
 _CONDITIONS = 6
+#: Between the names of others.
+_LINE = 11
 #: How the units of one panel may be written.
 _A_SECOND = {"/s", "rows/s", "steps/s", "runs/s"}
+
+_Points = Sequence[tuple[float, float]]
 
 
 @attrs.frozen
@@ -51,9 +54,10 @@ def chart(report: Report) -> str:
             parts.extend(_bars(top, title, bars))
             top += _HEAD + len(bars) * (_BAR + _GAP) + 10
         for curve in one.plan.curves:
-            points = [(x, one.median(name)) for x, name in curve.points if name in one.figures]
+            points = _found(one, curve.points)
             if points:
-                parts.extend(_line(top, f"{one.scenario.name}: {curve.name}", curve, points))
+                others = [(name, found) for name, theirs in curve.others if (found := _found(one, theirs))]
+                parts.extend(_lines(top, f"{one.scenario.name}: {curve.name}", curve.across, points, others))
                 top += _HEAD + _CURVE + 40
     body = "\n".join(parts)
     return (
@@ -63,9 +67,14 @@ def chart(report: Report) -> str:
     )
 
 
+def _found(one: Measured, points: Iterable[tuple[float, str]]) -> _Points:
+    return [(x, one.median(name)) for x, name in points if name in one.figures]
+
+
 def _panels(one: Measured) -> Iterator[tuple[str, list[_Bar]]]:
     """Figures of one unit together; those of a curve are drawn there."""
-    of_curves = {name for curve in one.plan.curves for _, name in curve.points}
+    drawn = [points for curve in one.plan.curves for points in (curve.points, *dict(curve.others).values())]
+    of_curves = {name for points in drawn for _, name in points}
     compared = {ratio.of for ratio in one.plan.ratios if ratio.by is not None}
     panels: dict[str, list[_Bar]] = {}
     for name, values in one.figures.items():
@@ -95,27 +104,42 @@ def _bars(top: float, title: str, bars: Sequence[_Bar]) -> Iterator[str]:
         yield _text(_LABELS + max(width, right) + 8, middle + 4, number(bar.median))
 
 
-def _line(top: float, title: str, curve: Curve, points: Sequence[tuple[float, float]]) -> Iterator[str]:
-    """By powers of ten from left to right, and from nothing upwards."""
+def _lines(
+    top: float, title: str, across: str, points: _Points, others: Sequence[tuple[str, _Points]]
+) -> Iterator[str]:
+    """By powers of ten from left to right, and from nothing upwards; others in grey, named where they end."""
     yield _text(12, top + 18, title, size=14, weight="bold")
-    left, right, high, low = _LABELS / 2, _WIDTH - _NUMBERS, top + _HEAD, top + _HEAD + _CURVE
+    left, right, high, low = _LABELS / 2, _WIDTH - 1.5 * _NUMBERS, top + _HEAD, top + _HEAD + _CURVE
     first, last = math.log10(points[0][0]), math.log10(points[-1][0])
-    most = max(value for _, value in points) or 1.0
-    places = [
-        (
-            left + (math.log10(x) - first) / ((last - first) or 1) * (right - left),
-            low - value / most * (_CURVE - 14),
-        )
-        for x, value in points
-    ]
+    most = max(value for _, found in [("", points), *others] for _, value in found) or 1.0
+
+    def places(found: _Points) -> _Points:
+        return [
+            (
+                left + (math.log10(x) - first) / ((last - first) or 1) * (right - left),
+                low - value / most * (_CURVE - 14),
+            )
+            for x, value in found
+        ]
+
     yield _stroke([(left, low), (right, low)], _FAINT, 1)
     yield _stroke([(left, high), (left, low)], _FAINT, 1)
-    yield _stroke(places, _OURS, 2)
-    for (x, y), (size, value) in zip(places, points, strict=True):
+    floor = low + _LINE
+    for name, found in sorted(others, key=lambda other: places(other[1])[-1][1], reverse=True):
+        ends = places(found)
+        yield _stroke(ends, _OTHERS, 1.5)
+        for x, y in ends:
+            yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="2.5" fill="{_OTHERS}"/>'
+        # One above the other, where several end at one place.
+        floor = min(floor - _LINE, ends[-1][1] + 4)
+        yield _text(ends[-1][0] + 8, floor, f"{name} {number(found[-1][1])}", size=10)
+    own = places(points)
+    yield _stroke(own, _OURS, 2)
+    for (x, y), (size, value) in zip(own, points, strict=True):
         yield f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3.5" fill="{_OURS}"/>'
         yield _text(x, y - 8, number(value), anchor="middle", size=11)
         yield _text(x, low + 16, f"{size:,.0f}", anchor="middle", size=11)
-    yield _text((left + right) / 2, low + 32, curve.across, anchor="middle", size=11)
+    yield _text((left + right) / 2, low + 32, across, anchor="middle", size=11)
 
 
 def _text(

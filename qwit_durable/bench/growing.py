@@ -16,6 +16,7 @@ __all__ = ["FAN_OUT", "LANES", "LENGTHS", "THREADS"]
 _MEMORY = "memory a member, KiB"
 #: Steps of short runs together, so that a length of ten is more than an instant.
 _STEPS_AT_LEAST = 1_000
+_SMALL, _MEASURABLE = 100, 10_000
 _NO_LANE, _TENS = "no lane", "lanes of 10"
 
 
@@ -58,7 +59,9 @@ def _fan_out(stage: Stage) -> Generator[Plan]:
     members = stage.sizes.members
     stage.seconds_of(fan_out, 1, members[0])
     names = {count: figures.member(count) for count in members}
-    least, greatest, middle = members[0], members[-1], members[len(members) // 2]
+    least, greatest = members[0], members[-1]
+    # Not of so few that what a process grows by in any case is told as theirs.
+    many = max((count for count in members if count <= _MEASURABLE), default=least)
 
     def fan(count: int) -> dict[str, float]:
         return {names[count]: stage.seconds_of(fan_out, 1, count) / count * 1000}
@@ -66,15 +69,16 @@ def _fan_out(stage: Stage) -> Generator[Plan]:
     def memory() -> dict[str, float]:
         """Of the process that grows most, in a crew that has done nothing large before."""
         with stage.crewed(stage.crew.processes, stage.threads):
+            stage.seconds_of(fan_out, 2 * stage.crew.processes, min(least, _SMALL))
             before = {pid: resident_bytes(pid) for pid in stage.crew.pids}
-            stage.seconds_of(fan_out, 1, middle)
+            stage.seconds_of(fan_out, 1, many)
             grown = max(resident_bytes(pid) - had for pid, had in before.items())
-        return {_MEMORY: max(grown, 0) / 1024 / middle}
+        return {_MEMORY: max(grown, 0) / 1024 / many}
 
     yield Plan(
         [
             *(Line(f"a fan-out of {count:,}", _bound(fan, count)) for count in members),
-            Line(f"memory of a fan-out of {middle:,}", memory),
+            Line(f"memory of a fan-out of {many:,}", memory),
         ],
         [
             Ratio(f"member of {greatest:,} / of {least:,}", names[greatest], names[least], at_most=1.3),

@@ -56,11 +56,12 @@ class Ratio:
 
 @attrs.frozen
 class Curve:
-    """Figures that belong together as points: how something grows."""
+    """Figures that belong together as points: how something grows; and that of others beside it, by their names."""
 
     name: str
     across: str
     points: tuple[tuple[float, str], ...]
+    others: tuple[tuple[str, tuple[tuple[float, str], ...]], ...] = ()
 
 
 @attrs.frozen

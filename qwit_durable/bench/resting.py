@@ -124,9 +124,11 @@ def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime,
     due = began + spare
     milliseconds = round((due - EPOCH) / timedelta(milliseconds=1))
     handles = stage.durable.start_many([asleep_until.to_start(milliseconds)] * count)
-    waiting = handles[:: max(count // _LOOKED_AT, 1)]
+    waiting, postgres = handles[:: max(count // _LOOKED_AT, 1)], stage.postgres
 
     def all_sleep() -> bool:
+        if postgres is not None:
+            return postgres.timers() >= count
         while waiting and _sleeps(waiting[-1]):
             waiting.pop()
         return not waiting

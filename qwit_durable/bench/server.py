@@ -92,6 +92,10 @@ class PostgresServer:
         """How much has been written ahead, by everybody."""
         return self._one("select pg_current_wal_lsn() - '0/0'")
 
+    def timers(self) -> int:
+        """How many timers are set."""
+        return self._one("select count(*) from qwit.timer")
+
     def kept_bytes(self) -> int:
         """How large the store's tables are, with their indexes."""
         return self._one(

@@ -38,10 +38,10 @@ class Sizes:
     runs: int = 600
     steps: int = 100
     lone_steps: int = 200
-    links: int = 100
+    links: int = 300
     chains: int = 32
     short_steps: int = 10
-    members: tuple[int, ...] = (100, 1_000, 5_000)
+    members: tuple[int, ...] = (100, 1_000, 10_000)
     lengths: tuple[int, ...] = (10, 100, 1_000, 5_000)
     sleepers: int = 10_000
     watched_seconds: float = 10.0
@@ -52,7 +52,7 @@ class Sizes:
     closed: int = 200_000
     replayed: int = 2_000
     processes: tuple[int, ...] = (1, 2)
-    threads: tuple[int, ...] = (1, 4, 16)
+    threads: tuple[int, ...] = (1, 8, 64)
 
 
 USUAL = Sizes()
