@@ -31,6 +31,7 @@ from dramatiq.results import Results
 
 from qwit_durable.broker.kept import has_room, keep
 from qwit_durable.broker.wire import Wire
+from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import SPREAD
 from qwit_durable.stores.rows import TURN, Ring
 
@@ -62,6 +63,9 @@ MOST_STEPS, FEW_BELLS = 8, 2
 
 #: How the function of an actor is marked that does nothing but follow bells: the step is no actor of the user's.
 IS_OWN_ACTOR = "is_qwit_actor"
+
+#: A broker's client may try for seconds to reach it, for each message anew.
+_LONG_SECONDS = 0.5
 
 #: What the bells of steps begin with: an actor of the user's may be a step, and must tell them from its own messages.
 STEP_MARK = "qwit:"
@@ -189,29 +193,49 @@ class BrokerBells:
     def ring(
         self, rings: Sequence[Ring], *, spread: int = SPREAD, alike: frozenset[str] = frozenset()
     ) -> None:
-        """Enqueue messages for all; an error is logged and left to the sweeper."""
+        """Enqueue messages for all; an error is logged and left to the sweeper.
+
+        A broker that takes long to fail is left alone with the rest: who rings has other things to do, and perhaps
+        other brokers to ring by.
+        """
+        away: list[Broker] = []
+        left = 0
         for together in _bunches(rings, spread, lambda ring: self._may_share(ring, alike)):
             broker = self.broker_of(together[0].queue)
             if broker is None:
                 self._warn_once()
-                continue
-            wire = self._wire_of(broker)
-            try:
-                broker.declare_queue(together[0].queue)
-                enqueue: Callable[[Any], Any] = getattr(broker, "enqueue")  # noqa: B009 - half typed upstream
-                with nullcontext() if wire is None else wire.gathered(may_wait=True):
-                    enqueue(_message(together))
-            except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
-                _logger.warning(
-                    "no bell for run %s%s on queue %r, the sweeper will ring: %s",
-                    together[0].run_id,
-                    f" and {len(together) - 1} more" if len(together) > 1 else "",
-                    together[0].queue,
-                    error,
-                )
+            elif broker in away:
+                left += len(together)
+            else:
+                began = monotonic()
+                if not self._enqueue(broker, together) and monotonic() - began > _LONG_SECONDS:
+                    away.append(broker)
+        if left:
+            _logger.warning("no bell for %d more, the sweeper will ring: is their broker out of reach?", left)
 
-        for _, wire in self._wires:
-            wire.flush()
+        for broker, wire in self._wires:
+            if broker not in away:
+                wire.flush()
+
+    def _enqueue(self, broker: Broker, together: Sequence[Ring]) -> bool:
+        """Enqueue a message for these; tell whether all went well."""
+        wire = self._wire_of(broker)
+        failures = 0 if wire is None else wire.failures
+        try:
+            broker.declare_queue(together[0].queue)
+            enqueue: Callable[[Any], Any] = getattr(broker, "enqueue")  # noqa: B009 - half typed upstream
+            with nullcontext() if wire is None else wire.gathered(may_wait=True):
+                enqueue(_message(together))
+        except Exception as error:  # noqa: BLE001 - whatever the broker's client raises
+            _logger.warning(
+                "no bell for run %s%s on queue %r, the sweeper will ring: %s",
+                together[0].run_id,
+                f" and {len(together) - 1} more" if len(together) > 1 else "",
+                together[0].queue,
+                error,
+            )
+            return False
+        return wire is None or wire.failures == failures
 
     def _may_share(self, step: Ring, alike: frozenset[str]) -> bool:
         broker = self.broker_of(step.queue) if step.name in alike else None

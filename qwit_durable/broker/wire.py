@@ -65,12 +65,17 @@ def _packed(sha: str, call: _Call) -> bytes:
 
 
 class Wire:
-    """What is on its way from one broker object of this process. Safe to use from any thread."""
+    """What is on its way from one broker object of this process. Safe to use from any thread.
+
+    Attributes:
+        failures: How often nothing could be sent.
+    """
 
     def __init__(self, broker: Any, dispatch: Callable[[Any, str], Callable[..., Any]]) -> None:
         self._broker = broker
         self._waiting: deque[_Call] = deque()
         self._sending = threading.Lock()
+        self.failures = 0
         self._thread = threading.local()
         self._enqueue_later = dispatch(_Noting(broker, self._waiting.append, is_bell=True), "enqueue")
         self._ack_later = dispatch(_Noting(broker, self._waiting.append, is_bell=False), "ack")
@@ -121,6 +126,7 @@ class Wire:
                 if calls:
                     self._send(calls)
             except Exception as error:  # noqa: BLE001 - whatever the client raises
+                self.failures += 1
                 bells = sum(call.is_bell for call in calls)
                 _logger.warning(
                     "bells that could not be sent, so that the sweeper will ring: %d; %s", bells, error

@@ -9,10 +9,12 @@ import pytest
 from dramatiq import Message, MessageProxy, Worker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.brokers.stub import StubBroker
+from dramatiq.middleware import Middleware
 from redis import Redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
+from qwit_durable.broker import bells as bells_module
 from qwit_durable.broker.bells import STEP_MARK, TURN_ACTOR, BrokerBells, is_bell
 from qwit_durable.broker.listening import ListeningConsumer
 from qwit_durable.broker.wire import Wire
@@ -183,6 +185,41 @@ def test_a_bell_is_left_to_the_sweeper_where_no_server_was_ever_reached(gone, mo
 
     assert "on queue 'default', the sweeper will ring: " in caplog.text
     assert not wire._waiting
+
+
+class Counting(Middleware):
+    """Counts what is to be enqueued."""
+
+    count = 0
+
+    def before_enqueue(self, broker, message, delay):
+        self.count += 1
+
+
+@pytest.mark.parametrize("has_wire", [False, True])
+@pytest.mark.parametrize("takes_long", [False, True])
+def test_a_broker_that_takes_long_to_fail_is_left_alone_with_the_rest_of_the_bells(
+    gone, monkeypatch, caplog, takes_long, has_wire
+):
+    monkeypatch.setattr(bells_module, "_LONG_SECONDS", 0 if takes_long else 3600)
+    other, counting = StubBroker(middleware=[]), Counting()
+    gone.add_middleware(counting)
+    bells = BrokerBells(lambda: gone, {"mail": other})
+    if has_wire:
+        bells.attach(gone, Worker(gone))
+
+    bells.ring(
+        [
+            Ring(run_id=UUID(int=1), position=f"0.{n}", queue=queue, name="greet")
+            for n in range(40)
+            for queue in ("default", "mail")
+        ]
+    )
+
+    tried = (16 if has_wire else 1) if takes_long else 40
+    assert counting.count == tried
+    assert other.queues["mail"].qsize() == 40
+    assert (f"no bell for {40 - tried} more, the sweeper will ring" in caplog.text) == takes_long
 
 
 def test_a_broker_is_as_it_was_when_its_wire_is_closed(broker):
