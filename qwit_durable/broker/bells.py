@@ -29,7 +29,7 @@ from dramatiq.middleware import (
 )
 from dramatiq.results import Results
 
-from qwit_durable.broker.kept import has_room, keep
+from qwit_durable.broker.kept import ahead, has_room, keep
 from qwit_durable.broker.wire import Wire
 from qwit_durable.clock import monotonic
 from qwit_durable.engine.ports import SPREAD
@@ -162,15 +162,19 @@ class BrokerBells:
         known = actors.get(name)
         return known is not None and not getattr(known.fn, IS_OWN_ACTOR, False)
 
-    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
-        """Whether a bell would soon be followed by a thread of this process."""
+    def has_room(self, queue: str, name: str, is_quick: Callable[[str], bool]) -> bool:
+        """Whether a bell for a step would soon be followed by a thread of this process."""
         found = self._worker_of(queue)
-        return found is not None and has_room(found[1], is_quick)
+        return found is not None and has_room(found[1], name, is_quick)
+
+    def goes_first(self, name: str) -> bool:
+        """Whether no message waits in this process that goes before one for this step."""
+        return not any(ahead(worker, name) for _, worker in self._workers)
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
         """Ring for a step in this process alone; False if something slow waits before it. An error is logged."""
         found = self._worker_of(ring.queue)
-        if found is None or not has_room(found[1], is_quick, is_decided=True):
+        if found is None or not has_room(found[1], ring.name, is_quick, is_decided=True):
             return False
         try:
             return keep(*found, _message([ring]), over)

@@ -12,7 +12,7 @@ middleware skips it or the worker stops first: whoever keeps one is told when it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from dramatiq import Message, MessageProxy
@@ -21,7 +21,7 @@ from dramatiq.broker import Consumer
 if TYPE_CHECKING:
     from dramatiq import Broker, Worker
 
-__all__ = ["HomeConsumer", "has_room", "keep"]
+__all__ = ["HomeConsumer", "ahead", "has_room", "keep"]
 
 
 class _Kept(MessageProxy):
@@ -62,17 +62,25 @@ class HomeConsumer(Consumer):
         self.inner.close()
 
 
-def has_room(worker: Worker, is_quick: Callable[[str], bool], *, is_decided: bool = False) -> bool:
-    """Whether one more message would soon be followed: what waits for a thread is little, and for quick steps.
+def ahead(worker: Worker, name: str) -> Sequence[str]:
+    """The actors of the messages that wait for a thread, and go before one for this actor."""
+    waiting = worker.work_queue
+    if not waiting.qsize():
+        return ()
+    actors: dict[str, Any] = getattr(worker.broker, "actors")  # noqa: B009 - half typed upstream
+    known = actors.get(name)
+    priority = 0 if known is None else known.priority
+    with waiting.mutex:
+        return [item.message.actor_name for item in waiting.queue if item.priority <= priority]
+
+
+def has_room(worker: Worker, name: str, is_quick: Callable[[str], bool], *, is_decided: bool = False) -> bool:
+    """Whether one more message would soon be followed: what goes before it is little, and for quick steps.
 
     Where that `is_decided` already, and some have come meanwhile, it counts only that these are quick: going back on it
     costs more than all of them.
     """
-    waiting = worker.work_queue
-    if not waiting.qsize():
-        return True
-    with waiting.mutex:
-        names = [item.message.actor_name for item in waiting.queue]
+    names = ahead(worker, name)
     return (is_decided or len(names) <= worker.queue_prefetch) and all(map(is_quick, names))
 
 

@@ -61,9 +61,13 @@ class DrainableBells:
         """Whether somebody follows the bells of a step on a queue."""
         return self._bells.is_seen(queue, name)
 
-    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+    def has_room(self, queue: str, name: str, is_quick: Callable[[str], bool]) -> bool:
         """Whether one more bell would soon be followed in this process."""
-        return self._bells.has_room(queue, is_quick)
+        return self._bells.has_room(queue, name, is_quick)
+
+    def goes_first(self, name: str) -> bool:
+        """Whether nothing waits in this process that goes before a step."""
+        return self._bells.goes_first(name)
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
         """Ring in this process alone, unless it drains."""

@@ -73,7 +73,9 @@ class Engine:
         suspects.join = lambda pieces: not services.draining.is_set() and self.turns.carriers.join(pieces)
         self.starts = Starts(services, self.turns, interpreters, idle if rings_locally else lambda: 0)
         foresight = Foresight(services, interpreters)
-        self.queued = QueuedAttempts(services, self._attempts, self.turns, foresight, suspects)
+        self.queued = QueuedAttempts(
+            services, self._attempts, self.turns, foresight, suspects, self._rounds.watch
+        )
         self.heart = Heart(services, _worker_row(services, queues))
         self.sweeper = Sweeper(
             services,

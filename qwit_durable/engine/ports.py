@@ -54,8 +54,12 @@ class Bells(Protocol):
         """Whether somebody follows the bells of a step on a queue, so that none may be left out."""
         ...
 
-    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+    def has_room(self, queue: str, name: str, is_quick: Callable[[str], bool]) -> bool:
         """Whether one more bell for a step would soon be followed by a thread of this process."""
+        ...
+
+    def goes_first(self, name: str) -> bool:
+        """Whether nothing waits in this process that goes before a step, by their priorities."""
         ...
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:

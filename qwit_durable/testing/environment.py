@@ -53,6 +53,10 @@ def _nothing() -> None:
     """Nobody has to be told."""
 
 
+def _unwatched(_: object) -> None:
+    """Nobody looks."""
+
+
 class VirtualBells:
     """Bells that gather until somebody answers them.
 
@@ -92,13 +96,19 @@ class VirtualBells:
         _ = queue, name
         return self.are_seen
 
-    def has_room(self, queue: str, is_quick: Callable[[str], bool]) -> bool:
+    def goes_first(self, name: str) -> bool:
+        """Whether no bells wait."""
+        _ = name
+        return not self.waiting
+
+    def has_room(self, queue: str, name: str, is_quick: Callable[[str], bool]) -> bool:
         """Whether no bells wait, or all for quick steps."""
+        _ = name
         return self.consumes(queue) and all(is_quick(ring.name) for ring in self.waiting)
 
     def keep(self, ring: Ring, is_quick: Callable[[str], bool], over: Callable[[], None]) -> bool:
         """Keep a bell, unless there is no room for it."""
-        has_room = self.has_room(ring.queue, is_quick)
+        has_room = self.has_room(ring.queue, ring.name, is_quick)
         if has_room:
             self.waiting.append(ring)
             self.kept[ring.run_id, ring.position] = over
@@ -179,6 +189,9 @@ class Environment(Client[ManualClock]):
             # One thread, which follows one bell after another.
             idle=lambda: 0 if self.bells.waiting else 1,
         )
+
+        # No thread looks at the time.
+        self.engine.queued.kept.watch = _unwatched
 
     def __enter__(self) -> Self:
         enter(self)

@@ -1,7 +1,7 @@
 """The application under fire: brokers and store from the environment, as `dramatiq tests.acceptance.app` finds them.
 
 APP_STORE, APP_LEDGER and APP_REDIS or APP_RABBITMQ are wanted. Where both brokers are named, Redis is at home and the
-queue `mail` is RabbitMQ's.
+queue `mail` is RabbitMQ's. With APP_UNSEEN nobody follows messages.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def wire(environment: Mapping[str, str]) -> Application:
 
         rabbit = RabbitmqBroker(url=url, confirm_delivery=True)
     for broker in (redis, rabbit):
-        if broker is not None:
+        if broker is not None and "APP_UNSEEN" not in environment:
             broker.add_middleware(CurrentMessage())
             broker.add_middleware(Counting(ledger))
     lease = float(environment.get("APP_LEASE_SECONDS", "1.5"))

@@ -125,12 +125,15 @@ class Workers:
         broker: str = "tests.acceptance.app",
         processes: int = 2,
         threads: int = 4,
+        queues: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
     ) -> Group:
-        """Start `dramatiq -p 2 -t 4` on the application."""
+        """Start `dramatiq -p 2 -t 4` on the application, on all queues or some."""
         # Dramatiq waits half a minute for a process that died while it was starting.
         options = ["-p", str(processes), "-t", str(threads), "--worker-fork-timeout", "1000"]
         command = [sys.executable, "-m", "dramatiq", *options, broker, *modules]
+        if queues:
+            command += ["--queues", *queues]
         return self._start("workers", command, environment)
 
     def start_python(self, *arguments: str, environment: Mapping[str, str] | None = None) -> Group:

@@ -12,10 +12,12 @@ import pytest
 from dramatiq.brokers.rabbitmq import RabbitmqBroker
 from dramatiq.brokers.redis import RedisBroker
 from dramatiq.middleware import CurrentMessage, Middleware, SkipMessage
+from dramatiq.worker import ConsumerThread
 
 from qwit_durable import Durable, Workflow, step, workflow
 from qwit_durable.broker.actors import declare_step
 from qwit_durable.broker.bells import BrokerBells, is_bell
+from qwit_durable.broker.kept import ahead, has_room
 
 _STEPS = 60
 seen_within: list[str | None] = []
@@ -187,3 +189,24 @@ def test_a_message_may_be_left_out_only_where_nobody_but_dramatiq_sees_it(redis_
     assert seen == [False, True, True]
     plain.close()
     followed.close()
+
+
+def test_only_what_goes_before_a_step_takes_its_room(redis_url):
+    broker = RedisBroker(url=redis_url, middleware=[])
+    for name, priority in (("urgent", -5), ("usual", 0), ("calm", 50)):
+        dramatiq.actor(lambda: None, broker=broker, actor_name=name, priority=priority)
+    worker = dramatiq.Worker(broker, worker_threads=1)
+    thread = ConsumerThread(
+        broker=broker, queue_name="default", prefetch=1, work_queue=worker.work_queue, worker_timeout=1
+    )
+    for name in ("usual", "calm"):
+        message = dramatiq.Message(queue_name="default", actor_name=name, args=(), kwargs={}, options={})
+        thread.handle_message(dramatiq.MessageProxy(message))
+
+    before = {name: sorted(ahead(worker, name)) for name in ("urgent", "usual", "calm")}
+
+    assert before == {"urgent": [], "usual": ["usual"], "calm": ["calm", "usual"]}
+    assert has_room(worker, "urgent", lambda _: False)
+    assert not has_room(worker, "usual", lambda _: False)
+    assert has_room(worker, "calm", lambda _: True)
+    broker.close()

@@ -130,6 +130,28 @@ def test_where_something_slow_has_come_meanwhile_the_attempt_is_left_to_all_proc
         assert attempts == [0, 1, 2]
 
 
+def test_an_attempt_that_waits_for_too_long_is_left_to_all_processes():
+    clock = ManualClock()
+    store = MemoryStore(clock)
+    first = Environment(store, clock=clock, steps_are_quick=True, steps_are_seen=True)
+    handle = first.start(counting_seen, 3)
+    _answer(first, 2)
+    late = first.bells.waiting.popleft()
+    kept = first.engine.queued.kept
+    first.engine.services.monotonic = lambda: kept.due
+
+    kept.interrupt()
+
+    other = Environment(store, clock=clock)
+    other.bells.waiting.extend(first.bells.waiting)
+    other.answer_bells()
+    assert first.engine.queued.making == frozenset()
+    assert other.get(handle.id).result(0) == 3
+    assert attempts == [0, 1, 2]
+    first.answer(late)
+    assert attempts == [0, 1, 2]
+
+
 def test_a_process_that_drains_gives_back_what_it_has_kept():
     clock = ManualClock()
     store = MemoryStore(clock)

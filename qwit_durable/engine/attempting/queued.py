@@ -22,7 +22,7 @@ from qwit_durable.engine.attempting.kept import KeptAttempts
 from qwit_durable.engine.attempting.lifeline import Lifeline
 from qwit_durable.engine.attempting.recording import Recorded, TaskRecorder
 from qwit_durable.engine.attempting.transactional import committed_within, transaction_of
-from qwit_durable.engine.attempting.watchdog import Abandoned
+from qwit_durable.engine.attempting.watchdog import Abandoned, Watched
 from qwit_durable.engine.carrying import Pieces, carry_alone
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.suspects import Suspect, Suspects
@@ -41,7 +41,11 @@ _T = TypeVar("_T")
 
 
 class QueuedAttempts:
-    """Makes attempts of tasks, then goes on with their runs if these are due."""
+    """Makes attempts of tasks, then goes on with their runs if these are due.
+
+    Attributes:
+        kept: Attempts that have begun, and wait for their bells.
+    """
 
     def __init__(
         self,
@@ -50,6 +54,7 @@ class QueuedAttempts:
         turns: Turns,
         foresight: Foresight,
         suspects: Suspects,
+        watch: Callable[[Watched], None],
     ) -> None:
         self._services = services
         self._suspects = suspects
@@ -58,7 +63,7 @@ class QueuedAttempts:
         self._foresight = foresight
         self._making = attempts.making
         self._at_home = AtHome(turns.carriers.is_quick, attempts.making)
-        self._kept = KeptAttempts(services, turns.carriers.is_quick, attempts.making)
+        self.kept = KeptAttempts(services, turns.carriers.is_quick, attempts.making, watch)
 
     @property
     def making(self) -> frozenset[tuple[UUID, str]]:
@@ -67,7 +72,7 @@ class QueuedAttempts:
 
     def make(self, run_id: UUID, position: str, name: str) -> None:
         """Make the next attempt of a task in this thread, if it is due and free; then go on with its run."""
-        kept = self._kept.take(run_id, position)
+        kept = self.kept.take(run_id, position)
         if kept is None:
             until = self._end_of_slice()
             making = self._make(run_id, position, name, is_alone=True)
@@ -79,7 +84,7 @@ class QueuedAttempts:
             return
         if made.begun is not None and made.begun.is_seen:
             # First of all: this thread is about to be free.
-            self._kept.keep(made.begun, until)
+            self.kept.keep(made.begun, until)
             if made.rings:
                 self._turns.carriers.ring_at_once(made.rings)
         else:
@@ -115,7 +120,7 @@ class QueuedAttempts:
         while made is not None and made.begun is not None:
             self._turns.carriers.ring(made.rings)
             if made.begun.is_seen:
-                self._kept.keep(made.begun, until)
+                self.kept.keep(made.begun, until)
                 return
             made = yield from self._make_begun(made.begun, self._at_home if monotonic() < until else None)
         if made is not None:

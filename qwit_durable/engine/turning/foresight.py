@@ -174,9 +174,9 @@ class Ahead:
         queue = queue_of(self._services, hold.run, command)
         self._is_seen = bells.is_seen(queue, command.name)
         if not (
-            bells.has_room(queue, at_home.is_quick)
+            bells.has_room(queue, command.name, at_home.is_quick)
             if self._is_seen
-            else not bells.is_busy() and bells.consumes(queue)
+            else bells.goes_first(command.name) and bells.consumes(queue)
         ):
             return False
         key = (hold.run.id, pending.position)
