@@ -186,7 +186,7 @@ class Roster:
 
     def _send_away(self) -> None:
         """Let threads go that are not needed: those that were added, and those that have been here for longest."""
-        has_room = self._pace.is_brisk and len(self.asleep) > 1 and self.riders <= _FEW_RIDERS
+        has_room = self.riders <= _FEW_RIDERS and len(self.asleep) > 1 and self._pace.is_brisk
         while self.asleep and (has_room or self.threads > self.riders):
             sleeper = min(self.asleep, key=lambda sleeper: (not sleeper.is_relief, sleeper.since))
             if not (has_room or self._is_surplus(sleeper)):
