@@ -18,6 +18,9 @@ that carry runs (`engine.carrying`), or rung for: its turn is owed in the store 
 process die first, the sweeper rings. Nothing is asked and nothing written where nobody was lost: it is the store that
 refuses a suspect to whoever asks for any run (`stores.kernel.turns`, `stores.kernel.queued`).
 
+A turn that comes with the outcome of a queued step is held by then, so it goes on beside another suspect, if there is
+one. No other begins before it is past.
+
 Neighbours: `engine.turning.turns` and `engine.attempting.queued`, which ask here before they ask the store again.
 """
 

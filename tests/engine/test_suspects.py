@@ -22,7 +22,7 @@ from qwit_durable.language.step import step
 from qwit_durable.language.workflow import Workflow, workflow
 from qwit_durable.stores.memory import MemoryStore
 from qwit_durable.stores.rows import TURN, Ring
-from qwit_durable.stores.writes import Write
+from qwit_durable.stores.writes import Acquire, Reap, Write
 from qwit_durable.testing.environment import Environment
 from tests.engine.mortal import MortalStore, ProcessDied
 
@@ -181,6 +181,41 @@ def test_a_queued_attempt_that_did_nothing_wrong_is_lost_once(at_once: int) -> N
     assert handle.status() is Status.FAILED
     assert lost.pop("0.7") == 3
     assert set(lost.values()) <= {1}
+
+
+@step(dispatch="queue")
+def by_bell(name: str) -> str:
+    return name
+
+
+@workflow
+def supper() -> Workflow[int]:
+    yield from by_bell("soup")
+    return (yield from bite("bread", 0))
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_nobody_else_that_was_lost_begins_beside_a_turn_that_came_with_an_outcome(lost: bool) -> None:
+    environment = Environment()
+    run_id = environment.start(supper)._run_id
+    environment.answer(environment.bells.waiting.popleft())
+    if lost:  # by a process that died with it, while its step was yet to be made
+        environment.store.apply([Acquire(run_id=run_id, worker=99), Reap(orphans=(run_id,))])
+    beside: list[bool] = []
+
+    def another() -> None:
+        suspect = environment.engine._suspects.enter()
+        beside.append(suspect is not None)
+        if suspect is not None:
+            suspect.is_past()
+
+    script.meanwhile = another
+    environment.answer_bells()
+
+    assert beside == [not lost]
+    another()
+    assert beside[-1]
+    assert environment.store.view(run_id).status is Status.COMPLETED
 
 
 def _others_of(environment: Environment, at_once: int) -> Callable[[], None]:

@@ -88,10 +88,14 @@ class Turns:
         run_id = acquired.run.id
         token = self._holding.take_over(run_id)
         give_back = partial(self._holding.give_back, run_id, token)
+        # Held already, it goes on whoever else does; who comes after it waits.
+        suspect = self._suspects.enter() if acquired.live.lost else None
         try:
-            return (yield from self._take_turn(acquired, give_back, slice_))
+            return (yield from self._take_turn(acquired, give_back, slice_, suspect))
         finally:
             give_back()
+            if suspect is not None:
+                suspect.is_past()
 
     def _drive(self, run_id: UUID, first: Pieces[Onward], slice_: Slice) -> Pieces[None]:
         try:
