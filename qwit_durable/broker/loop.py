@@ -138,6 +138,7 @@ class Loop:
         with self._lock:
             if self._own is None or not self._own.is_alive():
                 own = self._own = _OwnThread(logging.getLogger("qwit_durable.loop"))
+                own.name = "qwit-loop"
                 own.daemon = True
                 own.start(timeout=5)
             return self._own

@@ -72,6 +72,7 @@ class Heart:
             try:
                 self.beat()
             except StoreUnavailable as error:
-                _logger.warning("no beat: %s", error)
+                lease = self._services.settings.lease
+                _logger.warning("no beat: %s; others take over after %s without one", error, lease)
             except Exception:
                 _logger.exception("no beat")

@@ -261,7 +261,7 @@ class Sweeper:
                 elif self._timer_is_due():
                     self._see_to()
             except StoreUnavailable as error:
-                _logger.warning("no sweep: %s", error)
+                _logger.warning("no sweep: %s; timers and lost bells wait until the store answers", error)
                 swept_at = monotonic()
             except Exception:
                 _logger.exception("no sweep")
