@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from qwit_durable.broker.embedded import embedded_worker, global_broker_with
 from qwit_durable.broker.middleware import DurableMiddleware
@@ -46,6 +46,7 @@ _DEFAULT_STORE = "sqlite:///qwit.db"
 
 def _all_of(name: str, given: Sequence[T], kind: type[T]) -> tuple[T, ...]:
     """Refuse what is none of its kind: a class that is not called, say."""
+    _refuse_unless(hasattr(given, "__iter__"), f"{name} is a list", given)
     for one in given:
         if not isinstance(one, kind):
             msg = (
@@ -55,6 +56,12 @@ def _all_of(name: str, given: Sequence[T], kind: type[T]) -> tuple[T, ...]:
             )
             raise DefinitionError(msg)
     return tuple(given)
+
+
+def _refuse_unless(holds: bool, wanted: str, given: object) -> None:  # noqa: FBT001 - the condition
+    if not holds:
+        msg = f"Durable: {wanted}, got {describe(given)}"
+        raise DefinitionError(msg)
 
 
 class Durable(Client[Clock], DurableMiddleware):
@@ -119,7 +126,7 @@ class Durable(Client[Clock], DurableMiddleware):
         if (why := unfit_as_name(namespace)) is not None:
             msg = f"Durable: namespace {why}"
             raise DefinitionError(msg)
-        if store is not None and not isinstance(store, str) and not hasattr(store, "apply"):
+        if store is not None and not (store if isinstance(store, str) else hasattr(store, "apply")):
             msg = f"Durable: store is a URL, as 'sqlite:///orders.db', or a store object, got {store!r}"
             raise DefinitionError(msg)
         self.namespace = namespace
@@ -137,6 +144,8 @@ class Durable(Client[Clock], DurableMiddleware):
         )
         self.observers = _all_of("observers", observers, Observer)
         self.around_step = tuple(around_step)
+        for factory in self.around_step:
+            _refuse_unless(callable(factory), "around_step holds what makes context managers", factory)
         self.guards = _all_of("guards", guards, Guard)
         self._given_store = store
         self._given_clock = clock
@@ -151,6 +160,8 @@ class Durable(Client[Clock], DurableMiddleware):
         self._home: Broker | None = None
         self._is_installed = False
         self._others = dict(queues or {})
+        for broker in self._others.values():
+            _refuse_unless(hasattr(broker, "add_middleware"), "queues are Dramatiq brokers by name", broker)
         for broker in {id(b): b for b in self._others.values()}.values():
             broker.add_middleware(self)
 
@@ -276,12 +287,14 @@ class Durable(Client[Clock], DurableMiddleware):
 
         Raises:
             StoreUnavailable: The store can't be reached.
-            DefinitionError: It is installed on a broker already.
+            DefinitionError: It is installed on a broker already, or there would be no thread.
 
         >>> with Durable("sqlite:///orders.db").embedded(threads=2) as durable:
         ...     checkout.start(order).result()
         'shipped'
         """
+        is_number = isinstance(cast("object", threads), int)
+        _refuse_unless(is_number and threads > 0, "threads of embedded() are 1 or more", threads)
         if self._home is not None:
             msg = f"{self!r} is installed on a broker already: make another Durable for embedded()"
             raise DefinitionError(msg)

@@ -7,6 +7,7 @@ import logging
 import sys
 from collections.abc import Sequence
 from importlib.metadata import version
+from io import TextIOWrapper
 from typing import Any
 
 import click
@@ -102,4 +103,8 @@ def main() -> None:
     """The console script `qwit`, and `python -m qwit_durable`."""
     # What the library says to a log is no part of a command's output; `run` shows it between its lines.
     logging.getLogger("qwit_durable").addHandler(logging.NullHandler())
+    # An error's text may be of half a character, or of one that this terminal has not: no reason to show nothing.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     cli.main(prog_name="qwit")

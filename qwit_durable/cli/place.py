@@ -39,6 +39,9 @@ class Place:
         self, url: str, namespace: str, output: Output, *, creates: bool, codec: str | None = None
     ) -> None:
         self._codec = codec
+        if not url:
+            msg = f"--store is empty; leave it out for {DEFAULT_STORE}, or name one"
+            raise click.UsageError(msg)
         self.url = url
         self.namespace = namespace
         self.output = output

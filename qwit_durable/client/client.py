@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar, cast
 
 from qwit_durable.client.completing import Completing
 from qwit_durable.client.handle import Handle
 from qwit_durable.client.pruning import Pruning
 from qwit_durable.client.runs import Run, list_runs, not_found, query_of
 from qwit_durable.client.schedules import Schedules
+from qwit_durable.client.startable import refuse_unstartable
 from qwit_durable.client.starting import start_run, start_runs
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.core import Status
+from qwit_durable.errors import describe
 from qwit_durable.language.options import StartOptions
 from qwit_durable.language.workflow import BoundWorkflow, ToStart, WorkflowDefinition
 
@@ -91,6 +94,7 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
 
         Raises:
             EncodingError: An argument can't be stored; the message names it. Nothing was stored.
+            DefinitionError: It is no workflow.
             RunAlreadyExists: A run of this id has another input, or `on_conflict` says so.
             StoreUnavailable: The store can't be reached.
 
@@ -100,6 +104,7 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         """
         if isinstance(workflow, BoundWorkflow):
             return self.start_run(workflow.definition, args, kwargs, workflow.start_options)
+        refuse_unstartable(workflow)
         return self.start_run(workflow, args, kwargs, StartOptions())
 
     def start_many(self, runs: Iterable[ToStart[R]], /) -> list[Handle[R]]:
@@ -150,7 +155,11 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         >>> durable.get("order-17").status()
         <Status.RUNNING: 'running'>
         """
-        view = self.reader.find(self.namespace, run_id)
+        if not isinstance(cast("object", run_id), str):
+            msg = f"get: the id of a run is a text, got {describe(run_id)}"
+            raise TypeError(msg)
+        # No run can stand under an id that can't be kept.
+        view = None if unfit_as_name(run_id) else self.reader.find(self.namespace, run_id)
         if view is None:
             raise not_found(run_id, self.namespace, self.reader.url)
         return Handle(self, view.run.id, view.run.key)
@@ -189,11 +198,13 @@ class Client(Completing, Schedules, Pruning, ABC, Generic[C]):
         return list_runs(self, wanted, limit)
 
     def counts(self) -> dict[Status, int]:
-        """How many runs stand in each status. It looks at every run that is stored: some seconds for a million.
+        """How many runs stand in each status; 0 where there are none.
+
+        It looks at every run that is stored: some seconds for a million.
 
         >>> durable = Durable("memory://")
         >>> started = durable.start(checkout, order)
         >>> durable.counts()[Status.RUNNING]
         1
         """
-        return self.reader.counts(self.namespace)
+        return dict.fromkeys(Status, 0) | dict(self.reader.counts(self.namespace))

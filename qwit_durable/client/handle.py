@@ -160,7 +160,7 @@ class Handle(Waiting[R]):
         >>> handle = approval.start(order)
         >>> handle.signal("approved", Approval("Ann"), dedupe_id="mail-5")
         """
-        _check_signal_name(name)
+        _check_signal(name, dedupe_id)
         where = f"the value of signal {name!r}"
         data = codec.encode(value, codec.annotation_of(value), where)
         codec.check_size(data, where, self._access.limit_bytes)
@@ -307,13 +307,14 @@ class Handle(Waiting[R]):
         return stuck.run.id if stuck is not None else self._run_id
 
 
-def _check_signal_name(name: object) -> None:
-    if not isinstance(name, str) or not name:
-        msg = f"signal: the name is a non-empty text, got {name!r}"
-        raise TypeError(msg)
-    if (why := codec.unfit_as_name(name)) is not None:
-        msg = f"signal: the name {why}"
-        raise ValueError(msg)
+def _check_signal(name: object, dedupe_id: object) -> None:
+    for text, what in ((name, "the name"), ("-" if dedupe_id is None else dedupe_id, "dedupe_id")):
+        if not isinstance(text, str) or not text:
+            msg = f"signal: {what} is a non-empty text, got {text!r}"
+            raise TypeError(msg)
+        if (why := codec.unfit_as_name(text)) is not None:
+            msg = f"signal: {what} {why}"
+            raise ValueError(msg)
 
 
 def verbs_text(status: Status | None) -> str:

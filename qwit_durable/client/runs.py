@@ -10,6 +10,7 @@ from uuid import UUID
 import attrs
 
 from qwit_durable.client.access import Access
+from qwit_durable.codec import unfit_as_name
 from qwit_durable.core import Status
 from qwit_durable.errors import Failure, RunNotFound
 from qwit_durable.stores.protocol import Reader, RunQuery
@@ -123,7 +124,7 @@ def query_of(
     """Which runs are asked for.
 
     Raises:
-        ValueError: There is no such status.
+        ValueError: There is no such status, or a filter is no text that could have been stored.
         TypeError: A filter is of the wrong type.
     """
     _check_text("workflow", workflow)
@@ -154,6 +155,9 @@ def _check_text(name: str, value: object) -> None:
     if not isinstance(value, str | None):
         msg = f"runs: {name} is a text, got {value!r}"
         raise TypeError(msg)
+    if isinstance(value, str) and (why := unfit_as_name(value)) is not None:
+        msg = f"runs: {name} {why}"
+        raise ValueError(msg)
 
 
 def _check_limit(limit: object) -> None:
@@ -181,7 +185,11 @@ def _attributes(attributes: object) -> dict[str, str | int | float | bool]:
         one = wrong[0]
         msg = f"runs: an attribute is a text, a number or a flag under a name; that of {one!r} is {given[one]!r}"
         raise TypeError(msg)
-    return cast("dict[str, str | int | float | bool]", dict(given))
+    found = cast("dict[str, str | int | float | bool]", dict(given))
+    for text in (*found, *found.values()):
+        if isinstance(text, str):
+            _check_text("a name or a value of attributes", text)
+    return found
 
 
 def list_runs(access: Access, query: RunQuery, limit: int | None) -> Iterator[Run]:

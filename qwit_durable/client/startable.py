@@ -1,4 +1,4 @@
-"""What `start_many` takes: refused as a whole, before anything is encoded or stored, where it holds something else."""
+"""What `start` and `start_many` take: refused, before anything is encoded or stored, where it is something else."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from qwit_durable.language.calls import Call, Uncalled, call_site
 from qwit_durable.language.step import Step
 from qwit_durable.language.workflow import BoundWorkflow, ToStart, WorkflowDefinition
 
-__all__ = ["to_starts"]
+__all__ = ["refuse_unstartable", "to_starts"]
 
 #: These can be iterated too, and what is in them says nothing.
 _NO_RUNS = (Call, Uncalled, str, bytes)
@@ -32,6 +32,21 @@ def to_starts(given: Any) -> list[ToStart[Any]]:
             msg = f"start_many() at {call_site()}: item {index} is {_shown(run)}\n{_hint(run, alone=False)}"
             raise DefinitionError(msg)
     return runs
+
+
+def refuse_unstartable(given: object) -> None:
+    """Refuse what `start` can't begin.
+
+    Raises:
+        DefinitionError: It is no workflow; the message says what to write.
+    """
+    if isinstance(given, WorkflowDefinition):
+        return
+    right = "durable.start(checkout, order), or durable.start(checkout.options(...), order)"
+    shown, is_step = _shown(given), isinstance(given, Step)
+    cause = "a step, which runs in a workflow alone" if is_step else "no workflow"
+    msg = f"start() at {call_site()}: {shown} is {cause}\n  right:  {right}"
+    raise DefinitionError(msg)
 
 
 def _shown(given: object) -> str:

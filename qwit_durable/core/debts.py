@@ -16,16 +16,21 @@ from qwit_durable.core.carried import Carried
 from qwit_durable.core.commands import CallStep, CallWorkflow, Compensate, Leaf, MapSteps
 from qwit_durable.core.events import Debt, DebtKind, Resolved
 from qwit_durable.core.outcome import Dropped, Value
-from qwit_durable.errors import Failure
+from qwit_durable.errors import Failure, UnknownName
 
 __all__ = ["Debts"]
 
 
 class Debts:
-    """What one scope owes."""
+    """What one scope owes.
+
+    Attributes:
+        in_doubt: Set where nobody here can tell whether a step that was made owes anything: its name is not known.
+    """
 
     def __init__(self) -> None:
         self._owed: dict[str, Debt] = {}
+        self.in_doubt: UnknownName | None = None
 
     def owe_step(
         self, position: str, name: str, args: bytes, result: bytes | None = None, *, attempt: int = 1

@@ -2,7 +2,7 @@
 
 Every way in which a body can be wrong at a `yield` is turned into a message here: a value that is no command, a bare
 generator where `yield from` was meant, a command that was built and dropped. The callers decide what becomes of it.
-What a body raises is a fact to record; what interrupts its thread (`Interrupt`) passes through.
+What a body raises is a fact to record; what interrupts its thread passes through.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from qwit_durable.core.building import Sink, building_in, enter, leave
 from qwit_durable.core.commands import Branch, Command, Gather, Leaf, Race, Saga, Site, Yieldable, calls_in
 from qwit_durable.core.identity import identity
 from qwit_durable.errors import describe
-from qwit_durable.errors.interrupt import Interrupt
+from qwit_durable.errors.interrupt import is_interrupt
 
 __all__ = [
     "Answer",
@@ -98,7 +98,7 @@ def resume(generator: Branch, value: Any, error: BaseException | None, sink: Sin
             _report_returned(call.as_command(), sink)
         return _checked(Returned(stop.value), sink)
     except BaseException as raised:
-        if isinstance(raised, Interrupt):
+        if is_interrupt(raised):
             raise
         return _checked(Raised(raised), sink)
     finally:
@@ -253,7 +253,7 @@ def close(generator: Branch) -> str | None:
                 try:
                     one.close()
                 except BaseException as error:
-                    if isinstance(error, Interrupt):
+                    if is_interrupt(error):
                         raise
                     again = next(filter(None, map(stands_at, reversed(known))), None)
                     refusal = refusal or _refusal(site, again, error)

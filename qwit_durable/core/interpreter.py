@@ -282,6 +282,8 @@ class Interpreter:
     def _conclude(self, ending: Ending) -> Decision:
         debts, mailbox = self._replay.debts, self._replay.body.mailbox
         plan = debts.newest_first()
+        if debts.in_doubt is not None and ending.cause is not None and ending.compensate:
+            raise debts.in_doubt
         if ending.restart is not None:
             owed = tuple(debt.before_restart(self.generation) for debt in reversed(plan))
             return StartOver(args=ending.restart, owed=owed, signals=mailbox.unread)

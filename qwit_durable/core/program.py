@@ -35,7 +35,8 @@ class Program:
         is_child: Whether a parent may yet ask this run to undo what it did.
         on_undo_failure: What follows an undo that gave up.
         parks: Whether a failure waits for a person instead of being unwound.
-        undo_when: When the undo of a step of that name is owed: asked where the body can't be.
+        undo_when: When the undo of a step of that name is owed: asked where the body can't be. Raises `UnknownName`
+            where that can't be told: then nothing is undone by this interpreter.
         limit_bytes: The largest arguments a command may carry, encoded.
     """
 

@@ -20,6 +20,7 @@ from qwit_durable.core.commands import (
     Record,
     Sleep,
     WaitSignal,
+    When,
 )
 from qwit_durable.core.debts import Debts
 from qwit_durable.core.decision import Pending
@@ -39,6 +40,7 @@ from qwit_durable.core.outcome import Dropped
 from qwit_durable.core.program import Program
 from qwit_durable.core.scope import Closing, Frame, Open
 from qwit_durable.core.unwind import Unwinding
+from qwit_durable.errors import UnknownName
 
 __all__ = ["Salvage"]
 
@@ -133,8 +135,15 @@ class Salvage:
         else:
             del self._body.open[entry.position]
 
+    def _undo_when(self, name: str) -> When | None:
+        try:
+            return self._program.undo_when(name)
+        except UnknownName as error:
+            self._debts.in_doubt = error
+            return None
+
     def _command_of(self, event: Scheduled | Resolved) -> Leaf:
-        name, args, undo_when = event.name, event.args, self._program.undo_when
+        name, args, undo_when = event.name, event.args, self._undo_when
         match event.kind:
             case Kind.STEP:
                 return CallStep(name=name, args=args, undo_when=undo_when(name))

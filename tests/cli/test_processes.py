@@ -13,6 +13,16 @@ from pathlib import Path
 
 import pytest
 
+from qwit_durable import Durable, Workflow, WorkflowFailed, workflow
+
+
+@workflow
+def reads_an_odd_file() -> Workflow[None]:
+    yield from ()
+    message = f"can't read {os.fsdecode(b'caf' + bytes([0xE9]))}.pdf"
+    raise OSError(message)
+
+
 MODULE = """
 import threading
 from pathlib import Path
@@ -156,3 +166,15 @@ def test_the_console_script_is_the_same(folder: Path) -> None:
     result = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=60, check=False)
 
     assert result.stdout == qwit(folder, "--version").stdout
+
+
+def test_a_text_that_no_terminal_can_show_is_shown_all_the_same(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/odd.db"
+    with Durable(url).embedded(threads=1) as durable, pytest.raises(WorkflowFailed):
+        durable.start(reads_an_odd_file).result(timeout=10)
+
+    command = [sys.executable, "-m", "qwit_durable", "ls", "--store", url]
+    strict = os.environ | {"PYTHONIOENCODING": "utf-8:strict"}
+    listed = subprocess.run(command, env=strict, capture_output=True, text=True, check=True)
+
+    assert r"can't read caf\udce9.pdf" in listed.stdout

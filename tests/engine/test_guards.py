@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from asyncio import CancelledError
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -257,6 +258,23 @@ def test_a_guard_that_fails_lets_nothing_through() -> None:
 
     assert handle.status() is Status.FAILED
     assert world.order == []
+
+
+@pytest.mark.parametrize("kind", [KeyError, SystemExit, CancelledError])
+def test_whatever_a_guard_raises_after_a_step_refuses_its_value_and_the_step_is_made_once(
+    kind: type[BaseException],
+) -> None:
+    def leave(info: StepInfo, _: Any) -> None:
+        if info.step == "charge":
+            raise kind("x")
+
+    environment = Environment(guards=[Asked(after=leave)])
+
+    failed = failure_of(environment, checkout)
+
+    assert failed.cause is not None
+    assert failed.cause.is_a(kind)
+    assert world.order == ["reserve A", "charge A 100", "undo charge A 100", "undo reserve A"]
 
 
 def test_guards_are_not_asked_while_the_run_unwinds() -> None:

@@ -7,7 +7,6 @@ a thread from outside (a time limit, a shutdown) ends it as a failure whose outc
 from __future__ import annotations
 
 import logging
-import threading
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -25,6 +24,7 @@ from qwit_durable.engine.attempting.watchdog import Abandoned, Attempt, Interrup
 from qwit_durable.engine.holding import Holding
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import AttemptTimedOut, DefinitionError, EncodingError, Failure, MisuseError
+from qwit_durable.errors.interrupt import is_ctrl_c
 from qwit_durable.language.inside import Inside, call_inside
 from qwit_durable.language.pending import Pending
 from qwit_durable.observers.base import AttemptInfo
@@ -228,7 +228,7 @@ class Attempts:
         except (
             BaseException
         ) as error:  # an interrupt from outside, such as Dramatiq's, or something of the code's own
-            if isinstance(error, Interrupted) or (isinstance(error, KeyboardInterrupt) and _is_main_thread()):
+            if isinstance(error, Interrupted) or is_ctrl_c(error):
                 raise
             number = attempt.info.attempt
             _logger.warning("attempt %d of step %r was interrupted: %r", number, work.step.name, error)
@@ -264,11 +264,6 @@ class Attempts:
         finally:
             if watched is not None:
                 watched.finish()
-
-
-def _is_main_thread() -> bool:
-    """Whether Ctrl-C can strike this thread: no other is interrupted by it."""
-    return threading.current_thread() is threading.main_thread()
 
 
 def _left(work: Work, value: Pending, attempt: Underway) -> Left | Failure:

@@ -16,6 +16,7 @@ from qwit_durable.codec import check_size, decode, encode
 from qwit_durable.core import Value
 from qwit_durable.engine.ports import Services
 from qwit_durable.errors import Failure, UnknownName, Veto, describe
+from qwit_durable.errors.interrupt import is_interrupt
 from qwit_durable.language.guards import Guard, StepInfo
 from qwit_durable.observers.base import AttemptInfo
 from qwit_durable.stores.rows import RunRow
@@ -52,7 +53,9 @@ def before_step(services: Services, info: StepInfo, args: bytes) -> bytes | Fail
             if changes is not None:
                 args = _changed(step, args, changes, info.step, guard)
                 check_size(args, f"the arguments of step {info.step!r}", services.settings.limit_bytes)
-        except Exception as error:  # noqa: BLE001 - whatever stops a guard stops the step
+        except BaseException as error:  # whatever stops a guard stops the step
+            if is_interrupt(error):
+                raise
             return _refused(guard, "before_step", info, error)
     return args
 
@@ -70,7 +73,9 @@ def after_step(services: Services, work: Work, info: AttemptInfo, data: bytes) -
             if other is not None:
                 data = step.encode_result(other)
                 check_size(data, f"the result of step {info.step!r}", services.settings.limit_bytes)
-        except Exception as error:  # noqa: BLE001 - whatever stops a guard refuses the value
+        except BaseException as error:  # whatever stops a guard refuses the value
+            if is_interrupt(error):
+                raise
             failure = _refused(guard, "after_step", about, error)
             value = None if work.settings.transactional else data
             return Refusal(**attrs.asdict(failure, recurse=False), value=value)
@@ -112,7 +117,7 @@ def _changed(step: StepLike | None, args: bytes, changes: object, name: str, gua
     return encode({**_read(None, args, name), **named}, dict[str, Any], f"the arguments of step {name!r}")
 
 
-def _refused(guard: Guard, hook: str, info: StepInfo, error: Exception) -> Failure:
+def _refused(guard: Guard, hook: str, info: StepInfo, error: BaseException) -> Failure:
     if not isinstance(error, Veto):
         _logger.error(
             "guard %r failed in %s of step %r of run %s, which counts as its veto",

@@ -87,6 +87,9 @@ class Glances:
         try:
             hold = Hold(self._services, found, interpreter, _nothing)
             write = self._transition(hold)
+        except UnknownName:
+            interpreter.close()
+            return None
         except BaseException:
             interpreter.close()
             raise

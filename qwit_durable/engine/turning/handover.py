@@ -40,7 +40,7 @@ from qwit_durable.engine.attempting.guarding import Refusal
 from qwit_durable.engine.ports import Services
 from qwit_durable.engine.turning.hold import Hold
 from qwit_durable.errors import Failure, UnknownName
-from qwit_durable.errors.interrupt import Interrupt
+from qwit_durable.errors.interrupt import is_interrupt
 from qwit_durable.ids import child_id
 from qwit_durable.stores.rows import RunRow, TaskSpec, TimerRow
 from qwit_durable.stores.writes import NewTask, Reopen
@@ -104,7 +104,7 @@ def resolve_local(services: Services, hold: Hold, pending: Pending) -> Resolved 
                 check_size(data, f"the value of {name}()", services.settings.limit_bytes)
                 return resolved(pending, Value(data))
             except BaseException as error:  # what the recorded function raises is its outcome
-                if isinstance(error, Interrupt):
+                if is_interrupt(error):
                     raise
                 return resolved(pending, Failure.of(error))
         case Compensate():

@@ -5,7 +5,6 @@ from __future__ import annotations
 from qwit_durable.codec import check_size
 from qwit_durable.core import Interpreter, Program
 from qwit_durable.core.commands import When
-from qwit_durable.errors import UnknownName
 from qwit_durable.registry import Registry, WorkflowLike
 from qwit_durable.stores.rows import RunRow
 
@@ -45,10 +44,7 @@ class Programs:
 
     def _undo_when(self, name: str) -> When | None:
         """When the undo of a step is owed, by today's code."""
-        try:
-            undo = self._registry.step(name).undo_definition
-        except UnknownName:
-            return None
+        undo = self._registry.step(name).undo_definition
         return undo.when if undo is not None else None
 
     def _encoded(self, definition: WorkflowLike, value: object) -> bytes:

@@ -181,6 +181,7 @@ class Turns:
             self.carriers.ring(hold.rings)
             return Onward()
         except UnknownName as error:
+            _close_of(hold, interpreter)
             leave_to_others(self._services, acquired, str(error))
             return Onward()
         except (Superseded, LostHold, Abandoned) as lost:
