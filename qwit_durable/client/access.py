@@ -35,6 +35,9 @@ class Endings:
             for tell in watches:
                 tell()
 
+    def refuse_to_wait(self) -> None:
+        """Called by who is about to wait for an end for as long as that takes; raises where none can come meanwhile."""
+
     @contextmanager
     def watch(self, run_id: UUID, tell: Callable[[], object]) -> Generator[None]:
         """Be told when a run ends here, from another thread, until the block ends; now and then once after it."""

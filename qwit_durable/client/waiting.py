@@ -81,7 +81,8 @@ class Waiting(Generic[R]):
                 look_below = now >= look_at_tree
                 if look_below:
                     look_at_tree = now + _TREE_POLL_SECONDS
-                if (ended := patience.ask(partial(self._ended, look_below=look_below))) is not None:
+                question = partial(self._ended, look_below=look_below, is_bounded=until is not None)
+                if (ended := patience.ask(question)) is not None:
                     return ended[0]
                 if until is not None and now >= until:
                     patience.give_up()
@@ -121,14 +122,19 @@ class Waiting(Generic[R]):
                 told.clear()
                 pause = min(pause * 1.5, _LAST_POLL_SECONDS)
 
-    def _ended(self, *, look_below: bool) -> tuple[R] | None:
-        """The run's value if it has one, None while it is open; raises what else it ended with."""
+    def _ended(self, *, look_below: bool, is_bounded: bool = True) -> tuple[R] | None:
+        """The run's value if it has one, None while it is open; raises what else it ended with.
+
+        `is_bounded` is how long it is waited for.
+        """
         view = self._view()
         if view.outcome is not None:
             return (self._value(view, view.outcome),)
         stuck = view if view.status is Status.STUCK else self._stuck_below(view) if look_below else None
         if stuck is not None:
             raise self._stuck(view, stuck)
+        if not is_bounded:
+            self._access.endings.refuse_to_wait()
         return None
 
     def _value(self, view: RunView, outcome: OutcomeRow) -> R:

@@ -15,6 +15,7 @@ another one made over the same store: that is how crashes are tested.
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -30,6 +31,7 @@ from qwit_durable.core import OPEN, Status
 from qwit_durable.engine.carrying.pace import Pace
 from qwit_durable.engine.engine import Engine
 from qwit_durable.engine.ports import SPREAD, Services, Settings
+from qwit_durable.errors import NotRunningError
 from qwit_durable.ids import new_worker_id
 from qwit_durable.language.current import enter, leave
 from qwit_durable.language.guards import Guard
@@ -127,6 +129,22 @@ class _KnownPace(Pace):
         return self._is_quick
 
 
+class _EndingsByHand(Endings):
+    """Where the thread that waits is the one that would have to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._thread = threading.get_ident()
+
+    def refuse_to_wait(self) -> None:
+        if threading.get_ident() == self._thread:
+            msg = (
+                "result() would wait for ever: in an Environment nothing moves but in settle()\n"
+                "  right:  environment.settle(), then handle.result()"
+            )
+            raise NotRunningError(msg)
+
+
 class Environment(Client[ManualClock]):
     """One process of a durable, driven by hand.
 
@@ -161,7 +179,7 @@ class Environment(Client[ManualClock]):
         self.store: Store = store if store is not None else MemoryStore(self.clock)
         self.registry = registry or default_registry
         self.namespace = namespace
-        self.endings = Endings()
+        self.endings = _EndingsByHand()
         self.bells = VirtualBells(queues)
         self.bells.are_seen = steps_are_seen
         self.begins_at_once = False

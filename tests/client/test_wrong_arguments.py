@@ -9,7 +9,7 @@ import pytest
 
 from qwit_durable import Durable, Workflow, step, workflow
 from qwit_durable.core import Status
-from qwit_durable.errors import DefinitionError, RunNotFound
+from qwit_durable.errors import DefinitionError, NotRunningError, RunNotFound
 from qwit_durable.testing.environment import Environment
 
 
@@ -81,3 +81,11 @@ def test_every_status_is_counted():
         counts = environment.counts()
 
     assert counts == dict.fromkeys(Status, 0)
+
+
+def test_who_would_wait_for_ever_in_an_environment_is_told_so():
+    with Environment() as environment:
+        handle = environment.start(order, "box")
+
+        with pytest.raises(NotRunningError, match=r"environment\.settle\(\), then handle\.result\(\)"):
+            handle.result()
