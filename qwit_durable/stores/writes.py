@@ -254,7 +254,8 @@ Transition = Checkpoint | Commit
 class Deliver:
     """A signal, a cancel or an operator's verb for a run. Refused by the table `core.status.VERBS`.
 
-    `ring_after` is when the sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody.
+    `ring_after` is when the sweeper rings if nobody has looked at the run by then: zero if the caller rings nobody. The
+    answer to a signal has no bell where the run is owed a turn already and was rung for a moment ago.
     """
 
     run_id: UUID
