@@ -2,7 +2,7 @@
 
 `Transaction` is what a store gives for one attempt of a transactional step: a connection to its database, on which the
 step's rows and its checkpoint are committed together. `driver_connection` finds the driver's connection in what callers
-have in hand. Neighbours: `stores.pg.shared` and `stores.sqlite.shared` know the drivers; this module knows none.
+have in hand. Neighbours: `stores.postgres.shared` and `stores.sqlite.shared` know the drivers; this module knows none.
 """
 
 from __future__ import annotations

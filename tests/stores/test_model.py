@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis.stateful import run_state_machine_as_test
 
-from qwit_durable.stores.pg.hot.places import Places
+from qwit_durable.stores.postgres.hot.places import Places
 from qwit_durable.testing.contract.model import store_machine
 from tests.stores.places import UnsyncedStore, emptied, migrate, opened, sqlite_url
 

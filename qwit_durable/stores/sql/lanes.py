@@ -1,6 +1,6 @@
 """Lanes over SQL: their two tables, and row access within one transaction.
 
-Imports no driver. With one writer at a time nothing needs to be locked; `stores.pg.lanes` locks.
+Imports no driver. With one writer at a time nothing needs to be locked; `stores.postgres.lanes` locks.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from qwit_durable.stores.pg.hot.awake import Wakefulness
+from qwit_durable.stores.postgres.hot.awake import Wakefulness
 from qwit_durable.stores.processes import cores
 
 

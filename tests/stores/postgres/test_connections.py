@@ -16,13 +16,12 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import CancelRequested, Completed, SignalReceived, Status
 from qwit_durable.errors import StoreError, StoreUnavailable
-from qwit_durable.stores import postgres as postgres_module
 from qwit_durable.stores.answers import Acquired, Committed, Conflict, Fenced
-from qwit_durable.stores.pg import hot
-from qwit_durable.stores.pg.connecting import PgStatements
-from qwit_durable.stores.pg.hot import awake
-from qwit_durable.stores.pg.hot.prepared import Prepared
-from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import PostgresStore, hot
+from qwit_durable.stores.postgres import store as postgres_module
+from qwit_durable.stores.postgres.connecting import PgStatements
+from qwit_durable.stores.postgres.hot import awake
+from qwit_durable.stores.postgres.hot.prepared import Prepared
 from qwit_durable.stores.rows import TURN, OutcomeRow
 from qwit_durable.stores.writes import Acquire, Checkpoint, Commit, Deliver, Reap, Release, Start
 from qwit_durable.testing.contract.stage import Stage, failed, resolved

@@ -14,9 +14,9 @@ from qwit_durable.clock import ManualClock
 from qwit_durable.core import SignalReceived, Verb
 from qwit_durable.language.verbs import sleep
 from qwit_durable.language.workflow import Workflow, workflow
-from qwit_durable.stores import postgres as postgres_module
-from qwit_durable.stores.pg.connecting import PgStatements
 from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import store as postgres_module
+from qwit_durable.stores.postgres.connecting import PgStatements
 from qwit_durable.stores.rows import TURN, TimerKind, TimerRow
 from qwit_durable.stores.writes import Beat, FireTimers, Lead, RingDue
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, seconds, task

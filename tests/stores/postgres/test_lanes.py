@@ -15,8 +15,7 @@ from qwit_durable.core import SignalReceived, Status, Verb
 from qwit_durable.errors import StoreUnavailable
 from qwit_durable.stores.answers import Committed, Started
 from qwit_durable.stores.committer import Committer
-from qwit_durable.stores.pg import hot, lanes
-from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import PostgresStore, hot, lanes
 from qwit_durable.stores.rows import OutcomeRow
 from qwit_durable.stores.writes import Checkpoint, Commit, Start
 from qwit_durable.testing.contract.stage import NAMESPACE, Hold, Stage, resolved

@@ -11,8 +11,8 @@ import pytest
 from qwit_durable.clock import ManualClock
 from qwit_durable.core import SignalReceived
 from qwit_durable.stores.answers import Committed, Conflict
-from qwit_durable.stores.pg.hot.prepared import Prepared
 from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres.hot.prepared import Prepared
 from qwit_durable.stores.writes import Checkpoint
 from qwit_durable.testing.contract.stage import Hold, Stage, resolved
 from tests.stores.places import opened

@@ -12,8 +12,7 @@ import psycopg
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.stores.pg import hot, links
-from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import PostgresStore, hot, links
 from qwit_durable.testing.contract.stage import Stage, resolved, task
 from tests.stores.places import opened
 

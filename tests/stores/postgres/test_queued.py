@@ -11,9 +11,8 @@ import pytest
 
 from qwit_durable.core import Kind, OperatorActed, Scheduled, SignalReceived, Value, Verb
 from qwit_durable.stores.answers import Accepted, Claimed
-from qwit_durable.stores.pg import hot
-from qwit_durable.stores.pg.hot.prepared import Prepared
-from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import PostgresStore, hot
+from qwit_durable.stores.postgres.hot.prepared import Prepared
 from qwit_durable.stores.writes import Acquire, Claim, Commit, Deliver, Release, ResolveTask, Write
 from qwit_durable.testing.contract.stage import LEASE, Hold, Stage, failed, resolved, task
 

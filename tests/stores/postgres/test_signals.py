@@ -8,8 +8,7 @@ import pytest
 
 from qwit_durable.core import SignalReceived, Status, Verb
 from qwit_durable.stores.answers import Accepted
-from qwit_durable.stores.pg import hot
-from qwit_durable.stores.postgres import PostgresStore
+from qwit_durable.stores.postgres import PostgresStore, hot
 from qwit_durable.stores.reasons import Reason
 from qwit_durable.stores.writes import Deliver, Release
 from qwit_durable.testing.contract.stage import Stage, seconds

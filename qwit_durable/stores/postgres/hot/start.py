@@ -16,10 +16,10 @@ from qwit_durable.core import Status
 from qwit_durable.ids import parse_run_id
 from qwit_durable.stores.answers import Answer, Started
 from qwit_durable.stores.kernel.starting import begun
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import NOW
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import rows
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import NOW
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import rows
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables

@@ -20,20 +20,20 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Answer
 from qwit_durable.stores.kernel import touched
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.acquire import AcquireFree
-from qwit_durable.stores.pg.hot.append import Append
-from qwit_durable.stores.pg.hot.claim import ClaimFree
-from qwit_durable.stores.pg.hot.finish import Finish
-from qwit_durable.stores.pg.hot.finish_in_lane import FinishInLane
-from qwit_durable.stores.pg.hot.go_on import GoOn
-from qwit_durable.stores.pg.hot.hand_over import HandOver
-from qwit_durable.stores.pg.hot.places import AT_PLACE, Places
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.resolve import Resolve
-from qwit_durable.stores.pg.hot.signal import Signal
-from qwit_durable.stores.pg.hot.start import StartAtOnce
-from qwit_durable.stores.pg.hot.steps import Steps
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.acquire import AcquireFree
+from qwit_durable.stores.postgres.hot.append import Append
+from qwit_durable.stores.postgres.hot.claim import ClaimFree
+from qwit_durable.stores.postgres.hot.finish import Finish
+from qwit_durable.stores.postgres.hot.finish_in_lane import FinishInLane
+from qwit_durable.stores.postgres.hot.go_on import GoOn
+from qwit_durable.stores.postgres.hot.hand_over import HandOver
+from qwit_durable.stores.postgres.hot.places import AT_PLACE, Places
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.resolve import Resolve
+from qwit_durable.stores.postgres.hot.signal import Signal
+from qwit_durable.stores.postgres.hot.start import StartAtOnce
+from qwit_durable.stores.postgres.hot.steps import Steps
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.writes import Acquire, Checkpoint, Claim, Commit, Deliver, ResolveTask, Start, Write

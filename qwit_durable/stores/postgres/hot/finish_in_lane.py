@@ -19,13 +19,13 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Event
 from qwit_durable.stores.answers import Acquired, Answer, Committed
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.acquire import histories
-from qwit_durable.stores.pg.hot.append import IS_HELD, NOW
-from qwit_durable.stores.pg.hot.finish import ENDED, ENDS, ends
-from qwit_durable.stores.pg.hot.places import is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import rows, turns_asked
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.acquire import histories
+from qwit_durable.stores.postgres.hot.append import IS_HELD, NOW
+from qwit_durable.stores.postgres.hot.finish import ENDED, ENDS, ends
+from qwit_durable.stores.postgres.hot.places import is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import rows, turns_asked
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives, Runs

@@ -14,11 +14,11 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Event
 from qwit_durable.stores.answers import Acquired, Answer
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import NOW
-from qwit_durable.stores.pg.hot.places import Places, is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import rows
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import NOW
+from qwit_durable.stores.postgres.hot.places import Places, is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import rows
 from qwit_durable.stores.rows import LiveRow, RunRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives, Runs

@@ -26,8 +26,8 @@ from qwit_durable.stores.answers import Acquired, Answer
 from qwit_durable.stores.encoding import Encoding, PayloadCodec
 from qwit_durable.stores.kernel import goes_alone, may_wait, perform
 from qwit_durable.stores.migrations import check, migrations
-from qwit_durable.stores.pg.ahead import PgSession
-from qwit_durable.stores.pg.connecting import (
+from qwit_durable.stores.postgres.ahead import PgSession
+from qwit_durable.stores.postgres.connecting import (
     Address,
     Connection,
     PgStatements,
@@ -37,12 +37,12 @@ from qwit_durable.stores.pg.connecting import (
     is_stale,
     is_worth_repeating,
 )
-from qwit_durable.stores.pg.glances import GLANCE, asked, seen
-from qwit_durable.stores.pg.hot import HotWrites
-from qwit_durable.stores.pg.links import InProcess, Link, Writer
-from qwit_durable.stores.pg.migrating import applied, bring_up_to_date
-from qwit_durable.stores.pg.shared import PLACE, PgTransaction, SharedDatabase
-from qwit_durable.stores.pg.tending import tend
+from qwit_durable.stores.postgres.glances import GLANCE, asked, seen
+from qwit_durable.stores.postgres.hot import HotWrites
+from qwit_durable.stores.postgres.links import InProcess, Link, Writer
+from qwit_durable.stores.postgres.migrating import applied, bring_up_to_date
+from qwit_durable.stores.postgres.shared import PLACE, PgTransaction, SharedDatabase
+from qwit_durable.stores.postgres.tending import tend
 from qwit_durable.stores.protocol import Known, PartlyApplied
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.dialect import POSTGRES

@@ -16,11 +16,11 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import SignalReceived
 from qwit_durable.stores.answers import Accepted, Answer
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import ADDED, NOW, event_arrays
-from qwit_durable.stores.pg.hot.places import is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows, turns_asked
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import ADDED, NOW, event_arrays
+from qwit_durable.stores.postgres.hot.places import is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import EVENT_ROWS, rows, turns_asked
 from qwit_durable.stores.rows import TURN, Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Deliver, Write

@@ -12,8 +12,8 @@ from typing import Any, Protocol, TypeVar
 import attrs
 
 from qwit_durable.stores.answers import Accepted, Answer, Refused, Rings
-from qwit_durable.stores.pg.connecting import PgStatements
-from qwit_durable.stores.pg.firing import fire_hot, ring_hot
+from qwit_durable.stores.postgres.connecting import PgStatements
+from qwit_durable.stores.postgres.firing import fire_hot, ring_hot
 from qwit_durable.stores.sql.tables import Tables
 from qwit_durable.stores.sql.walks import Walks
 from qwit_durable.stores.upkeep_writes import Beat, FireTimers, Lead, RingDue

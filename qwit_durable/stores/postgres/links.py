@@ -8,9 +8,9 @@ from math import inf
 from psycopg_pool import ConnectionPool
 
 from qwit_durable.clock import monotonic
-from qwit_durable.stores.pg.connecting import Connection, PgStatements
-from qwit_durable.stores.pg.hot import Prepared
-from qwit_durable.stores.pg.shared import StepConnection
+from qwit_durable.stores.postgres.connecting import Connection, PgStatements
+from qwit_durable.stores.postgres.hot import Prepared
+from qwit_durable.stores.postgres.shared import StepConnection
 
 __all__ = ["InProcess", "Link", "Writer"]
 

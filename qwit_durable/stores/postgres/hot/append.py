@@ -14,10 +14,10 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.encoding import Columns
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.places import AT_PLACE, Places, is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.places import AT_PLACE, Places, is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Checkpoint, Commit, Transition, Write
 

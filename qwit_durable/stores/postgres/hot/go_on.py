@@ -12,12 +12,12 @@ from collections.abc import Hashable, Sequence
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Accepted, Answer, Committed
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import ADDED, NOW, committed, event_arrays
-from qwit_durable.stores.pg.hot.hand_over import HandOver, added_tasks, task_arrays, with_rings
-from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import ADDED, NOW, committed, event_arrays
+from qwit_durable.stores.postgres.hot.hand_over import HandOver, added_tasks, task_arrays, with_rings
+from qwit_durable.stores.postgres.hot.places import IS_TASK, is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, ResolveTask, Write
 

@@ -19,7 +19,7 @@ from psycopg.adapt import Transformer
 from psycopg.pq import ConnStatus, ExecStatus
 from psycopg.pq.abc import PGresult
 
-from qwit_durable.stores.pg.hot.awake import Wakefulness
+from qwit_durable.stores.postgres.hot.awake import Wakefulness
 from qwit_durable.stores.sql.table import Columns
 
 __all__ = ["Prepared", "Question"]

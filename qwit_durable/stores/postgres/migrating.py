@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qwit_durable.stores import redacted
 from qwit_durable.stores.migrations import pending
-from qwit_durable.stores.pg.connecting import Connection, PgStatements
+from qwit_durable.stores.postgres.connecting import Connection, PgStatements
 
 __all__ = ["applied", "bring_up_to_date"]
 

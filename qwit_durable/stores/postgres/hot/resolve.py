@@ -15,11 +15,11 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Event, Value
 from qwit_durable.stores.answers import Accepted, Acquired, Answer
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import ADDED, NOW, event_arrays
-from qwit_durable.stores.pg.hot.places import IS_TASK, is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import rows, turns_asked
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import ADDED, NOW, event_arrays
+from qwit_durable.stores.postgres.hot.places import IS_TASK, is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import rows, turns_asked
 from qwit_durable.stores.rows import TURN, LiveRow, Ring, RunRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.run_tables import Lives

@@ -20,7 +20,7 @@ from qwit_durable.stores.answers import Rings
 from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.kernel.sweeping import FIRST_RING, LAST_RING, RING_DOUBLINGS, STUCK_LATER
 from qwit_durable.stores.kernel.waking import RING_GRACE
-from qwit_durable.stores.pg.connecting import PgStatements
+from qwit_durable.stores.postgres.connecting import PgStatements
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS
 from qwit_durable.stores.sql.walks import Walks

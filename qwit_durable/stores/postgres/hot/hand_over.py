@@ -13,8 +13,8 @@ from psycopg.pq.abc import PGresult
 from qwit_durable.stores.answers import Answer, Committed
 from qwit_durable.stores.encoding import Encoding
 from qwit_durable.stores.kernel.waking import RING_GRACE
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import (
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import (
     ADDED,
     IS_HELD,
     NOW,
@@ -23,9 +23,9 @@ from qwit_durable.stores.pg.hot.append import (
     holders,
     numbered,
 )
-from qwit_durable.stores.pg.hot.places import is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
+from qwit_durable.stores.postgres.hot.places import is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.rows import Ring
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables
 from qwit_durable.stores.writes import Commit, NewTask, Write

@@ -81,7 +81,7 @@ class Address:
     """Where a server is, and what the URL says besides.
 
     Attributes:
-        may_wait_awake: Whether a write that goes alone may be waited for awake (`stores.pg.hot.awake`).
+        may_wait_awake: Whether a write that goes alone may be waited for awake (`stores.postgres.hot.awake`).
     """
 
     conninfo: str

@@ -16,8 +16,8 @@ from psycopg.pq.abc import PGresult
 
 from qwit_durable.core import Status
 from qwit_durable.stores.answers import Answer
-from qwit_durable.stores.pg.hot import binary
-from qwit_durable.stores.pg.hot.append import (
+from qwit_durable.stores.postgres.hot import binary
+from qwit_durable.stores.postgres.hot.append import (
     ADDED,
     NOW,
     committed,
@@ -25,9 +25,9 @@ from qwit_durable.stores.pg.hot.append import (
     holders,
     numbered,
 )
-from qwit_durable.stores.pg.hot.places import is_key
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
-from qwit_durable.stores.pg.hot.rows import EVENT_ROWS, rows
+from qwit_durable.stores.postgres.hot.places import is_key
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.rows import EVENT_ROWS, rows
 from qwit_durable.stores.rows import LiveRow
 from qwit_durable.stores.sql.cache import RunCache
 from qwit_durable.stores.sql.tables import EVENT_COLUMNS, Tables

@@ -21,8 +21,8 @@ from psycopg.rows import tuple_row
 from qwit_durable.errors import DefinitionError, MisuseError, StoreError, describe
 from qwit_durable.stores.answers import Answer, Fenced
 from qwit_durable.stores.kernel import perform
-from qwit_durable.stores.pg.ahead import PgSession
-from qwit_durable.stores.pg.connecting import (
+from qwit_durable.stores.postgres.ahead import PgSession
+from qwit_durable.stores.postgres.connecting import (
     Address,
     Connection,
     PgStatements,

@@ -11,9 +11,9 @@ from collections.abc import Hashable, Sequence
 from psycopg.pq.abc import PGresult
 
 from qwit_durable.stores.answers import Answer, Committed
-from qwit_durable.stores.pg.hot.claim import GRANTED, NUMBER, WIDTH, ClaimFree, claimed
-from qwit_durable.stores.pg.hot.go_on import GoOn, accepted, gone_on
-from qwit_durable.stores.pg.hot.prepared import Prepared, Question
+from qwit_durable.stores.postgres.hot.claim import GRANTED, NUMBER, WIDTH, ClaimFree, claimed
+from qwit_durable.stores.postgres.hot.go_on import GoOn, accepted, gone_on
+from qwit_durable.stores.postgres.hot.prepared import Prepared, Question
 from qwit_durable.stores.writes import Claim, ResolveTask, Write
 
 __all__ = ["Steps"]

@@ -18,9 +18,9 @@ from qwit_durable.core import Kind, OperatorActed, SignalReceived, Verb
 from qwit_durable.ids import child_id, parse_run_id
 from qwit_durable.stores.kernel import touched
 from qwit_durable.stores.lanes import LaneKey
-from qwit_durable.stores.pg import lanes
-from qwit_durable.stores.pg.connecting import PgStatements
-from qwit_durable.stores.pg.lanes import LOCK, PATIENCE, PgLanes, lock_of
+from qwit_durable.stores.postgres import lanes
+from qwit_durable.stores.postgres.connecting import PgStatements
+from qwit_durable.stores.postgres.lanes import LOCK, PATIENCE, PgLanes, lock_of
 from qwit_durable.stores.pruning import Prune
 from qwit_durable.stores.rows import TURN, RunRow
 from qwit_durable.stores.schedules import DropSchedule, FireSchedule, PutSchedule
