@@ -12,6 +12,7 @@ from qwit_durable.bench.crew import Workers, pause
 from qwit_durable.bench.plan import Line, Plan, Ratio, Scenario, Unmeasured
 from qwit_durable.bench.processes import cpu_seconds_of, resident_bytes
 from qwit_durable.bench.stage import Stage
+from qwit_durable.broker.opening import falls_silent
 from qwit_durable.client import Handle
 from qwit_durable.client.explaining import WaitKind
 
@@ -21,7 +22,7 @@ _PLAIN_MEMORY = "memory of a plain Dramatiq process, MiB"
 _MIB = 1024 * 1024
 #: How long they sleep: so many times as long as they take to fall asleep by what a part of them took, and so many times
 #: as long as they are watched, and a little more.
-_SPARE, _WATCHES, _PAUSE_SECONDS = 1.5, 3, 5
+_SPARE, _WATCHES, _PAUSE_SECONDS = 1.5, 6, 5
 #: So many are looked at to see whether all are asleep, from one end of them to the other: they do not begin in order.
 _LOOKED_AT = 1_000
 
@@ -134,6 +135,10 @@ def _put_to_sleep(stage: Stage, count: int, spare: timedelta) -> tuple[datetime,
         return not waiting
 
     stage.wait_until(all_sleep)
+    if stage.broker is not None:
+        # Who waited long for a turn was rung for again: such bells ring in vain, and not for ever. What killed workers
+        # had in hand may stay in the broker.
+        falls_silent(stage.broker, asleep_until.queue, timedelta(seconds=stage.sizes.watched_seconds * 3))
     return due, (stage.durable.reader.now() - began).total_seconds()
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import dramatiq
+from dramatiq.errors import QueueJoinTimeout
 from dramatiq.middleware import CurrentMessage
 
 from qwit_durable.errors import DefinitionError
@@ -14,7 +16,7 @@ from qwit_durable.stores import redacted
 if TYPE_CHECKING:
     from dramatiq import Broker
 
-__all__ = ["follow_messages", "forget_queues", "open_broker", "plain_chain", "reach"]
+__all__ = ["falls_silent", "follow_messages", "forget_queues", "open_broker", "plain_chain", "reach"]
 
 _KNOWN = "redis://host:6379/0, rediss://…, amqp://user@host:5672/vhost, amqps://…"
 
@@ -97,3 +99,12 @@ def plain_chain(broker: Broker, queue: str, ended: Callable[[], None]) -> Callab
     declare = dramatiq.actor(actor_name="qwit-bench.link", queue_name=queue, max_retries=0, broker=broker)
     send: Callable[[int], object] = declare(link).send
     return send
+
+
+def falls_silent(broker: Broker, queue: str, within: timedelta) -> bool:
+    """Wait until a queue holds no message, for so long at most; tell whether it does not."""
+    try:
+        broker.join(queue, timeout=round(within / timedelta(milliseconds=1)))
+    except QueueJoinTimeout:
+        return False
+    return True
