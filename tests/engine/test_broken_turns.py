@@ -9,7 +9,7 @@ from datetime import timedelta
 import pytest
 
 from qwit_durable.clock import ManualClock
-from qwit_durable.core import Resolved, Retry, Status
+from qwit_durable.core import Kind, Resolved, Retry, Status
 from qwit_durable.errors import StoreError
 from qwit_durable.errors.interrupt import Interrupt
 from qwit_durable.language.step import step
@@ -159,6 +159,29 @@ def test_a_step_whose_outcome_can_not_be_stored_is_made_once():
     assert handle.status() is Status.STUCK
     assert "how its last attempt ended can't be stored" in str(handle.explain())
     assert world.attempts == ["a"]
+
+
+def test_a_run_that_stands_still_while_it_is_undone_goes_on_being_undone():
+    def says_how_an_undo_ended(write: Write) -> bool:
+        return isinstance(write, (Checkpoint, Commit)) and any(
+            isinstance(event, Resolved) and event.kind is Kind.UNDO for event in write.events
+        )
+
+    raises.append(ValueError("no"))
+    clock = ManualClock()
+    store = Refusing(clock, says_how_an_undo_ended)
+    with Environment(store, clock=clock) as environment:
+        handle = environment.start(order, "a")
+        settle_for_a_minute(environment)
+        stuck = handle.status()
+
+        store.refuses = lambda _: False
+        handle.retry()
+        status = handle.status()
+        environment.settle()
+
+    assert (stuck, status) == (Status.STUCK, Status.COMPENSATING)
+    assert handle.status() is Status.COMPENSATED
 
 
 def test_a_turn_that_gets_on_begins_to_count_anew():

@@ -93,13 +93,17 @@ class Breaks:
             except StoreUnavailable:
                 raise
             except StoreError as refused:
-                self._stop(acquired, f"how its last attempt ended can't be stored: {_in_short(refused)}")
+                self._stop(
+                    acquired, hold, f"how its last attempt ended can't be stored: {_in_short(refused)}"
+                )
                 return
         times = self._count(acquired.run.id, acquired.live.head if hold is None else hold.head)
         if times < _BREAKS:
             _release(self._services, acquired, release)
         else:
-            self._stop(acquired, f"{times} turns in a row broke off at the same place, the last by {why}")
+            self._stop(
+                acquired, hold, f"{times} turns in a row broke off at the same place, the last by {why}"
+            )
 
     def _count(self, run_id: UUID, head: int) -> int:
         if len(self._in_a_row) >= _MOST_BREAKS:
@@ -109,16 +113,14 @@ class Breaks:
         self._in_a_row[run_id] = head, times
         return times
 
-    def _stop(self, acquired: Acquired, what: str) -> None:
+    def _stop(self, acquired: Acquired, hold: Hold | None, what: str) -> None:
         self._in_a_row.pop(acquired.run.id, None)
-        key = acquired.run.key
+        key, was = acquired.run.key, acquired.live.status if hold is None else hold.status
         text = (
             f"run {key} can't go on: {what}\n"
             f"  way out: the log of the workers has all of it; mend what is wrong, then `qwit retry {key}`"
         )
-        _release(
-            self._services, acquired, Release(), Reason(kind="crash", text=text, was=acquired.live.status)
-        )
+        _release(self._services, acquired, Release(), Reason(kind="crash", text=text, was=was))
 
 
 def _in_short(error: BaseException) -> str:
